@@ -1,0 +1,255 @@
+"""Running an explainer on a subject: micro-batches, seeds, shapes, and one clear error for each mistake."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import XaiError
+from ..seeding import global_state, isolated, same_state
+from ..subject import Block, Inputs, Subject, out_of_memory
+from .adapters import Explainer
+
+__all__ = ["Explained", "MapCache", "empty_maps", "pixels"]
+
+_CACHE_BYTES = 64 * 2**20
+
+
+class MapCache:
+    """Attribution maps kept for other claims on the same evidence, the oldest dropped first.
+
+    Args:
+        limit: Bytes to keep at most. Streams keep nothing, so that memory stays flat in the number of inputs.
+    """
+
+    def __init__(self, limit: int = _CACHE_BYTES) -> None:
+        self.limit = limit
+        self._maps: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable) -> Tensor | None:
+        """Return the maps kept under ``key``, or None."""
+        if key in self._maps:
+            self._maps.move_to_end(key)
+        return self._maps.get(key)
+
+    def put(self, key: Hashable, maps: Tensor) -> None:
+        """Keep ``maps`` unless they alone exceed the limit."""
+        size = maps.numel() * maps.element_size()
+        if size > self.limit or key in self._maps:
+            return
+        self._maps[key] = maps
+        self._bytes += size
+        while self._bytes > self.limit:
+            _, dropped = self._maps.popitem(last=False)
+            self._bytes -= dropped.numel() * dropped.element_size()
+
+
+class Explained:
+    """An explainer on a subject: called with a block, it returns the block's attribution maps.
+
+    A map is channel-reduced by summing, as completeness asks for: inputs ``(b, C, *places)`` have maps
+    ``(b, *places)``, inputs ``(b, F)`` have maps ``(b, F)``. With several input tensors the maps are flattened and
+    joined: ``(b, places in all)``.
+
+    Args:
+        subject: What is explained.
+        explainer: What explains it.
+        seed: Seeds explainers that draw random numbers. These are found out on the first block and then run one input
+            at a time, so that what an input gets never depends on the micro-batch.
+        cache: Where maps are kept for other claims; None keeps none.
+    """
+
+    def __init__(self, subject: Subject, explainer: Explainer, seed: int, cache: MapCache | None = None) -> None:
+        self.subject = subject
+        self.explainer = explainer
+        self.seed = seed
+        self.samples: bool | None = None
+        self._cache = cache
+        self._fingerprint = ""
+
+    def remember(self, fingerprint: str) -> None:
+        """Take the subject's fingerprint into the keys under which maps are kept."""
+        self._fingerprint = fingerprint
+
+    def __call__(
+        self,
+        block: Block,
+        *,
+        stage: str = "the model as given",
+        state: tuple[Hashable, ...] = (),
+        run: int = 0,
+        targets: Tensor | None = None,
+    ) -> Tensor:
+        """Return the maps ``(b, *places)``.
+
+        Args:
+            block: The inputs.
+            stage: What was done to the model, in words, for error texts.
+            state: What was done to the model, as a key; empty for the model as given.
+            run: Number of the run: other runs draw other random numbers.
+            targets: Other targets than the block's own.
+
+        Raises:
+            XaiError: The explainer raised, or its attributions have the wrong shape or type; on the model as given also
+                when they hold NaN or all are constant.
+        """
+        key = (self._fingerprint, self.explainer.key, self.seed, state, run, block.number)
+        if self._cache is not None and targets is None and (kept := self._cache.get(key)) is not None:
+            return kept
+        if self.samples is None:
+            self._find_out(block)
+        chosen = block.targets if targets is None else targets
+        if self.samples:
+            parts = [self._one(block, place, chosen, stage, (run, repr(state))) for place in range(len(block))]
+            maps = torch.cat(parts)
+        else:
+            maps = self.subject.batches.run(len(block), lambda part: self._part(block.inputs, chosen, part, stage))
+        if not state:
+            self._check_values(maps, stage)
+        if self._cache is not None and targets is None:
+            self._cache.put(key, maps)
+        return maps
+
+    def reordered(self, block: Block, order: Tensor) -> Tensor:
+        """Return the maps of the block's inputs, computed in another order and put back into place."""
+        inputs = tuple(tensor[order] for tensor in block.inputs)
+        targets = None if block.targets is None else block.targets[order]
+        with isolated(self.seed, "explain", self.explainer.name, "together"):
+            maps = self.subject.batches.run(len(block), lambda part: self._part(inputs, targets, part, "another order"))
+        return maps[torch.argsort(order)]
+
+    def cached(self, state: tuple[Hashable, ...], block: Block) -> bool:
+        """Whether maps of this state and block are kept."""
+        key = (self._fingerprint, self.explainer.key, self.seed, state, 0, block.number)
+        return self._cache is not None and self._cache.get(key) is not None
+
+    def _find_out(self, block: Block) -> None:
+        with isolated(self.seed, "explain"):
+            before = global_state()
+            self._part(block.inputs, block.targets, slice(0, 1), "the model as given")
+            self.samples = not same_state(before, global_state())
+
+    def _one(self, block: Block, place: int, targets: Tensor | None, stage: str, draw: tuple[int, str]) -> Tensor:
+        with isolated(self.seed, "explain", self.explainer.name, *draw, block.indices[place]):
+            return self._part(block.inputs, targets, slice(place, place + 1), stage)
+
+    def _part(self, inputs: Inputs, targets: Tensor | None, part: slice, stage: str) -> Tensor:
+        given = tuple(tensor[part].clone() for tensor in inputs)
+        chosen = None if targets is None else targets[part].clone()
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                result = self.explainer.attribute(self.subject.model, given, chosen)
+        except XaiError:
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            raise self._raised(error, stage) from error
+        return self._maps(result, tuple(tensor[part] for tensor in inputs), stage)
+
+    def _raised(self, error: Exception, stage: str) -> XaiError:
+        text = str(error)
+        if "does not require grad" in text or "not have been used in the graph" in text:
+            return self._error(
+                f"attributions detached from any input ({text.splitlines()[0]}), on {stage}",
+                "a model whose output depends differentiably on the inputs",
+                "look for detach(), no_grad() or NumPy in the model's forward, or use an explainer without gradients",
+            )
+        return self._error(
+            f"{type(error).__name__} raised by the explainer on {stage}: {text}",
+            "attributions",
+            "call the explainer by hand on one batch of xai_inputs",
+        )
+
+    def _error(self, found: str, expected: str, fix: str) -> XaiError:
+        return XaiError(f"explainer {self.explainer.name}", found=found, expected=expected, fix=fix)
+
+    def _maps(self, result: Any, inputs: Inputs, stage: str) -> Tensor:
+        results = result if isinstance(result, (tuple, list)) else (result,)
+        if len(results) != len(inputs):
+            raise self._error(
+                f"{len(results)} attribution tensors for {len(inputs)} input tensors, on {stage}",
+                "one attribution tensor for each input tensor",
+                "return attributions in the order of the inputs",
+            )
+        maps = [self._map(one, tensor, stage) for one, tensor in zip(results, inputs, strict=True)]
+        return maps[0] if len(maps) == 1 else torch.cat([one.flatten(1) for one in maps], dim=1)
+
+    def _map(self, result: Any, tensor: Tensor, stage: str) -> Tensor:
+        if isinstance(result, np.ndarray):
+            result = torch.from_numpy(result)
+        if not isinstance(result, Tensor) or result.is_complex():
+            raise self._error(
+                f"{type(result).__name__} returned on {stage}", "a real tensor of attributions", "return a tensor"
+            )
+        values = result.detach().to(tensor.device)
+        values = values if values.dtype in (torch.float32, torch.float64) else values.float()
+        reduced = _reduced(values, tensor)
+        if reduced is None:
+            raise self._error(
+                f"attributions of shape {tuple(result.shape)} for inputs of shape {tuple(tensor.shape)}, on {stage}",
+                f"one of {', '.join(str(shape) for shape in _accepted(tensor))}",
+                "reduce or upsample the attributions to the places of the inputs",
+            )
+        return reduced
+
+    def _check_values(self, maps: Tensor, stage: str) -> None:
+        flat = maps.flatten(1)
+        broken = ~torch.isfinite(flat).all(1)
+        if broken.any():
+            raise self._error(
+                f"NaN or infinite attributions for {int(broken.sum())} of {len(maps)} inputs, on {stage}",
+                "finite attributions",
+                "look for a division by zero in the explainer",
+            )
+        if flat.shape[1] > 1 and (flat.amax(1) == flat.amin(1)).all():
+            raise self._error(
+                f"constant attributions for all of {len(maps)} inputs, on {stage}",
+                "maps that rank the features of the input",
+                "check targets, baselines and the head of the model: a zero head gives zero gradients",
+            )
+
+
+def pixels(tensor: Tensor) -> tuple[int, ...]:
+    """Return the places of an input tensor: all its axes but the batch and, from rank 3 on, the channels."""
+    return tuple(tensor.shape[2:]) if tensor.ndim > 2 else tuple(tensor.shape[1:]) or (1,)
+
+
+def empty_maps(inputs: Inputs) -> Tensor:
+    """Return an uninitialized batch of maps of the shape that attributions of ``inputs`` have."""
+    dtype = torch.float64 if inputs[0].dtype == torch.float64 else torch.float32
+    places = [pixels(tensor) for tensor in inputs]
+    shape = places[0] if len(places) == 1 else (sum(prod(place) for place in places),)
+    return torch.empty(len(inputs[0]), *shape, dtype=dtype, device=inputs[0].device)
+
+
+def _accepted(tensor: Tensor) -> list[tuple[int | str, ...]]:
+    count, places = len(tensor), pixels(tensor)
+    if tensor.ndim <= 2:
+        return [(count, *places)]
+    shapes: list[tuple[int | str, ...]] = [(count, tensor.shape[1], *places), (count, 1, *places), (count, *places)]
+    return [*shapes, (count, 1, "h", "w")] if len(places) == 2 else shapes
+
+
+def _reduced(values: Tensor, tensor: Tensor) -> Tensor | None:
+    count, places = len(tensor), pixels(tensor)
+    if values.ndim == 0 or len(values) != count:
+        return None
+    if tensor.ndim <= 2:
+        return values.reshape(count, *places) if values.numel() == tensor.numel() and values.ndim <= 2 else None
+    if values.shape == tensor.shape or values.shape[1:] == (1, *places):
+        return values.sum(1)
+    if values.shape[1:] == places:
+        return values
+    if len(places) == 2 and (values.ndim == 3 or (values.ndim == 4 and values.shape[1] == 1)) and values.numel():
+        small = values.reshape(count, 1, *values.shape[-2:])
+        return F.interpolate(small, size=places, mode="bilinear", align_corners=False)[:, 0]
+    return None

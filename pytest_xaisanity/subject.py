@@ -1,0 +1,638 @@
+"""The subject: the model, its inputs and the targets to explain, checked once and streamed in blocks.
+
+Inputs are visited in blocks that end at the looks 16, 32, 64, 128, 192, ..., whatever the micro-batch, so that what a
+claim saw when it was decided never depends on the memory of the machine. Inputs held in memory are visited in a
+seeded random order, so that sorted inputs do not bias an early decision; a stream is taken as it comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .errors import XaiError, XaiWarning
+from .seeding import generator
+
+__all__ = ["Block", "Inputs", "MicroBatches", "Subject", "guarded", "out_of_memory", "select"]
+
+Inputs = tuple[Tensor, ...]
+BLOCK = 64
+_FIRST_BLOCKS = (16, 16, 32)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A few inputs that are measured together.
+
+    Attributes:
+        number: Position of the block, from 0.
+        indices: Place of each input in what the user gave, length b.
+        inputs: The model's input tensors, each ``(b, ...)``, on the subject's device.
+        targets: Target of each input, ``(b,)`` or ``(b, k)``, or None for a model with a single output.
+        last: Whether no block follows.
+    """
+
+    number: int
+    indices: tuple[int, ...]
+    inputs: Inputs
+    targets: Tensor | None
+    last: bool = True
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class MicroBatches:
+    """Runs work on slices of a batch, and halves the slice when memory runs out.
+
+    Args:
+        size: The most inputs in one pass; None picks 64 on a CPU and 256 on an accelerator.
+    """
+
+    def __init__(self, size: int | None, device: torch.device) -> None:
+        self.size = size or (64 if device.type == "cpu" else 256)
+
+    def run(self, count: int, work: Callable[[slice], Tensor]) -> Tensor:
+        """Return ``work`` of every slice of ``range(count)``, concatenated along the first axis."""
+        parts: list[Tensor] = []
+        start = 0
+        while start < count:
+            try:
+                parts.append(work(slice(start, min(count, start + self.size))))
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or self.size == 1:
+                    raise
+            else:
+                start += self.size
+                continue
+            # Outside the handler: the traceback would keep the failed pass's tensors alive.
+            self.size = max(1, self.size // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory ran out, on the CPU or on an accelerator."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
+    )
+
+
+class Subject:
+    """What is explained.
+
+    Args:
+        model: A ``torch.nn.Module``, or any callable from the inputs to a tensor of outputs ``(N, classes)``,
+            ``(N, 1)`` or ``(N,)``.
+        inputs: A tensor ``(N, ...)``, a tuple of tensors for a model with several inputs, or an iterable of batches,
+            which is streamed. A batch is a tensor, a tuple of the model's input tensors, or a list ``[inputs,
+            targets]`` as a ``DataLoader`` gives it. An iterator that can be read only once is remembered as it is read.
+        targets: Class indices ``(N,)``, output positions ``(N, k)``, or None: the model's own predictions, or the only
+            output of a model that has one.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. ``"auto"`` takes an accelerator where there
+            is one. The model is moved only while it is measured.
+        batch_size: The most inputs in one pass of the model; None sizes it automatically.
+        seed: Seeds the order in which inputs held in memory are visited.
+
+    Raises:
+        XaiError: Inputs are empty, of unequal lengths or no tensors; targets do not fit; the device is not there.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Any,
+        targets: Any = None,
+        *,
+        device: str | torch.device = "auto",
+        batch_size: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not callable(model):
+            raise XaiError(
+                "xai_model",
+                found=f"an object of type {type(model).__name__}, which cannot be called",
+                expected="a torch.nn.Module or another callable",
+                fix="return the model itself from the fixture",
+            )
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise XaiError(
+                "batch_size", found=repr(batch_size), expected="a positive number of inputs", fix="pass 1 or more"
+            )
+        self.model = model
+        self.seed = seed
+        inputs = torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs
+        self._source = _Memory(inputs, targets, seed) if _in_memory(inputs) else _Stream(inputs, targets)
+        self.device = _device(device, model)
+        self.batches = MicroBatches(batch_size, self.device)
+        self.dtype = _floating_dtype(model)
+        self._said_training = False
+        self._checked = False
+        self.probabilities: bool | None = None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the inputs are an iterable of batches rather than tensors in memory."""
+        return isinstance(self._source, _Stream)
+
+    def __len__(self) -> int:
+        if isinstance(self._source, _Stream):
+            raise TypeError("the length of a stream is not known")
+        return self._source.count
+
+    def fingerprint(self) -> str:
+        """Return a digest of the weights, inputs and targets (a stream counts by identity)."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(self._source.identity.encode())
+        if isinstance(self.model, nn.Module):
+            for name, tensor in (*self.model.named_parameters(), *self.model.named_buffers()):
+                digest.update(name.encode())
+                _update(digest, tensor)
+        else:
+            digest.update(str(id(self.model)).encode())
+        return digest.hexdigest()
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the inputs in blocks of at most 64, on the device, with targets. To be read inside :func:`guarded`."""
+        start = 0
+        source = self._source.blocks()
+        raw = next(source, None)
+        for number in itertools.count():
+            if raw is None:
+                return
+            (indices, inputs, targets), raw = raw, next(source, None)
+            placed = tuple(self._place(tensor) for tensor in inputs)
+            outputs = self._checked_outputs(placed, start)
+            yield Block(number, indices, placed, self._targets(targets, outputs), last=raw is None)
+            start += len(indices)
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach()
+        if tensor.is_floating_point():
+            if not torch.isfinite(tensor).all():
+                raise XaiError(
+                    "xai_inputs",
+                    found=f"{int((~torch.isfinite(tensor)).sum())} values that are NaN or infinite",
+                    expected="finite inputs",
+                    fix="clean or impute the inputs before they are explained",
+                )
+            return tensor.to(self.device, self.dtype or tensor.dtype)
+        return tensor.to(self.device)
+
+    def outputs(self, inputs: Inputs) -> Tensor:
+        """Return the model's outputs ``(b, classes)`` or ``(b, 1)``, without gradients, in micro-batches."""
+
+        def work(part: slice) -> Tensor:
+            result = self.model(*(tensor[part].clone() for tensor in inputs))
+            if not isinstance(result, Tensor) or result.ndim == 0 or len(result) != len(inputs[0][part]):
+                found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+                raise XaiError(
+                    "xai_model",
+                    found=f"an output of {found} for {len(inputs[0][part])} inputs",
+                    expected="one tensor (N, classes), (N, 1) or (N,)",
+                    fix="wrap the model in a torch.nn.Module that returns the tensor of logits alone",
+                )
+            return result.detach()
+
+        with torch.inference_mode(False), torch.no_grad():
+            result = self.batches.run(len(inputs[0]), work)
+        return result[:, None] if result.ndim == 1 else result
+
+    def _checked_outputs(self, inputs: Inputs, start: int) -> Tensor:
+        try:
+            outputs = self.outputs(inputs)
+        except XaiError:
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in inputs)
+            raise XaiError(
+                "xai_model",
+                found=f"{type(error).__name__} when it was called with inputs {shapes} on {self.device}: {error}",
+                expected="a model that accepts xai_inputs",
+                fix="call the model by hand with one batch of xai_inputs; choose --xai-device if the device is at fault",
+            ) from error
+        if not torch.isfinite(outputs).all():
+            raise XaiError(
+                "xai_model",
+                found=f"outputs that are NaN or infinite for inputs from {start} on",
+                expected="finite outputs",
+                fix="check the weights and the preprocessing of xai_inputs",
+            )
+        if start == 0 and not self._checked:
+            self._check_reproducible(inputs, outputs)
+            self.probabilities = _are_probabilities(outputs)
+            self._checked = True
+        return outputs
+
+    def _check_reproducible(self, inputs: Inputs, outputs: Tensor) -> None:
+        again = self.outputs(inputs)
+        tolerance = 1e-3 if outputs.dtype in (torch.float32, torch.float64) else 5e-2
+        scale = float(outputs.abs().max()) or 1.0
+        gap = float((again - outputs).abs().max())
+        if gap > tolerance * scale:
+            raise XaiError(
+                "xai_model",
+                found=f"other answers to the same inputs in evaluation mode (they differ by {gap:.3g})",
+                expected="a model that answers the same input alike",
+                fix="turn its sampling off (dropout called with training=True, noise layers) or seed it inside forward",
+            )
+
+    def _targets(self, targets: Tensor | None, outputs: Tensor) -> Tensor | None:
+        if targets is None:
+            return outputs.argmax(1) if outputs.ndim == 2 and outputs.shape[1] > 1 else self._only(outputs)
+        depth = 1 if targets.ndim == 1 else targets.shape[1]
+        if depth != outputs.ndim - 1:
+            raise XaiError(
+                "xai_targets",
+                found=f"targets of shape {tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}",
+                expected=f"{outputs.ndim - 1} position(s) for each input",
+                fix="give one class index for each input",
+            )
+        sizes = torch.tensor(outputs.shape[1:])
+        if sizes.tolist() == [1] and targets.any():
+            raise XaiError(
+                "xai_targets",
+                found="class labels for a model with a single output",
+                expected="no targets",
+                fix="leave xai_targets out: the only output is explained",
+            )
+        columns = targets.cpu().reshape(len(targets), depth)
+        wrong = ((columns < 0) | (columns >= sizes)).any(1)
+        if wrong.any():
+            raise XaiError(
+                "xai_targets",
+                found=f"target {columns[wrong][0].tolist()} at a model with outputs {tuple(outputs.shape[1:])}",
+                expected=f"class indices from 0 to {int(sizes[0]) - 1}",
+                fix="check that labels and the model's outputs use the same numbering",
+            )
+        return targets.to(self.device)
+
+    @staticmethod
+    def _only(outputs: Tensor) -> None:
+        if outputs.ndim != 2:
+            raise XaiError(
+                "xai_targets",
+                found=f"no targets for outputs of shape {tuple(outputs.shape)}",
+                expected="targets of shape (N, k) for a model with more than one output axis",
+                fix="override the xai_targets fixture",
+            )
+
+
+def select(outputs: Tensor, targets: Tensor | None) -> Tensor:
+    """Return the explained output of each row: ``(b,)``."""
+    if targets is None:
+        return outputs[:, 0]
+    columns = targets.reshape(len(targets), -1)
+    return outputs[(torch.arange(len(outputs), device=outputs.device), *columns.unbind(1))]
+
+
+def _are_probabilities(outputs: Tensor) -> bool:
+    values = outputs.float()
+    if values.ndim != 2 or values.shape[1] < 2 or values.min() < 0:
+        return False
+    return bool((values.sum(1) - 1).abs().max() < 1e-3)
+
+
+def _in_memory(inputs: Any) -> bool:
+    if isinstance(inputs, Tensor):
+        return True
+    return isinstance(inputs, tuple) and len(inputs) > 0 and all(isinstance(part, Tensor) for part in inputs)
+
+
+class _Memory:
+    """Inputs in memory, visited in a seeded random order."""
+
+    def __init__(self, inputs: Any, targets: Any, seed: int) -> None:
+        self.inputs: Inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+        if any(tensor.ndim == 0 for tensor in self.inputs):
+            raise _empty("a tensor without a batch axis")
+        lengths = {len(tensor) for tensor in self.inputs}
+        if len(lengths) > 1:
+            raise XaiError(
+                "xai_inputs",
+                found=f"input tensors of lengths {', '.join(str(len(tensor)) for tensor in self.inputs)}",
+                expected="the same number of inputs in each tensor of the tuple",
+                fix="return a list rather than a tuple if these are batches to stream",
+            )
+        self.count = lengths.pop()
+        if self.count == 0:
+            raise _empty(f"an empty tensor {tuple(self.inputs[0].shape)}")
+        self.targets = _as_targets(targets)
+        if self.targets is not None and len(self.targets) != self.count:
+            raise XaiError(
+                "xai_targets",
+                found=f"{len(self.targets)} targets for {self.count} inputs",
+                expected="one target for each input",
+                fix="return as many targets from xai_targets as xai_inputs has rows",
+            )
+        self.seed = seed
+
+    @property
+    def identity(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for tensor in (*self.inputs, *(() if self.targets is None else (self.targets,))):
+            _update(digest, tensor)
+        return digest.hexdigest()
+
+    def blocks(self) -> Iterator[tuple[tuple[int, ...], Inputs, Tensor | None]]:
+        order = torch.randperm(self.count, generator=generator(self.seed, "visits", self.count))
+        start = 0
+        for size in _block_sizes():
+            chosen = order[start : start + size]
+            if not len(chosen):
+                return
+            inputs = tuple(tensor[chosen.to(tensor.device)] for tensor in self.inputs)
+            targets = None if self.targets is None else self.targets[chosen.to(self.targets.device)]
+            yield tuple(chosen.tolist()), inputs, targets
+            start += size
+
+
+class _Stream:
+    """Inputs from an iterable of batches, cut anew into blocks."""
+
+    def __init__(self, inputs: Any, targets: Any) -> None:
+        if not isinstance(inputs, Iterable):
+            raise XaiError(
+                "xai_inputs",
+                found=f"an object of type {type(inputs).__name__}",
+                expected="a tensor, a tuple of tensors, or an iterable of batches",
+                fix="convert arrays with torch.as_tensor",
+            )
+        self.source = inputs
+        self.identity = f"stream {id(inputs)}"
+        self.targets = _as_targets(targets)
+        self._carries_targets = False
+        self._iterator = inputs if isinstance(inputs, Iterator) else None
+        self._seen: list[Any] = []
+
+    def _batches(self) -> Iterator[Any]:
+        if self._iterator is None:
+            yield from self.source
+            return
+        place = 0
+        while True:
+            if place == len(self._seen):
+                try:
+                    self._seen.append(next(self._iterator))
+                except StopIteration:
+                    return
+            yield self._seen[place]
+            place += 1
+
+    def blocks(self) -> Iterator[tuple[tuple[int, ...], Inputs, Tensor | None]]:
+        sizes = _block_sizes()
+        size = next(sizes)
+        start = 0
+        kept: list[Tensor] = []
+        for batch in self._batches():
+            parts = self._with_targets(batch, start + (len(kept[0]) if kept else 0))
+            if kept and len(parts) != len(kept):
+                raise _batch_error("batches of unequal structure")
+            kept = [torch.cat([old, new]) for old, new in zip(kept, parts, strict=True)] if kept else list(parts)
+            while kept and len(kept[0]) >= size:
+                yield self._cut(kept, start, size)
+                kept = [part[size:] for part in kept]
+                start += size
+                size = next(sizes)
+        if kept and len(kept[0]):
+            yield self._cut(kept, start, len(kept[0]))
+            start += len(kept[0])
+        if start == 0:
+            raise _empty("an iterable without a batch")
+        if self.targets is not None and len(self.targets) != start:
+            raise XaiError(
+                "xai_targets",
+                found=f"{len(self.targets)} targets for {start} streamed inputs",
+                expected="one target for each input",
+                fix="stream [inputs, targets] lists instead of giving the targets apart",
+            )
+
+    def _cut(self, kept: Sequence[Tensor], start: int, size: int) -> tuple[tuple[int, ...], Inputs, Tensor | None]:
+        head = [part[:size] for part in kept]
+        targets = head.pop() if self._carries_targets else None
+        return tuple(range(start, start + size)), tuple(head), targets
+
+    def _with_targets(self, batch: Any, start: int) -> list[Tensor]:
+        parts, targets = _split_batch(batch)
+        if targets is None and self.targets is not None:
+            targets = self.targets[start : start + len(parts[0])]
+        if targets is not None and len(targets) != len(parts[0]):
+            raise _batch_error(f"{len(targets)} targets for {len(parts[0])} inputs")
+        self._carries_targets = targets is not None
+        return [*parts, *([] if targets is None else [targets])]
+
+
+def _split_batch(batch: Any) -> tuple[list[Tensor], Tensor | None]:
+    if isinstance(batch, Tensor):
+        return [batch], None
+    if isinstance(batch, list) and len(batch) == 2:
+        inputs, _ = _split_batch(batch[0])
+        return inputs, _as_targets(batch[1])
+    if isinstance(batch, (tuple, list)) and batch and all(isinstance(part, Tensor) for part in batch):
+        return list(batch), None
+    raise _batch_error(f"a batch of type {type(batch).__name__}")
+
+
+def _batch_error(found: str) -> XaiError:
+    return XaiError(
+        "xai_inputs",
+        found=found,
+        expected="batches that are a tensor, a tuple of the model's inputs, or a list [inputs, targets]",
+        fix="convert each batch in a generator function, or in the DataLoader's collate_fn",
+    )
+
+
+def _empty(found: str) -> XaiError:
+    return XaiError(
+        "xai_inputs", found=found, expected="at least one input, first axis N", fix="return a batch (N, ...)"
+    )
+
+
+def _as_targets(targets: Any) -> Tensor | None:
+    if targets is None:
+        return None
+    tensor: Tensor | None = None
+    cause: Exception | None = None
+    try:
+        tensor = torch.as_tensor(targets).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        cause = error
+    if tensor is None or tensor.is_floating_point() or tensor.is_complex() or tensor.ndim not in (1, 2):
+        found = (
+            f"an object of type {type(targets).__name__}"
+            if tensor is None
+            else f"a tensor of {tensor.dtype} and shape {tuple(tensor.shape)}"
+        )
+        raise XaiError(
+            "xai_targets", found=found, expected="integer class indices of shape (N,)", fix="pass labels.long()"
+        ) from cause
+    return tensor.long()
+
+
+def _block_sizes() -> Iterator[int]:
+    yield from _FIRST_BLOCKS
+    while True:
+        yield BLOCK
+
+
+def _update(digest: Any, tensor: Tensor) -> None:
+    digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    if tensor.layout == torch.strided and tensor.numel() and not tensor.is_quantized:
+        flat = tensor.detach().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).cpu().numpy())  # type: ignore[no-untyped-call, unused-ignore]
+
+
+def _floating_dtype(model: Any) -> torch.dtype | None:
+    if not isinstance(model, nn.Module):
+        return None
+    dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def _device(device: str | torch.device, model: Any) -> torch.device:
+    if str(device) == "auto":
+        return _automatic_device(model)
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise XaiError(
+            "--xai-device",
+            found=f"{str(device)!r}, which cannot be used here ({str(error).splitlines()[0]})",
+            expected="auto, cpu, cuda, cuda:<number> or mps, on a machine that has it",
+            fix="choose --xai-device=auto or cpu",
+        ) from error
+    if chosen.type == "cuda" and chosen.index is None:
+        return _cuda_device()
+    return chosen
+
+
+def _automatic_device(model: Any) -> torch.device:
+    tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
+    homes = {tensor.device for tensor in tensors}
+    if len(homes) > 1 or (homes and next(iter(homes)).type != "cpu"):
+        return next(iter(parameter.device for parameter in tensors))  # a model that has chosen its place stays there
+    if not homes:
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return _cuda_device()
+    if torch.backends.mps.is_available() and all(tensor.dtype != torch.float64 for tensor in tensors):
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _cuda_device() -> torch.device:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return torch.device("cuda", int(worker) % torch.cuda.device_count() if worker.isdigit() else 0)
+
+
+_HOOKS = tuple(name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs", "_always_called")))
+
+
+@contextmanager
+def guarded(subject: Subject) -> Iterator[None]:
+    """Run the model in evaluation mode on the subject's device, and give it back as it was.
+
+    Modes, hooks, buffers, ``requires_grad``, gradients and device are restored however the block ends.
+    """
+    model = subject.model
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    with ExitStack() as stack:
+        if any(module.training for module in model.modules()):
+            _say_training(subject)
+        stack.callback(_restore_modules, [(m, m.training, _hooks_of(m)) for m in model.modules()])
+        stack.callback(_restore_parameters, [(p, p.requires_grad, p.grad, _copy(p.grad)) for p in model.parameters()])
+        stack.callback(_restore_buffers, _buffers_of(model))
+        homes = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+        if len(homes) == 1 and (home := homes.pop()) != subject.device:
+            stack.callback(_move, model, home)
+            _move(model, subject.device)
+        for module in model.modules():
+            module.training = False
+        yield
+
+
+def _move(model: nn.Module, device: torch.device) -> None:
+    try:
+        model.to(device)
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        raise XaiError(
+            "--xai-device",
+            found=f"a model that cannot be moved to {device} ({error})",
+            expected="a device the model can reach",
+            fix="choose --xai-device=cpu",
+        ) from error
+
+
+def _say_training(subject: Subject) -> None:
+    if not subject._said_training:
+        subject._said_training = True
+        warnings.warn(
+            "xai_model was in training mode; it is measured in evaluation mode and restored afterwards",
+            XaiWarning,
+            stacklevel=2,
+        )
+
+
+def _copy(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().clone()
+
+
+def _hooks_of(module: nn.Module) -> dict[str, Any]:
+    return {name: module.__dict__[name].copy() for name in _HOOKS if module.__dict__.get(name) is not None}
+
+
+def _restore_modules(saved: list[tuple[nn.Module, bool, dict[str, Any]]]) -> None:
+    for module, training, hooks in saved:
+        module.training = training
+        for name, before in hooks.items():
+            now = module.__dict__[name]
+            if now != before or list(now) != list(before):
+                now.clear()
+                now.update(before)
+
+
+def _restore_parameters(saved: list[tuple[nn.Parameter, bool, Tensor | None, Tensor | None]]) -> None:
+    for parameter, requires_grad, grad, values in saved:
+        parameter.requires_grad_(requires_grad)
+        parameter.grad = grad
+        if grad is not None and values is not None and not _same(grad, values):
+            grad.data.copy_(values)
+
+
+def _buffers_of(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor]]:
+    return [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+
+
+def _restore_buffers(saved: list[tuple[nn.Module, str, Tensor, Tensor]]) -> None:
+    for module, name, buffer, values in saved:
+        if module._buffers.get(name) is not buffer:
+            module._buffers[name] = buffer  # moving a module to a device puts new tensors in the place of its buffers
+        if not _same(buffer, values):
+            buffer.data.copy_(values)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.device == b.device and torch.equal(a, b)
