@@ -1,0 +1,7 @@
+"""Baselines: what an explanation must beat."""
+
+from ..registry import Registry
+
+__all__ = ["BASELINES"]
+
+BASELINES = Registry("baseline", {"random": ".baselines.random:Random", "edges": ".baselines.edges:Edges"})

@@ -1,0 +1,120 @@
+"""Imputers: what takes the place of removed features.
+
+An imputer maps inputs ``(b, C, *places)`` or ``(b, F)`` to a reference of the same shape; removed features take their
+value from it. Imputers are frozen, so that equal settings are equal objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import XaiError
+from .registry import Registry
+from .seeding import generator
+
+__all__ = ["IMPUTERS", "Blur", "Constant", "Imputer", "Mean", "Noise"]
+
+IMPUTERS = Registry(
+    "imputer",
+    {
+        "constant": ".imputation:Constant",
+        "mean": ".imputation:Mean",
+        "blur": ".imputation:Blur",
+        "noise": ".imputation:Noise",
+    },
+)
+
+
+class Imputer(Protocol):
+    """Anything that maps inputs, a seed and the inputs' places in the data to a reference."""
+
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the reference, of the shape and type of ``inputs``; ``indices`` has length b."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same value everywhere: black, mid-grey or padding, as the preprocessing has it."""
+
+    value: float = 0.0
+
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the value, everywhere."""
+        return torch.full_like(inputs, self.value)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of the original image, for each channel; of a row ``(b, F)``, the mean over the row."""
+
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the means, everywhere."""
+        return inputs.mean(_places(inputs), keepdim=True).expand_as(inputs)
+
+
+@dataclass(frozen=True)
+class Blur:
+    """A Gaussian-blurred copy of the image, mirrored at the border and cut off at four standard deviations.
+
+    Args:
+        sigma: Standard deviation in pixels; by default an eighth of the shorter side.
+    """
+
+    sigma: float | None = None
+
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the blurred images; other inputs are an error."""
+        if inputs.ndim != 4:
+            raise XaiError(
+                "imputer 'blur'",
+                found=f"inputs of shape {tuple(inputs.shape)}",
+                expected="images (N, C, H, W)",
+                fix="use the imputer 'mean', 'constant' or 'noise'",
+            )
+        sigma = min(inputs.shape[2:]) / 8 if self.sigma is None else self.sigma
+        wide = inputs if inputs.dtype == torch.float64 else inputs.float()
+        for axis in (2, 3):
+            wide = _blurred(wide, sigma, axis)
+        return wide.to(inputs.dtype)
+
+
+def _blurred(images: Tensor, sigma: float, axis: int) -> Tensor:
+    radius = int(4 * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    size = images.shape[axis]
+    # Mirroring (d c b | a b c d | c b a) repeats with this period; indexing allows a radius larger than the image.
+    period = max(1, 2 * size - 2)
+    place = torch.arange(-radius, size + radius, device=images.device) % period
+    padded = images.index_select(axis, torch.where(place < size, place, period - place))
+    shape = (1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)
+    count, channels, height, width = padded.shape
+    blurred = F.conv2d(padded.reshape(count * channels, 1, height, width), kernel.reshape(shape))
+    return blurred.reshape(images.shape)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Normal noise with the mean and standard deviation of the original image, for each channel.
+
+    Drawn by (seed, input), so that it is the same at every step and for every order of removal.
+    """
+
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the noise."""
+        shape = inputs.shape[1:]
+        drawn = torch.stack([torch.randn(shape, generator=generator(seed, "imputer", i)) for i in indices])
+        places = _places(inputs)
+        mean, std = inputs.mean(places, keepdim=True), inputs.std(places, keepdim=True, correction=0)
+        return drawn.to(inputs.device, inputs.dtype) * std + mean
+
+
+def _places(inputs: Tensor) -> list[int]:
+    return list(range(2 if inputs.ndim > 2 else 1, inputs.ndim))

@@ -1,0 +1,8 @@
+"""Metrics: what scores an explanation. One family a file, one entry here."""
+
+from ..registry import Registry
+from .base import Metric, Scores
+
+__all__ = ["METRICS", "Metric", "Scores"]
+
+METRICS = Registry("metric", {"pixel_flipping": ".metrics.pixel_flipping:PixelFlipping"})

@@ -1,0 +1,234 @@
+"""Pixel flipping: how the output falls as the pixels an explanation ranks are removed.
+
+Bach et al. 2015, Samek et al. 2017; the symmetric relevance gain is Blücher et al. 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from math import inf, prod
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import XaiError
+from ..explainers.running import pixels
+from ..imputation import IMPUTERS, Imputer
+from ..seeding import generator
+from ..subject import Block, Inputs, Subject, select
+from .base import Scores
+
+__all__ = ["PixelFlipping"]
+
+_CURVES = {"morf": "most relevant first", "lerf": "least relevant first"}
+
+
+@dataclass(frozen=True)
+class PixelFlipping:
+    """Area under the curve of the explained output over the removed fraction of pixels.
+
+    A pixel is all the channels of a place. The curve starts at the untouched input and ends with every pixel removed;
+    the area is taken by the trapezoid rule over the removed fraction in [0, 1].
+
+    Args:
+        steps: Number of removals, 1 or more; at most one for each pixel (or patch).
+        imputer: What removed pixels become: ``"mean"`` of the original image, ``"constant"``, ``"blur"``, ``"noise"``,
+            or an imputer object.
+        patch: Side of the square regions that are removed together, in pixels, for images; a region ranks by its mean
+            attribution, and the last row and column of regions may be smaller.
+        order: ``"srg"``: area with the least relevant pixels first, minus area with the most relevant first (symmetric
+            relevance gain; higher is better, 0 for random orders in expectation). ``"morf"``: area with the most
+            relevant pixels first (lower is better). ``"lerf"``: area with the least relevant first (higher is better).
+        output: ``"probability"`` of the explained class (softmax of the outputs, unless they are probabilities
+            already), or the ``"logit"`` itself. A model with a single output has no probability: its output is taken.
+
+    Scores: ``"srg"`` of probabilities lies in [-1, 1], a single area in [0, 1]; logits have no bound.
+
+    Ties are broken at random, by (seed, input).
+
+    Raises:
+        XaiError: A setting is out of range, or does not fit the inputs.
+    """
+
+    steps: int = 32
+    imputer: str | Imputer = "mean"
+    patch: int = 1
+    order: Literal["srg", "morf", "lerf"] = "srg"
+    output: Literal["probability", "logit"] = "probability"
+    name = "pixel_flipping"
+
+    def __post_init__(self) -> None:
+        for setting in ("steps", "patch"):
+            value = getattr(self, setting)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise _error(setting, repr(value), "a whole number of at least 1")
+        if self.order not in ("srg", "morf", "lerf"):
+            raise _error("order", repr(self.order), "'srg', 'morf' or 'lerf'")
+        if self.output not in ("probability", "logit"):
+            raise _error("output", repr(self.output), "'probability' or 'logit'")
+        if isinstance(self.imputer, str):
+            object.__setattr__(self, "imputer", IMPUTERS.get(self.imputer, where="pixel_flipping imputer")())
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal settings."""
+        return self
+
+    @property
+    def low(self) -> float:
+        """The least possible score."""
+        return -inf if self.output == "logit" else (-1.0 if self.order == "srg" else 0.0)
+
+    @property
+    def high(self) -> float:
+        """The greatest possible score."""
+        return inf if self.output == "logit" else 1.0
+
+    @property
+    def higher_is_better(self) -> bool:
+        """False for the area with the most relevant pixels first."""
+        return self.order != "morf"
+
+    def prepare(self, subject: Subject, block: Block, seed: int) -> _Flipping:
+        """Return the outputs and references that every order of this block shares."""
+        return _Flipping(self, subject, block, seed)
+
+    def score(self, prepared: _Flipping, maps: Tensor, *, draw: str = "") -> Scores:
+        """Return the scores ``(b,)`` of ``maps`` and the curves ``(b, steps + 1)`` they come from."""
+        ranks = prepared.ranks(maps, draw)
+        curves = {}
+        if self.order != "lerf":
+            curves[_CURVES["morf"]] = prepared.curve(ranks)
+        if self.order != "morf":
+            curves[_CURVES["lerf"]] = prepared.curve(prepared.count - 1 - ranks)
+        areas = [torch.trapezoid(curve, prepared.fractions, dim=1) for curve in curves.values()]
+        return Scores(areas[1] - areas[0] if self.order == "srg" else areas[0], curves)
+
+    def describe(self, prepared: _Flipping) -> dict[str, Any]:
+        """Return the curves' axis and what was removed."""
+        return {
+            "axis": "removed fraction",
+            "fractions": prepared.fractions.tolist(),
+            "output": "probability" if prepared.probability else "raw output",
+            "regions": prepared.count,
+        }
+
+
+class _Flipping:
+    """The pixel flipping of one block: regions, removal counts, reference inputs and shared outputs."""
+
+    def __init__(self, metric: PixelFlipping, subject: Subject, block: Block, seed: int) -> None:
+        self.metric, self.subject, self.block, self.seed = metric, subject, block, seed
+        self.inputs = _floating(block.inputs)
+        self.places = [pixels(tensor) for tensor in self.inputs]
+        self.regions = [_regions(places, metric.patch).to(subject.device) for places in self.places]
+        self.counts = [int(region.max()) + 1 for region in self.regions]
+        self.count = sum(self.counts)
+        assert not isinstance(metric.imputer, str)
+        self.references = tuple(metric.imputer(t, seed=seed, indices=block.indices) for t in self.inputs)
+        steps = min(metric.steps, self.count)
+        self.removed = [round(step * self.count / steps) for step in range(steps + 1)]
+        first = self._outputs(self.inputs, slice(None))
+        self.probability = metric.output == "probability" and block.targets is not None
+        self.untouched = self._explained(first, slice(None))
+        self.emptied = self._explained(self._outputs(self.references, slice(None)), slice(None))
+        self.fractions = torch.tensor(self.removed, dtype=self.untouched.dtype, device=subject.device) / self.count
+
+    def ranks(self, maps: Tensor, draw: str) -> Tensor:
+        """Return each region's place in the order of removal, most relevant first: ``(b, regions)``."""
+        scores = self._of_regions(maps)
+        drawn = [
+            torch.randperm(self.count, generator=generator(self.seed, "ties", draw, i)) for i in self.block.indices
+        ]
+        shuffle = torch.stack(drawn).to(scores.device)
+        # Sorting a shuffled copy stably leaves ties in shuffled order.
+        order = torch.argsort(scores.gather(1, shuffle), dim=1, descending=True, stable=True)
+        ranks = torch.empty_like(order)
+        places = torch.arange(self.count, device=order.device).expand_as(order)
+        return ranks.scatter_(1, shuffle.gather(1, order), places)
+
+    def curve(self, ranks: Tensor) -> Tensor:
+        """Return the explained output after each removal: ``(b, steps + 1)``."""
+        inner = torch.tensor(self.removed[1:-1], device=ranks.device)
+        parts = [self.untouched[:, None]]
+        if len(inner):
+            parts.append(self._inner(ranks, inner))
+        return torch.cat([*parts, self.emptied[:, None]], dim=1)
+
+    def _inner(self, ranks: Tensor, removed: Tensor) -> Tensor:
+        size = len(ranks)
+
+        def work(part: slice) -> Tensor:
+            flat = torch.arange(part.start, part.stop, device=ranks.device)
+            row, threshold = flat % size, removed[flat // size]
+            gone = ranks[row] < threshold[:, None]
+            outputs = self.subject.model(*self._perturbed(row, gone))
+            outputs = outputs[:, None] if outputs.ndim == 1 else outputs
+            return self._explained(outputs, row)
+
+        with torch.inference_mode(False), torch.no_grad():
+            values = self.subject.batches.run(size * len(removed), work)
+        return values.reshape(len(removed), size).T
+
+    def _perturbed(self, row: Tensor, gone: Tensor) -> Inputs:
+        result = []
+        parts = torch.split(gone, self.counts, dim=1)
+        for tensor, reference, region, places, part in zip(
+            self.inputs, self.references, self.regions, self.places, parts, strict=True
+        ):
+            mask = part if self.metric.patch == 1 else part[:, region]
+            mask = mask.reshape(len(row), *([1] if tensor.ndim > 2 else []), *(places if tensor.ndim > 1 else ()))
+            result.append(torch.where(mask, reference[row], tensor[row]))
+        return tuple(result)
+
+    def _outputs(self, inputs: Inputs, rows: slice) -> Tensor:
+        return self.subject.outputs(tuple(tensor[rows] for tensor in inputs))
+
+    def _explained(self, outputs: Tensor, rows: Any) -> Tensor:
+        wide = outputs if outputs.dtype == torch.float64 else outputs.float()
+        if self.probability and not self.subject.probabilities:
+            wide = F.softmax(wide, dim=1)
+        targets = None if self.block.targets is None else self.block.targets[rows]
+        return select(wide, targets)
+
+    def _of_regions(self, maps: Tensor) -> Tensor:
+        flat = maps.flatten(1)
+        if self.metric.patch == 1:
+            return flat
+        sums = []
+        for part, region, count in zip(
+            torch.split(flat, [prod(places) for places in self.places], dim=1), self.regions, self.counts, strict=True
+        ):
+            total = flat.new_zeros(len(flat), count).index_add_(1, region, part)
+            sums.append(total / torch.bincount(region, minlength=count))
+        return torch.cat(sums, dim=1)
+
+
+def _floating(inputs: Inputs) -> Inputs:
+    if all(tensor.is_floating_point() for tensor in inputs):
+        return inputs
+    raise XaiError(
+        "pixel_flipping",
+        found=f"inputs of {', '.join(str(tensor.dtype) for tensor in inputs)}",
+        expected="floating-point inputs, whose pixels can be replaced by other values",
+        fix="explain a model that takes the embedded tokens",
+    )
+
+
+def _regions(places: tuple[int, ...], patch: int) -> Tensor:
+    """Return the region each place belongs to, flattened."""
+    if patch == 1:
+        return torch.arange(prod(places))
+    if len(places) != 2:
+        raise _error("patch", f"patch={patch} for inputs with places {places}", "patch=1 where inputs are not images")
+    height, width = places
+    across = -(-width // patch)
+    rows, columns = torch.arange(height) // patch, torch.arange(width) // patch
+    return (rows[:, None] * across + columns).flatten()
+
+
+def _error(setting: str, found: str, expected: str) -> XaiError:
+    return XaiError(f"pixel_flipping {setting}", found=found, expected=expected, fix=f"change {setting}=")

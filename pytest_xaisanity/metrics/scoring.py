@@ -1,0 +1,90 @@
+"""Measuring a metric on an explainer or a baseline, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..baselines.edges import Edges
+from ..explainers import Explained
+from ..explainers.running import empty_maps
+from ..subject import Block
+from .base import Metric
+
+__all__ = ["MapSource", "Scoring"]
+
+
+class MapSource(Protocol):
+    """A baseline that makes maps without asking the explainer."""
+
+    name: str
+
+    def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
+        """Return one or more batches of maps of the shape of ``like``."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Scores ``(b, draws)`` of the explainer, or of a baseline in its place, and curves ``(b, points)``.
+
+    Args:
+        metric: What scores.
+        baseline: Maps to score in the explainer's place; None scores the explainer.
+        control: Whether an edge map is scored too, on the first block of images, for comparison.
+    """
+
+    metric: Metric
+    baseline: MapSource | None = None
+    control: bool = False
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for scorings that measure the same; a baseline's scores do not depend on the explainer."""
+        return ("scoring", self.metric.name, self.metric.key, self.baseline, self.control)
+
+    @property
+    def explains(self) -> bool:
+        """Whether the scores are the explainer's."""
+        return self.baseline is None
+
+    def start(self, explained: Explained, block: Block) -> _Scoring:
+        """Begin on the first block."""
+        return _Scoring(self, explained)
+
+
+class _Scoring:
+    def __init__(self, scoring: Scoring, explained: Explained) -> None:
+        self.scoring, self.explained = scoring, explained
+        self.described: dict[str, Any] | None = None
+
+    def measure(self, block: Block) -> dict[str, Tensor]:
+        """Return ``scores`` ``(b, draws)`` and the named curves, averaged over draws."""
+        metric, seed = self.scoring.metric, self.explained.seed
+        prepared = metric.prepare(self.explained.subject, block, seed)
+        if self.scoring.baseline is None:
+            candidates = [self.explained(block)]
+        else:
+            candidates = self.scoring.baseline.maps(block, empty_maps(block.inputs), seed=seed)
+        who = "explainer" if self.scoring.baseline is None else self.scoring.baseline.name
+        scored = [metric.score(prepared, maps, draw=f"{who} {k}") for k, maps in enumerate(candidates)]
+        result = {"scores": torch.stack([one.values for one in scored], dim=1)}
+        for name in scored[0].curves:
+            result[f"curve {name}"] = torch.stack([one.curves[name] for one in scored]).mean(0)
+        if self.described is None:
+            self.described = metric.describe(prepared) | self._control(prepared, block, candidates[0])
+        return result
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the metric says of itself, and the control."""
+        return self.described or {}
+
+    def _control(self, prepared: Any, block: Block, like: Tensor) -> dict[str, Any]:
+        if not self.scoring.control or len(block.inputs) != 1 or block.inputs[0].ndim != 4:
+            return {}
+        maps = Edges().maps(block, like, seed=self.explained.seed)[0]
+        values = self.scoring.metric.score(prepared, maps, draw="edges").values
+        return {"controls": {"edges": {"score": float(values.mean()), "n": len(block)}}}
