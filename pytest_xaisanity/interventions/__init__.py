@@ -1,0 +1,16 @@
+"""Interventions: what is done to the model or the inputs that ought, or ought not, to change an explanation."""
+
+from ..registry import Registry
+from .base import Comparison, Intervention, Session
+
+__all__ = ["INTERVENTIONS", "Comparison", "Intervention", "Session"]
+
+INTERVENTIONS = Registry(
+    "intervention",
+    {
+        "cascading_randomization": ".interventions.weights:CascadingRandomization",
+        "independent_randomization": ".interventions.weights:IndependentRandomization",
+        "bottom_up_randomization": ".interventions.weights:BottomUpRandomization",
+        "batch_order": ".interventions.batch_order:BatchOrder",
+    },
+)

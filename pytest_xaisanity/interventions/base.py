@@ -1,0 +1,188 @@
+"""What every intervention offers, and the comparison of maps before and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..baselines.edges import edge_maps
+from ..baselines.random import noise_maps
+from ..errors import XaiError
+from ..explainers import Explained
+from ..similarity import SIMILARITIES, Prepared, Similarity
+from ..subject import Block
+
+__all__ = ["Comparison", "Intervention", "Session"]
+
+_PARTNERS = 2
+_CONTROLLED = 16  # inputs that the controls are shown on: they do not decide
+
+
+class Session(Protocol):
+    """An intervention on one subject and explainer, begun on its first block.
+
+    Attributes:
+        shape: ``(seeds, positions)``: how many maps it yields for each input.
+    """
+
+    shape: tuple[int, int]
+
+    def maps(self, block: Block) -> Iterator[Tensor]:
+        """Yield the maps ``(b, *places)`` after the intervention, all positions of the first seed first."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain values for the evidence."""
+
+
+class Intervention(Protocol):
+    """A change to the model or the inputs, with its settings.
+
+    Attributes:
+        name: Its name in the registry.
+        relations: The verbs it goes with: ``"changes_under"``, ``"invariant_under"``.
+    """
+
+    name: str
+    relations: tuple[str, ...]
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal settings."""
+
+    def start(self, explained: Explained, block: Block) -> Session:
+        """Return the session that makes this intervention."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Similarity of an explanation to itself, to unrelated ones, and to the one after an intervention.
+
+    For each named similarity and input: ``after`` ``(b, seeds, positions)``; ``self`` ``(b,)``, two runs on the same
+    input; ``chance`` ``(b,)``, mean similarity to the inputs visited just before. NaN where a map is constant.
+
+    Args:
+        intervention: What is done.
+        similarities: Names of the similarities, or none: signed and absolute Spearman, and SSIM for images.
+    """
+
+    intervention: Intervention
+    similarities: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for comparisons that measure the same."""
+        return ("comparison", self.intervention.name, self.intervention.key, self.similarities)
+
+    @property
+    def explains(self) -> bool:
+        """True: a comparison is one of the explainer's maps."""
+        return True
+
+    def start(self, explained: Explained, block: Block) -> _Comparing:
+        """Begin on the first block."""
+        return _Comparing(self, explained, block)
+
+
+class _Comparing:
+    def __init__(self, comparison: Comparison, explained: Explained, block: Block) -> None:
+        self.explained = explained
+        self.session = comparison.intervention.start(explained, block)
+        self.similarities = _similarities(comparison.similarities, explained(block))
+        self.controls: dict[str, Any] = {}
+        self._tails: dict[str, Prepared] = {}
+
+    def measure(self, block: Block) -> dict[str, Tensor]:
+        """Return the scores of one block, under ``after <similarity>`` and so on."""
+        before = self.explained(block)
+        again = self.explained(block, run=1)
+        prepared = {s.name: s.prepare(before) for s in self.similarities}
+        result: dict[str, Tensor] = {}
+        for s in self.similarities:
+            result[f"self {s.name}"] = s.compare(prepared[s.name], s.prepare(again))
+            result[f"chance {s.name}"] = self._chance(s, prepared[s.name])
+        after: dict[str, list[Tensor]] = {s.name: [] for s in self.similarities}
+        for maps in self.session.maps(block):
+            finite = torch.isfinite(torch.linalg.vector_norm(maps.flatten(1), ord=inf, dim=1))
+            for s in self.similarities:
+                scores = s.compare(prepared[s.name], s.prepare(maps))
+                after[s.name].append(torch.where(finite, scores, torch.nan))
+        for name, columns in after.items():
+            result[f"after {name}"] = torch.stack(columns, dim=1).reshape(len(block), *self.session.shape)
+        if not self.controls:
+            self._measure_controls(block, before)
+        return result
+
+    def describe(self) -> dict[str, Any]:
+        """Return the similarities, the controls and what the intervention says of itself."""
+        names = [s.name for s in self.similarities]
+        return {"similarities": names, "controls": self.controls, **self.session.describe()}
+
+    def _chance(self, similarity: Similarity, prepared: Prepared) -> Tensor:
+        """Return each input's mean similarity to the few visited before it; in the first block, around the corner."""
+        partners = min(_PARTNERS, len(prepared[0]) - 1) if similarity.name not in self._tails else _PARTNERS
+        tail = self._tails.get(similarity.name, prepared)
+        joined = tuple(torch.cat([old[-_PARTNERS:], new]) for old, new in zip(tail, prepared, strict=True))
+        self._tails[similarity.name] = tuple(part[-_PARTNERS:] for part in joined)
+        count, offset = len(prepared[0]), len(joined[0]) - len(prepared[0])
+        scores = [
+            similarity.compare(prepared, tuple(part[offset - k : offset - k + count] for part in joined))
+            for k in range(1, partners + 1)
+        ]
+        return torch.stack(scores).mean(0) if scores else torch.full((count,), torch.nan)
+
+    def _measure_controls(self, block: Block, maps: Tensor) -> None:
+        """Maps that do not come from the model, under the same similarities: what a randomization cannot tell apart."""
+        block, maps = block.head(_CONTROLLED), maps[:_CONTROLLED]
+        seed = self.explained.seed
+        noise = [noise_maps(maps, seed=seed, indices=block.indices, draw=f"control {i}") for i in range(2)]
+        pairs = {"fresh noise": (noise[0], noise[1])}
+        image = block.inputs[0]
+        if len(block.inputs) == 1 and image.is_floating_point():
+            reduced = image.to(maps.dtype).sum(1) if image.ndim > 2 else image.to(maps.dtype)
+            pairs["input × noise"] = (reduced * noise[0], reduced * noise[1])
+            if image.ndim == 4:
+                edges = edge_maps(image).to(maps.dtype)
+                pairs["edges"] = (edges, edges)
+        for name, (first, second) in pairs.items():
+            self.controls[name] = {
+                s.name: {"after": _mean(s(first, second)), "chance": _mean(s(first, second.roll(1, 0)))}
+                for s in self.similarities
+            }
+
+
+def _relative_distance(before: Prepared, after: Prepared) -> Tensor:
+    """Return the Euclidean distance of two maps relative to the norm of the first; 0 for two zero maps."""
+    moved, norm = (before[0] - after[0]).norm(dim=1), before[0].norm(dim=1)
+    return torch.where(moved == 0, moved, moved / norm)
+
+
+_DISTANCE = Similarity(
+    "distance", lambda maps: (maps.flatten(1),), _relative_distance, low=0.0, high=inf, identical=0.0
+)
+
+
+def _mean(scores: Tensor) -> float | None:
+    known = scores[~scores.isnan()]
+    return float(known.mean()) if len(known) else None
+
+
+def _similarities(names: tuple[str, ...], maps: Tensor) -> list[Similarity]:
+    image = maps.ndim == 3 and min(maps.shape[1:]) >= 3
+    if not names:
+        return [SIMILARITIES[name] for name in ("spearman", "abs_spearman", *(["ssim"] if image else []))]
+    if names == ("distance",):
+        return [_DISTANCE]
+    for name in names:
+        if SIMILARITIES[name].needs_2d and not image:
+            raise XaiError(
+                f"similarity {name!r}",
+                found=f"attribution maps of shape {tuple(maps.shape[1:])}",
+                expected="maps (H, W) of at least 3×3",
+                fix="use 'spearman', 'abs_spearman', 'cosine' or 'pearson'",
+            )
+    return [SIMILARITIES[name] for name in names]
