@@ -1,0 +1,215 @@
+"""The bench: a subject, its explainers, and the evidence they share."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import claims
+from .claims import Claim, Look, Measurement
+from .errors import XaiError
+from .explainers import Explained, Explainer, as_explainer
+from .explainers.running import MapCache
+from .seeding import isolated
+from .subject import Block, Subject, guarded
+from .verdict import Verdict
+
+__all__ = ["Bench", "BoundExplainer"]
+
+
+class Bench:
+    """Decides claims about explainers of one model: what the fixture ``xai`` is, usable outside pytest.
+
+    Args:
+        model: A ``torch.nn.Module`` or another callable from inputs to outputs.
+        inputs: A tensor ``(N, ...)``, a tuple of tensors, or an iterable of batches (see
+            :class:`~pytest_xaisanity.subject.Subject`).
+        targets: Class indices ``(N,)``; the model's own predictions by default.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        seed: Seeds everything that is drawn: same seed, same verdict.
+        confidence: Of every claim that does not name its own, in (0.5, 1).
+        batch_size: The most inputs in one pass; sized automatically by default, and halved when memory runs out.
+
+    >>> bench = Bench(model, images)                                     # doctest: +SKIP
+    >>> bench.explainer(Saliency).beats("random", on="pixel_flipping")   # doctest: +SKIP
+    <passed: Saliency beats random on pixel_flipping: share of random orders beaten 0.91 in [0.8, 0.97], n=16>
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Any,
+        targets: Any = None,
+        *,
+        device: str = "auto",
+        seed: int = 0,
+        confidence: float = 0.95,
+        batch_size: int | None = None,
+    ) -> None:
+        self.subject = Subject(model, inputs, targets, device=device, batch_size=batch_size, seed=seed)
+        self.seed = seed
+        self.confidence = claims.checked_confidence(confidence, where="confidence")
+        self._cache = None if self.subject.streamed else MapCache()
+        self._explained: dict[Hashable, Explained] = {}
+        self._runs: dict[Hashable, _Run] = {}
+        self._shared: dict[Hashable, Explained] = {}
+
+    def explainer(self, source: Any, *, name: str | None = None, **kwargs: Any) -> BoundExplainer:
+        """Return an explainer, whose methods are the four verbs.
+
+        Args:
+            source: A Captum class or instance, or a function ``(model, inputs, targets) -> attributions``.
+            name: What verdicts and reports call it.
+            kwargs: Settings of the Captum class, its ``attribute`` or the function.
+        """
+        return BoundExplainer(self, as_explainer(source, self.subject.model, name=name, **kwargs))
+
+    def decide(self, claim: Claim, explainer: Explainer) -> Verdict:
+        """Return the verdict on a claim, measuring no more inputs than it takes."""
+        confidence = claim.confidence or self.confidence
+        with guarded(self.subject):
+            fingerprint = self.subject.renew()
+            needed = claim.measurements()
+            runs = [self._run((fingerprint, claim.early), m, other, explainer) for m, other in needed]
+            for count in range(1, 1 << 62):
+                ended = [run.advance(count) for run in runs]
+                final = all(ended)
+                if not final and not claim.early:
+                    continue
+                verdict = claim.decide(self._look(runs, count, final), explainer.name, confidence)
+                if verdict is not None:
+                    return verdict
+        raise AssertionError("a claim is decided at the last look")
+
+    def _look(self, runs: list[_Run], count: int, final: bool) -> Look:
+        tolerance = 1e-3 if "float16" not in str(self.subject.dtype) else 5e-2
+        return Look(
+            indices=runs[0].indices(count),
+            final=final,
+            scores=tuple(run.scores(count) for run in runs),
+            descriptions=tuple(run.describe() for run in runs),
+            seed=self.seed,
+            tolerance=tolerance,
+        )
+
+    def _run(self, state: tuple[str, bool], measurement: Measurement, other: Any, explainer: Explainer) -> _Run:
+        if other is not None:
+            explainer = as_explainer(other, self.subject.model, where="beats baseline")
+        who = explainer.key if measurement.explains else None
+        fingerprint, early = state
+        key = (fingerprint, early, who, measurement.key)
+        if key not in self._runs or self._runs[key].broken:
+            explained = self._explained.setdefault(
+                (fingerprint, explainer.key), Explained(self.subject, explainer, self.seed, self._cache)
+            )
+            explained.remember(fingerprint)
+            self._runs[key] = _Run(self.subject, measurement, explained, early)
+        return self._runs[key]
+
+
+@dataclass
+class _Run:
+    """The scores of one measurement, gathered block by block and kept for later claims."""
+
+    subject: Subject
+    measurement: Measurement
+    explained: Explained
+    early: bool
+    broken: bool = False
+    _blocks: Iterator[Block] | None = None
+    _measuring: Any = None
+    _parts: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+    _indices: list[tuple[int, ...]] = field(default_factory=list)
+    _last: bool = False
+
+    def advance(self, count: int) -> bool:
+        """Measure until ``count`` blocks are; return whether these are all."""
+        while len(self._parts) < count and not self._last:
+            try:
+                self._measure_next()
+            except BaseException:
+                self.broken = True  # a generator that raised cannot go on; the next claim measures anew
+                raise
+        return self._last and count >= len(self._parts)
+
+    def _measure_next(self) -> None:
+        if self._blocks is None:
+            self._blocks = self.subject.blocks(early=self.early)
+        with isolated(self.subject.seed, "stream", len(self._parts)):
+            block = next(self._blocks)
+        if self._measuring is None:
+            self._measuring = self.measurement.start(self.explained, block)
+        self._parts.append({name: _array(scores) for name, scores in self._measuring.measure(block).items()})
+        self._indices.append(block.indices)
+        self._last = block.last
+
+    def scores(self, count: int) -> dict[str, NDArray[Any]]:
+        return {name: np.concatenate([part[name] for part in self._parts[:count]]) for name in self._parts[0]}
+
+    def indices(self, count: int) -> tuple[int, ...]:
+        return tuple(index for part in self._indices[:count] for index in part)
+
+    def describe(self) -> dict[str, Any]:
+        description: dict[str, Any] = self._measuring.describe()
+        return description
+
+
+def _array(scores: Tensor) -> NDArray[Any]:
+    return scores.detach().cpu().numpy().copy()
+
+
+@dataclass(frozen=True)
+class BoundExplainer:
+    """An explainer on a bench. Its four methods make a claim and return the verdict on it."""
+
+    bench: Bench
+    explainer: Explainer
+
+    @property
+    def name(self) -> str:
+        """What verdicts call it."""
+        return self.explainer.name
+
+    def changes_under(self, intervention: Any, **settings: Any) -> Verdict:
+        """Decide that the attributions differ once the intervention is made.
+
+        See :func:`pytest_xaisanity.claims.changes_under` for the settings.
+        """
+        return self.decide(claims.changes_under(intervention, **settings))
+
+    def invariant_under(self, intervention: Any, **settings: Any) -> Verdict:
+        """Decide that the attributions do not differ once the intervention is made.
+
+        See :func:`pytest_xaisanity.claims.invariant_under` for the settings.
+        """
+        return self.decide(claims.invariant_under(intervention, **settings))
+
+    def beats(self, baseline: Any, *, on: Any, **settings: Any) -> Verdict:
+        """Decide that, per input, the explainer is better than the baseline on the metric ``on``.
+
+        See :func:`pytest_xaisanity.claims.beats` for the settings.
+        """
+        return self.decide(claims.beats(baseline, on=on, **settings))
+
+    def bounded(self, metric: Any, **settings: Any) -> Verdict:
+        """Decide that the metric stays within ``at_most=`` or ``at_least=``.
+
+        See :func:`pytest_xaisanity.claims.bounded` for the settings.
+        """
+        return self.decide(claims.bounded(metric, **settings))
+
+    def decide(self, claim: Claim) -> Verdict:
+        """Return the verdict on a claim object."""
+        if not isinstance(claim, Claim):
+            raise XaiError(
+                "decide",
+                found=f"a {type(claim).__name__}",
+                expected="a claim",
+                fix="make one with pytest_xaisanity.claims.beats(...) or its sisters",
+            )
+        return self.bench.decide(claim, self.explainer)
