@@ -1,0 +1,1 @@
+"""Reports: from recorded evidence alone, as plain values."""

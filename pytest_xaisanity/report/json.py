@@ -1,0 +1,32 @@
+"""The JSON report: every verdict with its whole evidence."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+__all__ = ["write"]
+
+_PACKAGES = ("pytest-xaisanity", "pytest", "torch", "captum", "numpy", "scipy")
+
+
+def write(file: Path, records: Sequence[Mapping[str, Any]], *, settings: Mapping[str, Any]) -> None:
+    """Write settings, versions and verdicts, in an order that does not depend on workers."""
+    report = {
+        "format": 1,
+        "settings": dict(settings),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "claims": [dict(record) for record in records],
+    }
+    file.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
