@@ -68,6 +68,15 @@ def same_state(a: State, b: State) -> bool:
     return len(tensors_a) == len(tensors_b) and all(map(torch.equal, tensors_a, tensors_b))
 
 
+def _seed_torch(seed: int) -> None:
+    """Seed torch's generators, but for those of devices that are not in use: their seed could not be taken back."""
+    torch.default_generator.manual_seed(seed)
+    if _cuda_in_use():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
+
+
 @contextmanager
 def isolated(*parts: int | str) -> Iterator[None]:
     """Seed every global generator by ``parts`` inside the block, and put each back where it was."""
@@ -76,7 +85,7 @@ def isolated(*parts: int | str) -> Iterator[None]:
     try:
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        _seed_torch(seed)
         yield
     finally:
         _restore(state)

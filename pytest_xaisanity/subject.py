@@ -28,6 +28,7 @@ __all__ = ["Block", "Inputs", "MicroBatches", "Subject", "guarded", "out_of_memo
 Inputs = tuple[Tensor, ...]
 BLOCK = 64
 _FIRST_BLOCKS = (16, 16, 32)
+_CHECKED = 16  # inputs on which the model is asked twice whether it answers alike
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def head(self, count: int) -> Block:
+        """Return the first ``count`` inputs as a block."""
+        inputs = tuple(tensor[:count] for tensor in self.inputs)
+        targets = None if self.targets is None else self.targets[:count]
+        return Block(self.number, self.indices[:count], inputs, targets)
 
 
 class MicroBatches:
@@ -140,7 +147,9 @@ class Subject:
         self.batches = MicroBatches(batch_size, self.device)
         self.dtype = _floating_dtype(model)
         self._said_training = False
+        self._known_as = ""
         self._checked = False
+        self._predicted: dict[tuple[int, ...], Tensor | None] = {}
         self.probabilities: bool | None = None
 
     @property
@@ -152,6 +161,14 @@ class Subject:
         if isinstance(self._source, _Stream):
             raise TypeError("the length of a stream is not known")
         return self._source.count
+
+    def renew(self) -> str:
+        """Forget predictions made with other weights, and return the subject's fingerprint."""
+        fingerprint = self.fingerprint()
+        if fingerprint != self._known_as:
+            self._known_as, self._checked = fingerprint, False
+            self._predicted.clear()
+        return fingerprint
 
     def fingerprint(self) -> str:
         """Return a digest of the weights, inputs and targets (a stream counts by identity)."""
@@ -165,18 +182,23 @@ class Subject:
             digest.update(str(id(self.model)).encode())
         return digest.hexdigest()
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the inputs in blocks of at most 64, on the device, with targets. To be read inside :func:`guarded`."""
+    def blocks(self, *, early: bool = True) -> Iterator[Block]:
+        """Yield the inputs in blocks of at most 64, on the device, with targets. To be read inside :func:`guarded`.
+
+        Args:
+            early: Whether the first blocks are smaller, to look early.
+        """
         start = 0
-        source = self._source.blocks()
+        source = self._source.blocks(_block_sizes(early))
         raw = next(source, None)
         for number in itertools.count():
             if raw is None:
                 return
             (indices, inputs, targets), raw = raw, next(source, None)
             placed = tuple(self._place(tensor) for tensor in inputs)
-            outputs = self._checked_outputs(placed, start)
-            yield Block(number, indices, placed, self._targets(targets, outputs), last=raw is None)
+            if indices not in self._predicted:
+                self._predicted[indices] = self._targets(targets, self._checked_outputs(placed, start))
+            yield Block(number, indices, placed, self._predicted[indices], last=raw is None)
             start += len(indices)
 
     def _place(self, tensor: Tensor) -> Tensor:
@@ -222,9 +244,9 @@ class Subject:
             shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in inputs)
             raise XaiError(
                 "xai_model",
-                found=f"{type(error).__name__} when it was called with inputs {shapes} on {self.device}: {error}",
+                found=f"{type(error).__name__} when called with inputs {shapes} on {self.device}: {error}",
                 expected="a model that accepts xai_inputs",
-                fix="call the model by hand with one batch of xai_inputs; choose --xai-device if the device is at fault",
+                fix="call the model by hand on one batch of xai_inputs; set --xai-device if it is the device",
             ) from error
         if not torch.isfinite(outputs).all():
             raise XaiError(
@@ -240,10 +262,10 @@ class Subject:
         return outputs
 
     def _check_reproducible(self, inputs: Inputs, outputs: Tensor) -> None:
-        again = self.outputs(inputs)
+        again = self.outputs(tuple(tensor[:_CHECKED] for tensor in inputs))
         tolerance = 1e-3 if outputs.dtype in (torch.float32, torch.float64) else 5e-2
         scale = float(outputs.abs().max()) or 1.0
-        gap = float((again - outputs).abs().max())
+        gap = float((again - outputs[:_CHECKED]).abs().max())
         if gap > tolerance * scale:
             raise XaiError(
                 "xai_model",
@@ -349,10 +371,10 @@ class _Memory:
             _update(digest, tensor)
         return digest.hexdigest()
 
-    def blocks(self) -> Iterator[tuple[tuple[int, ...], Inputs, Tensor | None]]:
+    def blocks(self, sizes: Iterator[int]) -> Iterator[tuple[tuple[int, ...], Inputs, Tensor | None]]:
         order = torch.randperm(self.count, generator=generator(self.seed, "visits", self.count))
         start = 0
-        for size in _block_sizes():
+        for size in sizes:
             chosen = order[start : start + size]
             if not len(chosen):
                 return
@@ -394,8 +416,7 @@ class _Stream:
             yield self._seen[place]
             place += 1
 
-    def blocks(self) -> Iterator[tuple[tuple[int, ...], Inputs, Tensor | None]]:
-        sizes = _block_sizes()
+    def blocks(self, sizes: Iterator[int]) -> Iterator[tuple[tuple[int, ...], Inputs, Tensor | None]]:
         size = next(sizes)
         start = 0
         kept: list[Tensor] = []
@@ -484,8 +505,9 @@ def _as_targets(targets: Any) -> Tensor | None:
     return tensor.long()
 
 
-def _block_sizes() -> Iterator[int]:
-    yield from _FIRST_BLOCKS
+def _block_sizes(early: bool) -> Iterator[int]:
+    if early:
+        yield from _FIRST_BLOCKS
     while True:
         yield BLOCK
 

@@ -131,10 +131,9 @@ class _Flipping:
         self.references = tuple(metric.imputer(t, seed=seed, indices=block.indices) for t in self.inputs)
         steps = min(metric.steps, self.count)
         self.removed = [round(step * self.count / steps) for step in range(steps + 1)]
-        first = self._outputs(self.inputs, slice(None))
         self.probability = metric.output == "probability" and block.targets is not None
-        self.untouched = self._explained(first, slice(None))
-        self.emptied = self._explained(self._outputs(self.references, slice(None)), slice(None))
+        self.untouched = self._explained(subject.outputs(self.inputs), None)
+        self.emptied = self._explained(subject.outputs(self.references), None)
         self.fractions = torch.tensor(self.removed, dtype=self.untouched.dtype, device=subject.device) / self.count
 
     def ranks(self, maps: Tensor, draw: str) -> Tensor:
@@ -146,52 +145,53 @@ class _Flipping:
         shuffle = torch.stack(drawn).to(scores.device)
         # Sorting a shuffled copy stably leaves ties in shuffled order.
         order = torch.argsort(scores.gather(1, shuffle), dim=1, descending=True, stable=True)
-        ranks = torch.empty_like(order)
-        places = torch.arange(self.count, device=order.device).expand_as(order)
+        ranks = torch.empty(order.shape, device=order.device)
+        places = torch.arange(float(self.count), device=order.device).expand_as(order)
         return ranks.scatter_(1, shuffle.gather(1, order), places)
 
     def curve(self, ranks: Tensor) -> Tensor:
         """Return the explained output after each removal: ``(b, steps + 1)``."""
-        inner = torch.tensor(self.removed[1:-1], device=ranks.device)
+        inner = torch.tensor(self.removed[1:-1], device=ranks.device, dtype=ranks.dtype)
         parts = [self.untouched[:, None]]
         if len(inner):
             parts.append(self._inner(ranks, inner))
         return torch.cat([*parts, self.emptied[:, None]], dim=1)
 
     def _inner(self, ranks: Tensor, removed: Tensor) -> Tensor:
+        """Return the explained outputs between the ends, ``(b, steps - 1)``; a pass may hold several steps."""
         size = len(ranks)
 
         def work(part: slice) -> Tensor:
-            flat = torch.arange(part.start, part.stop, device=ranks.device)
-            row, threshold = flat % size, removed[flat // size]
-            gone = ranks[row] < threshold[:, None]
-            outputs = self.subject.model(*self._perturbed(row, gone))
-            outputs = outputs[:, None] if outputs.ndim == 1 else outputs
-            return self._explained(outputs, row)
+            rows = _rows(part, size, ranks.device)
+            steps = torch.arange(part.start, part.stop, device=ranks.device) // size
+            gone = (removed[steps, None] - _taken(ranks, rows)).clamp_(0, 1)
+            outputs = self.subject.model(*self._perturbed(rows, gone))
+            return self._explained(outputs[:, None] if outputs.ndim == 1 else outputs, rows)
 
         with torch.inference_mode(False), torch.no_grad():
             values = self.subject.batches.run(size * len(removed), work)
         return values.reshape(len(removed), size).T
 
-    def _perturbed(self, row: Tensor, gone: Tensor) -> Inputs:
+    def _perturbed(self, rows: Tensor | None, gone: Tensor) -> Inputs:
+        """Return the inputs of ``rows`` with removed regions replaced; ``gone`` is 1 where a region is removed, or 0."""
         result = []
         parts = torch.split(gone, self.counts, dim=1)
         for tensor, reference, region, places, part in zip(
             self.inputs, self.references, self.regions, self.places, parts, strict=True
         ):
-            mask = part if self.metric.patch == 1 else part[:, region]
-            mask = mask.reshape(len(row), *([1] if tensor.ndim > 2 else []), *(places if tensor.ndim > 1 else ()))
-            result.append(torch.where(mask, reference[row], tensor[row]))
+            weights = part if self.metric.patch == 1 else part[:, region]
+            weights = weights.reshape(
+                len(part), *([1] if tensor.ndim > 2 else []), *(places if tensor.ndim > 1 else ())
+            )
+            # Exact where the weight is 0 or 1, and several times as fast as torch.where on a CPU.
+            result.append(torch.lerp(_taken(tensor, rows), _taken(reference, rows), weights.to(tensor.dtype)))
         return tuple(result)
 
-    def _outputs(self, inputs: Inputs, rows: slice) -> Tensor:
-        return self.subject.outputs(tuple(tensor[rows] for tensor in inputs))
-
-    def _explained(self, outputs: Tensor, rows: Any) -> Tensor:
+    def _explained(self, outputs: Tensor, rows: Tensor | None) -> Tensor:
         wide = outputs if outputs.dtype == torch.float64 else outputs.float()
         if self.probability and not self.subject.probabilities:
             wide = F.softmax(wide, dim=1)
-        targets = None if self.block.targets is None else self.block.targets[rows]
+        targets = None if self.block.targets is None else _taken(self.block.targets, rows)
         return select(wide, targets)
 
     def _of_regions(self, maps: Tensor) -> Tensor:
@@ -205,6 +205,17 @@ class _Flipping:
             total = flat.new_zeros(len(flat), count).index_add_(1, region, part)
             sums.append(total / torch.bincount(region, minlength=count))
         return torch.cat(sums, dim=1)
+
+
+def _rows(part: slice, size: int, device: torch.device) -> Tensor | None:
+    """Return which inputs a slice of (step, input) pairs holds, or None for each input once."""
+    if part.start % size == 0 and part.stop - part.start == size:
+        return None
+    return torch.arange(part.start, part.stop, device=device) % size
+
+
+def _taken(tensor: Tensor, rows: Tensor | None) -> Tensor:
+    return tensor if rows is None else tensor[rows]
 
 
 def _floating(inputs: Inputs) -> Inputs:

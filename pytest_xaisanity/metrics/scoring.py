@@ -17,6 +17,8 @@ from .base import Metric
 
 __all__ = ["MapSource", "Scoring"]
 
+_CONTROLLED = 16  # inputs that the control is shown on: it does not decide
+
 
 class MapSource(Protocol):
     """A baseline that makes maps without asking the explainer."""
@@ -75,16 +77,18 @@ class _Scoring:
         for name in scored[0].curves:
             result[f"curve {name}"] = torch.stack([one.curves[name] for one in scored]).mean(0)
         if self.described is None:
-            self.described = metric.describe(prepared) | self._control(prepared, block, candidates[0])
+            self.described = metric.describe(prepared) | self._control(block, candidates[0])
         return result
 
     def describe(self) -> dict[str, Any]:
         """Return what the metric says of itself, and the control."""
         return self.described or {}
 
-    def _control(self, prepared: Any, block: Block, like: Tensor) -> dict[str, Any]:
+    def _control(self, block: Block, like: Tensor) -> dict[str, Any]:
         if not self.scoring.control or len(block.inputs) != 1 or block.inputs[0].ndim != 4:
             return {}
-        maps = Edges().maps(block, like, seed=self.explained.seed)[0]
+        few = block.head(_CONTROLLED)
+        maps = Edges().maps(few, like, seed=self.explained.seed)[0]
+        prepared = self.scoring.metric.prepare(self.explained.subject, few, self.explained.seed)
         values = self.scoring.metric.score(prepared, maps, draw="edges").values
-        return {"controls": {"edges": {"score": float(values.mean()), "n": len(block)}}}
+        return {"controls": {"edges": {"score": float(values.mean()), "n": len(few)}}}

@@ -1,0 +1,118 @@
+"""Claims against the bare passes that their definition needs, and against Quantus where it is installed.
+
+Run it as ``python benchmarks/overhead.py``. Everything runs in one process on one thread, in turns, and is counted in
+CPU time; a ratio is the median over rounds of a measurement over the bare passes of the same round.
+
+* Weight randomization: a claim on a named similarity (signed Spearman), every input, one seed. Bare: one explanation
+  as given, one again, and one for each randomized layer.
+* Pixel flipping: the claim against one random order, most relevant pixels first, every input. Bare: the forward passes
+  of all steps of both orders, on inputs that are ready.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+from peers import quantus_mprt, quantus_pixel_flipping
+from subjects import SUBJECTS, Subject, gradients
+
+from pytest_xaisanity import Bench
+
+STEPS = {"lenet": 28, "resnet18": 32}
+
+
+def main() -> None:
+    """Measure and print a table of ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--subject", choices=SUBJECTS, action="append")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    for name in options.subject or SUBJECTS:
+        subject = SUBJECTS[name]()
+        for what, contestants in (
+            ("randomization", randomization(subject)),
+            ("pixel flipping", flipping(subject, name)),
+        ):
+            report(f"{name:<9} {what:<14}", contestants, options.rounds)
+
+
+def report(title: str, contestants: dict[str, Callable[[], object]], rounds: int) -> None:
+    """Time the contestants in turns, and print each one's ratio to the first."""
+    missing = [name for name, run in contestants.items() if not _runs(run)]
+    times: dict[str, list[float]] = {name: [] for name in contestants if name not in missing}
+    for _ in range(rounds):
+        for name, taken in times.items():
+            start = time.process_time()
+            contestants[name]()
+            taken.append(time.process_time() - start)
+    bare = times["bare"]
+    shown = [f"{title} bare {statistics.median(bare) * 1e3:8.1f} ms"]
+    for name, taken in times.items():
+        if name != "bare":
+            ratios = [one / base for one, base in zip(taken, bare, strict=True)]
+            shown.append(f"{name} {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print("   ".join(shown + [f"{name} not installed" for name in missing]), flush=True)
+
+
+def randomization(subject: Subject) -> dict[str, Callable[[], object]]:
+    """Return the contestants of weight randomization."""
+    model, inputs, targets = subject
+    layers = sum(isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)) for module in model.modules())
+
+    def bare() -> None:
+        for _ in range(layers + 2):
+            gradients(model, inputs, targets)
+
+    def claim() -> None:
+        verdict = (
+            Bench(model, inputs, targets, device="cpu")
+            .explainer(gradients)
+            .changes_under("cascading_randomization", similarity="spearman", at_most=0.5, seeds=1, early=False)
+        )
+        assert len(verdict.evidence["layers"]) == layers
+
+    return {"bare": bare, "claim": claim, "Quantus": lambda: quantus_mprt(model, inputs, targets)}
+
+
+def flipping(subject: Subject, name: str) -> dict[str, Callable[[], object]]:
+    """Return the contestants of pixel flipping."""
+    model, inputs, targets = subject
+    steps = STEPS[name]
+    pixels = inputs.shape[2] * inputs.shape[3]
+
+    def bare() -> None:
+        with torch.no_grad():
+            for _ in range(2 * (steps - 1) + 2):
+                model(inputs)
+        gradients(model, inputs, targets)
+
+    def claim() -> None:
+        Bench(model, inputs, targets, device="cpu").explainer(gradients).beats(
+            "random", on="pixel_flipping", order="morf", steps=steps, draws=1, early=False
+        )
+
+    def quantus() -> None:
+        for _ in range(2):
+            quantus_pixel_flipping(model, inputs, targets, features_in_step=inputs.shape[1] * pixels // steps)
+
+    return {"bare": bare, "claim": claim, "Quantus": quantus}
+
+
+def _runs(run: Callable[[], object]) -> bool:
+    """Whether it can run here; also the round that warms up."""
+    try:
+        run()
+    except ImportError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
