@@ -295,7 +295,7 @@ class TestDecideMean:
         other = decide_mean(-hi, -lo, low=-2, high=1, threshold=-0.7, direction="below", **settings)
         assert (one.outcome, one.decided_by) == (other.outcome, other.decided_by)
         assert one.estimate == pytest.approx(-other.estimate)
-        assert one.interval == pytest.approx((-other.interval[1], -other.interval[0]))
+        assert one.interval == pytest.approx((-other.interval[1], -other.interval[0]), nan_ok=True)
 
     @pytest.mark.parametrize("seed", range(20))
     @pytest.mark.parametrize("direction", ["above", "below"])
@@ -406,7 +406,7 @@ class TestDecideShare:
         flags = np.ones(40, bool)
         decision = decide_share(flags, flags, **SHARE)
         assert (decision.outcome, decision.decided_by) == ("passed", "Clopper-Pearson bound")
-        assert decision.interval == pytest.approx((0.04 ** (1 / 40), 1.0))
+        assert decision.interval == pytest.approx((0.036 ** (1 / 40), 1.0))
         assert decide_share(~flags, ~flags, **SHARE).outcome == "failed"
 
     def test_unknown_flags_count_against_the_claim(self):
@@ -442,7 +442,7 @@ class TestSmallestN:
         assert smallest_n(threshold=0.5, **UNIT) == 5
         assert smallest_n(threshold=0.5, direction="below", **UNIT) == 5
         assert smallest_n(threshold=0.5, best=0.6, **UNIT) > 5
-        assert smallest_n(threshold=0.5, orders=19, **UNIT) == 1
+        assert smallest_n(threshold=0.5, orders=39, **UNIT) == 1
         assert smallest_n(threshold=0.5, orders=9, **UNIT) == 2
 
     def test_what_no_score_could_show_needs_no_number(self):

@@ -147,20 +147,19 @@ def passes_against_random(n, replicates, **settings):
 
 @pytest.mark.parametrize("n", SIZES)
 def test_no_better_than_random_seldom_passes(n):
-    """``beats("random")``: exact, so its rate is nearly 1 - confidence by design and is only kept from exceeding it.
+    """``beats("random")``: exact, so its rate is nearly what is spent of 1 - confidence, by design.
 
-    That it does not is shown without simulation by enumeration in ``test_verdict.py``.
+    That it is no more is shown without simulation by enumeration in ``test_verdict.py``.
     """
-    assert rate_at_least(passes_against_random(n, 2000), 2000) <= 1 - CONFIDENCE
+    replicates = 15_000 if n <= V.FIRST_LOOK else 4000
+    assert rate_at_most(passes_against_random(n, replicates), replicates) <= 1 - CONFIDENCE
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", SIZES)
 def test_no_better_than_random_seldom_passes_in_many_runs(n):
-    """Nor by more than the noise of many more runs."""
-    count = passes_against_random(n, 40_000)
-    assert rate_at_least(count, 40_000) <= 1 - CONFIDENCE
-    assert count / 40_000 <= 1.03 * (1 - CONFIDENCE)
+    """The same in many more runs."""
+    assert rate_at_most(passes_against_random(n, 40_000), 40_000) <= 1 - CONFIDENCE
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -175,8 +174,9 @@ def test_shares_at_the_threshold_seldom_pass(n, share):
 @pytest.mark.parametrize(("effect", "n"), [(0.3, 16), (0.15, 64), (0.1, 256)])
 def test_paired_effects_are_found(effect, n):
     """Of sd 0.2, in [-1, 1], with power 0.9 or more."""
-    count = passes(lambda rng, n: rng.normal(effect, 0.2, n).clip(-1, 1), n, 1000)
-    assert rate_at_least(count, 1000) >= 0.9
+    replicates = 4000 if n == V.FIRST_LOOK else 1000
+    count = passes(lambda rng, n: rng.normal(effect, 0.2, n).clip(-1, 1), n, replicates)
+    assert rate_at_least(count, replicates) >= 0.9
 
 
 def test_an_advantage_over_random_orders_is_found():

@@ -21,4 +21,4 @@ def xai_model(digits: Digits) -> DigitsCNN:
 @pytest.fixture(scope="session")
 def xai_inputs(digits: Digits):
     """Return the images that are explained, each for the digit that the network reads in it."""
-    return digits.test_images[:64]
+    return digits.test_images[:128]

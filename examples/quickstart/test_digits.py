@@ -31,8 +31,8 @@ def test_integrated_gradients(xai):
 
 
 def test_grad_cam(xai, xai_model):
-    """A map of 5×5, upsampled to the image."""
-    grad_cam = xai.explainer(LayerGradCam, layer=xai_model.pool)
+    """A map of 4×4, upsampled to the image."""
+    grad_cam = xai.explainer(LayerGradCam, layer=xai_model.pool2)
     assert grad_cam.changes_under("cascading_randomization")
     assert grad_cam.changes_under("cascading_randomization", depth=1, similarity="spearman")
     assert grad_cam.beats("random", on="pixel_flipping")
