@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = ["XaiError", "XaiWarning", "unknown_name"]
@@ -46,7 +45,9 @@ def unknown_name(where: str, name: object, known: Iterable[str], *, kind: str) -
         known: Every name that would have been accepted.
         kind: What the name should have been, for example ``"metric"``.
     """
+    import difflib  # only a mistake needs it, and every session imports this module
+
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    fix = f"use {near[0]!r}, the nearest known name" if near else f"use one of these names of a {kind}"
+    fix = f"use {near[0]!r}, the nearest known name" if near else f"choose a {kind} from these names"
     return XaiError(where, found=f"{name!r}", expected=f"one of {', '.join(names)}", fix=fix)

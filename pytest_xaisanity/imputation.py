@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 import torch
@@ -51,11 +52,15 @@ class Constant:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of the original image, for each channel; of a row ``(b, F)``, the mean over the row."""
+    """The mean of the original image, for each channel; of a row ``(b, F)``, the mean over the row.
+
+    A single number ``(b,)`` is its own mean.
+    """
 
     def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
         """Return the means, everywhere."""
-        return inputs.mean(_places(inputs), keepdim=True).expand_as(inputs)
+        rows, places = _rows(inputs)
+        return rows.mean(places, keepdim=True).expand_as(rows).reshape(inputs.shape)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,15 @@ class Blur:
     """
 
     sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.sigma is not None and not 0 < self.sigma < inf:
+            raise XaiError(
+                "imputer 'blur' sigma",
+                found=repr(self.sigma),
+                expected="a standard deviation in pixels, above 0",
+                fix="change sigma=, or leave it out",
+            )
 
     def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
         """Return the blurred images; other inputs are an error."""
@@ -110,11 +124,15 @@ class Noise:
     def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
         """Return the noise."""
         shape = inputs.shape[1:]
-        drawn = torch.stack([torch.randn(shape, generator=generator(seed, "imputer", i)) for i in indices])
-        places = _places(inputs)
-        mean, std = inputs.mean(places, keepdim=True), inputs.std(places, keepdim=True, correction=0)
-        return drawn.to(inputs.device, inputs.dtype) * std + mean
+        generators = [generator(seed, "imputer", i) for i in indices]
+        # In float32 whatever the default type: other types draw other numbers.
+        drawn = torch.stack([torch.randn(shape, dtype=torch.float32, generator=g) for g in generators])
+        rows, places = _rows(inputs)
+        mean, std = rows.mean(places, keepdim=True), rows.std(places, keepdim=True, correction=0)
+        return (drawn.to(inputs.device, inputs.dtype).reshape(rows.shape) * std + mean).reshape(inputs.shape)
 
 
-def _places(inputs: Tensor) -> list[int]:
-    return list(range(2 if inputs.ndim > 2 else 1, inputs.ndim))
+def _rows(inputs: Tensor) -> tuple[Tensor, list[int]]:
+    """Return the inputs with at least one axis of places, and these axes."""
+    rows = inputs[:, None] if inputs.ndim == 1 else inputs
+    return rows, list(range(2 if rows.ndim > 2 else 1, rows.ndim))

@@ -45,16 +45,28 @@ class Registry:
             module, attribute = self._entries[name].split(":")
             return getattr(importlib.import_module(module, "pytest_xaisanity"), attribute)
         if name in self._foreign:
-            return self._foreign[name].load()
+            return self._load(name, where)
         raise unknown_name(where, name, self, kind=self.kind)
 
+    def _load(self, name: str, where: str) -> Any:
+        point = self._foreign[name]
+        try:
+            return point.load()
+        except Exception as error:
+            raise XaiError(
+                where,
+                found=f"{name!r}, which another package registers but which cannot be loaded ({error})",
+                expected=f"a {self.kind} at {point.value}",
+                fix=f"repair or remove the package behind the entry point {point.group}: {name}",
+            ) from error
+
     def build(self, spec: Any, settings: Mapping[str, Any], *, where: str, also: Iterable[str] = ()) -> Any:
-        """Return ``spec`` itself when it is an object, else the named class called with ``settings``.
+        """Return ``spec`` itself when it is an object, else the class it is or names, called with ``settings``.
 
         Unknown settings are an error that names the nearest known one; ``also`` are keywords that would have been
         known before they got here.
         """
-        if not isinstance(spec, str):
+        if not isinstance(spec, (str, type)):
             if settings:
                 names = ", ".join(sorted(settings))
                 raise XaiError(
@@ -64,9 +76,17 @@ class Registry:
                     fix=f"pass {names} to {type(spec).__name__}(...) instead",
                 )
             return spec
-        factory = self.get(spec, where=where)
-        known = inspect.signature(factory).parameters
+        factory = spec if isinstance(spec, type) else self.get(spec, where=where)
+        signature = inspect.signature(factory)
+        known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        label = f"{where} {(spec if isinstance(spec, str) else spec.__name__)!r}"
         for setting in settings:
-            if setting not in known:
-                raise unknown_name(f"{where} {spec!r}", setting, [*known, *also], kind="setting")
+            if setting not in known and len(known) == len(signature.parameters):
+                raise unknown_name(label, setting, [*known, *also], kind="setting")
+        try:
+            signature.bind(**settings)
+        except TypeError as error:
+            raise XaiError(
+                label, found=f"settings that do not fit ({error})", expected=str(signature), fix="pass what is missing"
+            ) from error
         return factory(**settings)

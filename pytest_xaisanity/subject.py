@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,15 +19,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from .errors import XaiError, XaiWarning
-from .seeding import generator
+from .seeding import generator, isolated
 
-__all__ = ["Block", "Inputs", "MicroBatches", "Subject", "guarded", "out_of_memory", "select"]
+__all__ = ["Block", "Inputs", "MicroBatches", "Subject", "evaluating", "guarded", "out_of_memory", "select"]
 
 Inputs = tuple[Tensor, ...]
+_Raw = tuple[tuple[int, ...], Inputs, Tensor | None]  # indices, inputs and targets of a block, not yet on the device
 BLOCK = 64
 _FIRST_BLOCKS = (16, 16, 32)
+_HALF = {torch.float16, torch.bfloat16}
 _CHECKED = 16  # inputs on which the model is asked twice whether it answers alike
 
 
@@ -41,6 +44,7 @@ class Block:
         inputs: The model's input tensors, each ``(b, ...)``, on the subject's device.
         targets: Target of each input, ``(b,)`` or ``(b, k)``, or None for a model with a single output.
         last: Whether no block follows.
+        outputs: The model's outputs ``(b, ...)`` where they have just been computed, or None.
     """
 
     number: int
@@ -48,6 +52,7 @@ class Block:
     inputs: Inputs
     targets: Tensor | None
     last: bool = True
+    outputs: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -77,13 +82,13 @@ class MicroBatches:
             try:
                 parts.append(work(slice(start, min(count, start + self.size))))
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or self.size == 1:
+                if not out_of_memory(error) or min(self.size, count - start) == 1:
                     raise
             else:
                 start += self.size
                 continue
             # Outside the handler: the traceback would keep the failed pass's tensors alive.
-            self.size = max(1, self.size // 2)
+            self.size = max(1, min(self.size, count - start) // 2)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -94,7 +99,7 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(
-        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory", "status_alloc_failed")
     )
 
 
@@ -104,11 +109,12 @@ class Subject:
     Args:
         model: A ``torch.nn.Module``, or any callable from the inputs to a tensor of outputs ``(N, classes)``,
             ``(N, 1)`` or ``(N,)``.
-        inputs: A tensor ``(N, ...)``, a tuple of tensors for a model with several inputs, or an iterable of batches,
-            which is streamed. A batch is a tensor, a tuple of the model's input tensors, or a list ``[inputs,
-            targets]`` as a ``DataLoader`` gives it. An iterator that can be read only once is remembered as it is read.
-        targets: Class indices ``(N,)``, output positions ``(N, k)``, or None: the model's own predictions, or the only
-            output of a model that has one.
+        inputs: A tensor or array ``(N, ...)``, a tuple of them for a model with several inputs, or an iterable of
+            batches, which is streamed and gives the same inputs whenever it is read. A batch is a tensor, a tuple of
+            the model's input tensors, or a list ``[inputs, targets]`` as a ``DataLoader`` gives it. An iterator that
+            can be read only once is remembered as it is read.
+        targets: Class indices ``(N,)``, output positions ``(N, k)``, or None: the targets that the batches carry, or
+            else the model's own predictions, or the only output of a model that has one.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. ``"auto"`` takes an accelerator where there
             is one. The model is moved only while it is measured.
         batch_size: The most inputs in one pass of the model; None sizes it automatically.
@@ -128,20 +134,14 @@ class Subject:
         batch_size: int | None = None,
         seed: int = 0,
     ) -> None:
-        if not callable(model):
-            raise XaiError(
-                "xai_model",
-                found=f"an object of type {type(model).__name__}, which cannot be called",
-                expected="a torch.nn.Module or another callable",
-                fix="return the model itself from the fixture",
-            )
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        _check_model(model)
+        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
             raise XaiError(
                 "batch_size", found=repr(batch_size), expected="a positive number of inputs", fix="pass 1 or more"
             )
         self.model = model
         self.seed = seed
-        inputs = torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs
+        inputs = _from_numpy(inputs)
         self._source = _Memory(inputs, targets, seed) if _in_memory(inputs) else _Stream(inputs, targets)
         self.device = _device(device, model)
         self.batches = MicroBatches(batch_size, self.device)
@@ -150,7 +150,10 @@ class Subject:
         self._known_as = ""
         self._checked = False
         self._predicted: dict[tuple[int, ...], Tensor | None] = {}
+        self._contents: dict[tuple[int, ...], bytes] = {}
         self.probabilities: bool | None = None
+        self._sizes: tuple[int, ...] = ()
+        self._kept: tuple[Hashable, Any] = (None, None)
 
     @property
     def streamed(self) -> bool:
@@ -166,7 +169,7 @@ class Subject:
         """Forget predictions made with other weights, and return the subject's fingerprint."""
         fingerprint = self.fingerprint()
         if fingerprint != self._known_as:
-            self._known_as, self._checked = fingerprint, False
+            self._known_as, self._checked, self._kept = fingerprint, False, (None, None)
             self._predicted.clear()
         return fingerprint
 
@@ -190,16 +193,50 @@ class Subject:
         """
         start = 0
         source = self._source.blocks(_block_sizes(early))
-        raw = next(source, None)
+        raw = self._read(source, 0)
         for number in itertools.count():
             if raw is None:
                 return
-            (indices, inputs, targets), raw = raw, next(source, None)
+            (indices, inputs, targets), raw = raw, self._read(source, number + 1)
             placed = tuple(self._place(tensor) for tensor in inputs)
+            outputs = None
             if indices not in self._predicted:
-                self._predicted[indices] = self._targets(targets, self._checked_outputs(placed, start))
-            yield Block(number, indices, placed, self._predicted[indices], last=raw is None)
+                # Given targets need no prediction; the model is asked once all the same, for the checks.
+                if targets is None or not self._checked:
+                    outputs = self._checked_outputs(placed, start)
+                self._predicted[indices] = self._targets(targets, outputs)
+            yield Block(number, indices, placed, self._predicted[indices], last=raw is None, outputs=outputs)
             start += len(indices)
+
+    def _read(self, source: Iterator[_Raw], number: int) -> _Raw | None:
+        """Return the next block of the source, or None; a stream that gives other inputs than before is an error."""
+        if not self.streamed:
+            return next(source, None)
+        with isolated(self.seed, "stream", number):
+            raw = next(source, None)
+        if raw is not None:
+            indices, inputs, _ = raw
+            digest = hashlib.blake2b(digest_size=16)
+            for tensor in inputs:
+                _update(digest, tensor)
+            if self._contents.setdefault(indices, digest.digest()) != digest.digest():
+                raise XaiError(
+                    "xai_inputs",
+                    found=f"an iterable that gave other inputs when it was read again (from input {indices[0]} on)",
+                    expected="the same inputs in the same order each time",
+                    fix="turn off shuffling and random transforms that draw from a generator of their own",
+                )
+        return raw
+
+    def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` returned for ``key`` the last time, if it was the last key; otherwise call it.
+
+        Two measurements that go over the same block in turns share in this way what both need, and only one block's
+        worth is kept.
+        """
+        if self._kept[0] != key:
+            self._kept = (key, make())
+        return self._kept[1]
 
     def _place(self, tensor: Tensor) -> Tensor:
         tensor = tensor.detach()
@@ -219,15 +256,7 @@ class Subject:
 
         def work(part: slice) -> Tensor:
             result = self.model(*(tensor[part].clone() for tensor in inputs))
-            if not isinstance(result, Tensor) or result.ndim == 0 or len(result) != len(inputs[0][part]):
-                found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
-                raise XaiError(
-                    "xai_model",
-                    found=f"an output of {found} for {len(inputs[0][part])} inputs",
-                    expected="one tensor (N, classes), (N, 1) or (N,)",
-                    fix="wrap the model in a torch.nn.Module that returns the tensor of logits alone",
-                )
-            return result.detach()
+            return _checked_output(result, len(inputs[0][part]))
 
         with torch.inference_mode(False), torch.no_grad():
             result = self.batches.run(len(inputs[0]), work)
@@ -241,13 +270,7 @@ class Subject:
         except Exception as error:
             if out_of_memory(error):
                 raise
-            shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in inputs)
-            raise XaiError(
-                "xai_model",
-                found=f"{type(error).__name__} when called with inputs {shapes} on {self.device}: {error}",
-                expected="a model that accepts xai_inputs",
-                fix="call the model by hand on one batch of xai_inputs; set --xai-device if it is the device",
-            ) from error
+            raise _refused(error, inputs) from error
         if not torch.isfinite(outputs).all():
             raise XaiError(
                 "xai_model",
@@ -263,7 +286,7 @@ class Subject:
 
     def _check_reproducible(self, inputs: Inputs, outputs: Tensor) -> None:
         again = self.outputs(tuple(tensor[:_CHECKED] for tensor in inputs))
-        tolerance = 1e-3 if outputs.dtype in (torch.float32, torch.float64) else 5e-2
+        tolerance = 5e-2 if {outputs.dtype, self.dtype} & _HALF else 1e-3
         scale = float(outputs.abs().max()) or 1.0
         gap = float((again - outputs[:_CHECKED]).abs().max())
         if gap > tolerance * scale:
@@ -274,35 +297,42 @@ class Subject:
                 fix="turn its sampling off (dropout called with training=True, noise layers) or seed it inside forward",
             )
 
-    def _targets(self, targets: Tensor | None, outputs: Tensor) -> Tensor | None:
+    def _targets(self, targets: Tensor | None, outputs: Tensor | None) -> Tensor | None:
+        if outputs is not None:
+            self._sizes = tuple(outputs.shape[1:])
         if targets is None:
+            assert outputs is not None
             return outputs.argmax(1) if outputs.ndim == 2 and outputs.shape[1] > 1 else self._only(outputs)
         depth = 1 if targets.ndim == 1 else targets.shape[1]
-        if depth != outputs.ndim - 1:
+        if depth != len(self._sizes):
             raise XaiError(
                 "xai_targets",
-                found=f"targets of shape {tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}",
-                expected=f"{outputs.ndim - 1} position(s) for each input",
-                fix="give one class index for each input",
+                found=f"targets of shape {tuple(targets.shape)} for outputs of shape {_batch_shape(self._sizes)}",
+                expected="one class index for each input: targets of shape (N,)"
+                if len(self._sizes) == 1
+                else f"{len(self._sizes)} positions for each input: targets of shape (N, {len(self._sizes)})",
+                fix="turn one-hot targets into indices with argmax(1)" if depth > 1 else "give whole positions",
             )
-        sizes = torch.tensor(outputs.shape[1:])
+        sizes = torch.tensor(self._sizes)
         if sizes.tolist() == [1] and targets.any():
             raise XaiError(
                 "xai_targets",
                 found="class labels for a model with a single output",
-                expected="no targets",
-                fix="leave xai_targets out: the only output is explained",
+                expected="no targets: the only output is explained",
+                fix="leave xai_targets out, and stream inputs without their labels",
             )
         columns = targets.cpu().reshape(len(targets), depth)
         wrong = ((columns < 0) | (columns >= sizes)).any(1)
         if wrong.any():
             raise XaiError(
                 "xai_targets",
-                found=f"target {columns[wrong][0].tolist()} at a model with outputs {tuple(outputs.shape[1:])}",
-                expected=f"class indices from 0 to {int(sizes[0]) - 1}",
+                found=f"target {_unlisted(columns[wrong][0])} for outputs of shape {_batch_shape(self._sizes)}",
+                expected=f"class indices from 0 to {int(sizes[0]) - 1}"
+                if depth == 1
+                else f"positions below {self._sizes} that are not negative",
                 fix="check that labels and the model's outputs use the same numbering",
             )
-        return targets.to(self.device)
+        return None if self._sizes == (1,) else targets.to(self.device)
 
     @staticmethod
     def _only(outputs: Tensor) -> None:
@@ -327,7 +357,81 @@ def _are_probabilities(outputs: Tensor) -> bool:
     values = outputs.float()
     if values.ndim != 2 or values.shape[1] < 2 or values.min() < 0:
         return False
-    return bool((values.sum(1) - 1).abs().max() < 1e-3)
+    return bool((values.sum(1) - 1).abs().max() < (2e-2 if outputs.dtype in _HALF else 1e-3))
+
+
+def _check_model(model: Any) -> None:
+    if isinstance(model, type) or not callable(model):
+        found = f"the class {model.__name__}" if isinstance(model, type) else f"an object of type {_kind(model)}"
+        raise XaiError(
+            "xai_model",
+            found=found,
+            expected="a torch.nn.Module, or another callable from inputs to outputs",
+            fix="return the model itself from the fixture",
+        )
+    if isinstance(model, nn.Module) and any(is_lazy(p) for p in (*model.parameters(), *model.buffers())):
+        raise XaiError(
+            "xai_model",
+            found="a model with lazy parameters, which have no shape yet",
+            expected="a model that has been called",
+            fix="call it once on a batch in the fixture",
+        )
+
+
+def _checked_output(result: Any, count: int) -> Tensor:
+    """Return what the model returned for ``count`` inputs, detached, when it is what a model should return."""
+    if isinstance(result, Tensor) and result.is_floating_point() and result.numel() and result.shape[:1] == (count,):
+        return result.detach()
+    found = f"a tensor {tuple(result.shape)} of {result.dtype}" if isinstance(result, Tensor) else f"a {_kind(result)}"
+    raise XaiError(
+        "xai_model",
+        found=f"{found} as output for {count} inputs",
+        expected="one floating-point tensor (N, classes), (N, 1) or (N,)",
+        fix="wrap the model in a torch.nn.Module that returns the tensor of logits alone",
+    )
+
+
+def _refused(error: Exception, inputs: Inputs) -> XaiError:
+    """Return the error for a model that raised when it was called with the inputs."""
+    shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in inputs)
+    labels = len(inputs) == 2 and inputs[1].ndim == 1 and not inputs[1].is_floating_point()
+    return XaiError(
+        "xai_model",
+        found=f"{type(error).__name__} when called with inputs {shapes} on {inputs[0].device}: {error}",
+        expected="a model that accepts xai_inputs",
+        fix="give labels apart from inputs: in xai_targets, or in a stream of lists [inputs, targets]"
+        if labels
+        else "call the model by hand on one batch of xai_inputs; set --xai-device if it is the device",
+    )
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _batch_shape(sizes: tuple[int, ...]) -> str:
+    return f"({', '.join(['N', *map(str, sizes)])})"
+
+
+def _unlisted(row: Tensor) -> Any:
+    return row.item() if row.numel() == 1 else tuple(row.tolist())
+
+
+def _from_numpy(value: Any) -> Any:
+    """Return an array, or a tuple with arrays, as tensors; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(_from_numpy(part) for part in value)
+    if not isinstance(value, np.ndarray):
+        return value
+    try:
+        return torch.from_numpy(np.require(value, requirements=["C", "W"]))
+    except TypeError as error:
+        raise XaiError(
+            "xai_inputs",
+            found=f"an array of {value.dtype}",
+            expected="numbers that torch knows",
+            fix="convert it with astype('float32')",
+        ) from error
 
 
 def _in_memory(inputs: Any) -> bool:
@@ -371,7 +475,7 @@ class _Memory:
             _update(digest, tensor)
         return digest.hexdigest()
 
-    def blocks(self, sizes: Iterator[int]) -> Iterator[tuple[tuple[int, ...], Inputs, Tensor | None]]:
+    def blocks(self, sizes: Iterator[int]) -> Iterator[_Raw]:
         order = torch.randperm(self.count, generator=generator(self.seed, "visits", self.count))
         start = 0
         for size in sizes:
@@ -388,12 +492,12 @@ class _Stream:
     """Inputs from an iterable of batches, cut anew into blocks."""
 
     def __init__(self, inputs: Any, targets: Any) -> None:
-        if not isinstance(inputs, Iterable):
+        if not isinstance(inputs, Iterable) or isinstance(inputs, (str, Mapping)):
             raise XaiError(
                 "xai_inputs",
-                found=f"an object of type {type(inputs).__name__}",
+                found=f"an object of type {_kind(inputs)}",
                 expected="a tensor, a tuple of tensors, or an iterable of batches",
-                fix="convert arrays with torch.as_tensor",
+                fix="wrap a Dataset in a DataLoader; take the tensors out of a dictionary",
             )
         self.source = inputs
         self.identity = f"stream {id(inputs)}"
@@ -401,6 +505,7 @@ class _Stream:
         self._carries_targets = False
         self._iterator = inputs if isinstance(inputs, Iterator) else None
         self._seen: list[Any] = []
+        self._broken: BaseException | None = None
 
     def _batches(self) -> Iterator[Any]:
         if self._iterator is None:
@@ -409,21 +514,27 @@ class _Stream:
         place = 0
         while True:
             if place == len(self._seen):
+                if self._broken is not None:
+                    raise self._broken  # a generator that raised would seem to have ended
                 try:
                     self._seen.append(next(self._iterator))
                 except StopIteration:
                     return
+                except BaseException as error:
+                    self._broken = error
+                    raise
             yield self._seen[place]
             place += 1
 
-    def blocks(self, sizes: Iterator[int]) -> Iterator[tuple[tuple[int, ...], Inputs, Tensor | None]]:
+    def blocks(self, sizes: Iterator[int]) -> Iterator[_Raw]:
         size = next(sizes)
         start = 0
         kept: list[Tensor] = []
         for batch in self._batches():
             parts = self._with_targets(batch, start + (len(kept[0]) if kept else 0))
-            if kept and len(parts) != len(kept):
-                raise _batch_error("batches of unequal structure")
+            if kept and [part.shape[1:] for part in parts] != [part.shape[1:] for part in kept]:
+                shapes = (", ".join(str(tuple(part.shape)) for part in some) for some in (kept, parts))
+                raise _batch_error(f"batches that do not fit one another ({' and then '.join(shapes)})")
             kept = [torch.cat([old, new]) for old, new in zip(kept, parts, strict=True)] if kept else list(parts)
             while kept and len(kept[0]) >= size:
                 yield self._cut(kept, start, size)
@@ -434,39 +545,49 @@ class _Stream:
             yield self._cut(kept, start, len(kept[0]))
             start += len(kept[0])
         if start == 0:
-            raise _empty("an iterable without a batch")
+            raise _empty("an iterable without a batch, or one that can be read only once but is no iterator")
         if self.targets is not None and len(self.targets) != start:
-            raise XaiError(
-                "xai_targets",
-                found=f"{len(self.targets)} targets for {start} streamed inputs",
-                expected="one target for each input",
-                fix="stream [inputs, targets] lists instead of giving the targets apart",
-            )
+            raise _too_few_targets(len(self.targets), str(start))
 
-    def _cut(self, kept: Sequence[Tensor], start: int, size: int) -> tuple[tuple[int, ...], Inputs, Tensor | None]:
+    def _cut(self, kept: Sequence[Tensor], start: int, size: int) -> _Raw:
         head = [part[:size] for part in kept]
         targets = head.pop() if self._carries_targets else None
         return tuple(range(start, start + size)), tuple(head), targets
 
     def _with_targets(self, batch: Any, start: int) -> list[Tensor]:
         parts, targets = _split_batch(batch)
-        if targets is None and self.targets is not None:
+        lengths = {len(part) for part in (*parts, *([] if targets is None else [targets]))}
+        if len(lengths) > 1:
+            raise _batch_error(f"a batch whose parts have the lengths {', '.join(map(str, sorted(lengths)))}")
+        if self.targets is not None:  # those given apart win over those in the stream
             targets = self.targets[start : start + len(parts[0])]
-        if targets is not None and len(targets) != len(parts[0]):
-            raise _batch_error(f"{len(targets)} targets for {len(parts[0])} inputs")
+            if len(targets) < len(parts[0]):
+                raise _too_few_targets(len(self.targets), f"at least {start + len(parts[0])}")
         self._carries_targets = targets is not None
         return [*parts, *([] if targets is None else [targets])]
 
 
+def _too_few_targets(targets: int, inputs: str) -> XaiError:
+    return XaiError(
+        "xai_targets",
+        found=f"{targets} targets for {inputs} streamed inputs",
+        expected="one target for each input",
+        fix="stream [inputs, targets] lists instead of giving the targets apart",
+    )
+
+
 def _split_batch(batch: Any) -> tuple[list[Tensor], Tensor | None]:
-    if isinstance(batch, Tensor):
-        return [batch], None
     if isinstance(batch, list) and len(batch) == 2:
-        inputs, _ = _split_batch(batch[0])
-        return inputs, _as_targets(batch[1])
-    if isinstance(batch, (tuple, list)) and batch and all(isinstance(part, Tensor) for part in batch):
-        return list(batch), None
-    raise _batch_error(f"a batch of type {type(batch).__name__}")
+        return _parts(batch[0]), _as_targets(batch[1])
+    return _parts(batch), None
+
+
+def _parts(inputs: Any) -> list[Tensor]:
+    parts = [_from_numpy(part) for part in (inputs if isinstance(inputs, (tuple, list)) else [inputs])]
+    if not parts or not all(isinstance(part, Tensor) and part.ndim for part in parts):
+        kinds = ", ".join(_kind(part) for part in parts)
+        raise _batch_error(f"a batch of type {_kind(inputs)}" + (f" with {kinds}" if parts != [inputs] else ""))
+    return parts
 
 
 def _batch_error(found: str) -> XaiError:
@@ -480,7 +601,7 @@ def _batch_error(found: str) -> XaiError:
 
 def _empty(found: str) -> XaiError:
     return XaiError(
-        "xai_inputs", found=found, expected="at least one input, first axis N", fix="return a batch (N, ...)"
+        "xai_inputs", found=found, expected="at least one input, along a first axis N", fix="return a batch (N, ...)"
     )
 
 
@@ -495,14 +616,18 @@ def _as_targets(targets: Any) -> Tensor | None:
         cause = error
     if tensor is None or tensor.is_floating_point() or tensor.is_complex() or tensor.ndim not in (1, 2):
         found = (
-            f"an object of type {type(targets).__name__}"
+            f"an object of type {_kind(targets)}"
             if tensor is None
             else f"a tensor of {tensor.dtype} and shape {tuple(tensor.shape)}"
         )
         raise XaiError(
-            "xai_targets", found=found, expected="integer class indices of shape (N,)", fix="pass labels.long()"
+            "xai_targets",
+            found=found,
+            expected="integer class indices of shape (N,)",
+            fix="pass labels.long(), or leave targets out of a regression: the output itself is explained",
         ) from cause
-    return tensor.long()
+    tensor = tensor.long()
+    return tensor[:, 0] if tensor.ndim == 2 and tensor.shape[1] == 1 else tensor
 
 
 def _block_sizes(early: bool) -> Iterator[int]:
@@ -522,7 +647,8 @@ def _update(digest: Any, tensor: Tensor) -> None:
 def _floating_dtype(model: Any) -> torch.dtype | None:
     if not isinstance(model, nn.Module):
         return None
-    dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    tensors: list[Tensor] = [*model.parameters()] or [*model.buffers()]
+    dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
@@ -532,10 +658,10 @@ def _device(device: str | torch.device, model: Any) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise XaiError(
             "--xai-device",
-            found=f"{str(device)!r}, which cannot be used here ({str(error).splitlines()[0]})",
+            found=f"{str(device)!r}, which cannot be used here ({next(iter(str(error).splitlines()), _kind(error))})",
             expected="auto, cpu, cuda, cuda:<number> or mps, on a machine that has it",
             fix="choose --xai-device=auto or cpu",
         ) from error
@@ -563,6 +689,7 @@ def _cuda_device() -> torch.device:
     return torch.device("cuda", int(worker) % torch.cuda.device_count() if worker.isdigit() else 0)
 
 
+_FULL = "_is_full_backward_hook"
 _HOOKS = tuple(name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs", "_always_called")))
 
 
@@ -570,13 +697,16 @@ _HOOKS = tuple(name for name in vars(nn.Module()) if name.endswith(("_hooks", "_
 def guarded(subject: Subject) -> Iterator[None]:
     """Run the model in evaluation mode on the subject's device, and give it back as it was.
 
-    Modes, hooks, buffers, ``requires_grad``, gradients and device are restored however the block ends.
+    Modes, hooks, buffers, ``requires_grad``, gradients and device are restored however the block ends, and so are the
+    global random number generators. Inside the block gradients can be taken, whatever the caller's own mode.
     """
     model = subject.model
-    if not isinstance(model, nn.Module):
-        yield
-        return
     with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        if not isinstance(model, nn.Module):
+            stack.enter_context(isolated(subject.seed, "guarded"))
+            yield
+            return
         if any(module.training for module in model.modules()):
             _say_training(subject)
         stack.callback(_restore_modules, [(m, m.training, _hooks_of(m)) for m in model.modules()])
@@ -586,9 +716,16 @@ def guarded(subject: Subject) -> Iterator[None]:
         if len(homes) == 1 and (home := homes.pop()) != subject.device:
             stack.callback(_move, model, home)
             _move(model, subject.device)
-        for module in model.modules():
-            module.training = False
+        stack.enter_context(isolated(subject.seed, "guarded"))  # now that the device is in use
+        evaluating(model)
         yield
+
+
+def evaluating(model: Any) -> None:
+    """Put every submodule into evaluation mode, without calling what a model makes of ``eval()``."""
+    for module in model.modules() if isinstance(model, nn.Module) else ():
+        if module.training:
+            module.training = False
 
 
 def _move(model: nn.Module, device: torch.device) -> None:
@@ -618,12 +755,15 @@ def _copy(tensor: Tensor | None) -> Tensor | None:
 
 
 def _hooks_of(module: nn.Module) -> dict[str, Any]:
-    return {name: module.__dict__[name].copy() for name in _HOOKS if module.__dict__.get(name) is not None}
+    """Return copies of a module's hooks, and whether its backward hooks are full ones."""
+    hooks = {name: module.__dict__[name].copy() for name in _HOOKS if module.__dict__.get(name) is not None}
+    return hooks | {_FULL: module.__dict__.get(_FULL)}
 
 
 def _restore_modules(saved: list[tuple[nn.Module, bool, dict[str, Any]]]) -> None:
     for module, training, hooks in saved:
         module.training = training
+        module.__dict__[_FULL] = hooks.pop(_FULL)
         for name, before in hooks.items():
             now = module.__dict__[name]
             if now != before or list(now) != list(before):
@@ -633,7 +773,8 @@ def _restore_modules(saved: list[tuple[nn.Module, bool, dict[str, Any]]]) -> Non
 
 def _restore_parameters(saved: list[tuple[nn.Parameter, bool, Tensor | None, Tensor | None]]) -> None:
     for parameter, requires_grad, grad, values in saved:
-        parameter.requires_grad_(requires_grad)
+        if parameter.requires_grad != requires_grad:
+            parameter.requires_grad_(requires_grad)
         parameter.grad = grad
         if grad is not None and values is not None and not _same(grad, values):
             grad.data.copy_(values)

@@ -6,7 +6,6 @@ Each looks convincing to some test: that is what they are for.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from zlib import crc32  # Python's own hash of bytes changes from one process to the next
 from zlib import crc32
 
 import torch

@@ -18,7 +18,8 @@ __all__ = ["Random", "noise_maps"]
 
 def noise_maps(like: Tensor, *, seed: int, indices: Sequence[int], draw: str) -> Tensor:
     """Return standard normal maps of the shape of ``like`` ``(b, *places)``, drawn by (seed, draw, input)."""
-    drawn = [torch.randn(like.shape[1:], generator=generator(seed, "noise", draw, i)) for i in indices]
+    shape, dtype = like.shape[1:], torch.float32  # whatever the default type: other types draw other numbers
+    drawn = [torch.randn(shape, dtype=dtype, generator=generator(seed, "noise", draw, i)) for i in indices]
     return torch.stack(drawn).to(like.device, like.dtype)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,25 +52,29 @@ def as_explainer(
     Raises:
         XaiError: ``source`` is none of these, a keyword is unknown, or an instance explains another model.
     """
-    if isinstance(source, Explainer):
+    if isinstance(source, Explainer) and not kwargs:
         return source
     label = name or _name_of(source, kwargs)
+    key = (label, *_key(source, kwargs))  # the name seeds what a sampling explainer draws
     if isinstance(source, type) and _is_attribution(source):
-        return Explainer(label, _captum_class(source, model, kwargs, where), _key(source, kwargs), source)
+        return Explainer(label, _captum_class(source, model, kwargs, where), key, source)
     if _is_attribution(type(source)):
         _check_bound(source, model, where)
-        _check_keywords(source.attribute, kwargs, f"{where} {label}")
-        return Explainer(label, _captum_call(source, kwargs), _key(source, kwargs), source)
+        inner = getattr(source, "attribution_method", None)
+        _check_keywords(source.attribute, kwargs, f"{where} {label}", own=("self", "inputs", "target"), inner=inner)
+        return Explainer(label, _captum_call(source, kwargs), key, source)
     if isinstance(source, type) or not callable(source):
-        found = f"the class {source.__name__}" if isinstance(source, type) else f"a {type(source).__name__}"
+        is_class = isinstance(source, type)
         raise XaiError(
             where,
-            found=found,
+            found=f"the class {source.__name__}" if is_class else f"a {type(source).__name__}",
             expected="a Captum attribution class or instance, or a function (model, inputs, targets) -> attributions",
-            fix="wrap it in a function with these three arguments",
+            fix=f"pass an object of it: {source.__name__}(...)"
+            if is_class
+            else "wrap it in a function with these three arguments",
         )
     _check_callable(source, kwargs, f"{where} {label}")
-    return Explainer(label, _function(source, kwargs), _key(source, kwargs), source)
+    return Explainer(label, _function(source, kwargs), key, source)
 
 
 def _is_attribution(kind: type) -> bool:
@@ -77,11 +82,16 @@ def _is_attribution(kind: type) -> bool:
 
 
 def _name_of(source: Any, kwargs: Mapping[str, Any]) -> str:
+    while isinstance(source, functools.partial):
+        source, kwargs = source.func, {**source.keywords, **kwargs}
     plain = {k: v for k, v in kwargs.items() if isinstance(v, (bool, int, float, str))}
     settings = f"({', '.join(f'{k}={v}' for k, v in plain.items())})" if plain else ""
-    base = getattr(source, "__name__", None) or type(source).__name__
-    inner = getattr(source, "attribution_method", None)
-    return f"{base}[{type(inner).__name__}]{settings}" if inner is not None else f"{base}{settings}"
+    inner = kwargs.get("attribution_method", getattr(source, "attribution_method", None))
+    return f"{_plain_name(source)}[{_plain_name(inner)}]{settings}" if inner else f"{_plain_name(source)}{settings}"
+
+
+def _plain_name(source: Any) -> str:
+    return getattr(source, "__name__", None) or type(source).__name__
 
 
 def _key(source: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -92,45 +102,54 @@ def _key(source: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
     return (source if isinstance(source, type) else id(source), *parts)
 
 
-def _captum_class(kind: type, model: Any, kwargs: Mapping[str, Any], where: str) -> Callable[..., Any]:
+def _captum_class(kind: Any, model: Any, kwargs: Mapping[str, Any], where: str) -> Callable[..., Any]:
     constructor = inspect.signature(kind).parameters
-    forward = next(iter(constructor), None)
-    call = inspect.signature(kind.attribute).parameters  # type: ignore[attr-defined]
-    known = [*[p for p in constructor if p != forward], *[p for p in call if p not in ("self", "inputs", "target")]]
-    for keyword in kwargs:
-        if keyword not in known and not any(p.kind is p.VAR_KEYWORD for p in call.values()):
-            raise unknown_name(f"{where} {kind.__name__}", keyword, known, kind="keyword")
-    building = {k: _resolve(v, model, where) for k, v in kwargs.items() if k in constructor}
+    first = next(iter(constructor), None)
+    given = () if first == "attribution_method" else (first,)  # a NoiseTunnel takes another method, not the model
+    own = ("self", "inputs", "target", *given)
+    where = f"{where} {kind.__name__}"
+    inner = kwargs.get("attribution_method")
+    _check_keywords(kind.attribute, kwargs, where, own=own, also=constructor, inner=inner)
+    _check_missing(kind, {*own, *kwargs}, where)
+    building = {k: _resolve(k, v, model, where) for k, v in kwargs.items() if k in constructor}
     calling = {k: v for k, v in kwargs.items() if k not in constructor}
-    missing = [
-        p.name
-        for p in constructor.values()
-        if p.default is p.empty and p.name != forward and p.name not in building and p.kind is p.POSITIONAL_OR_KEYWORD
-    ]
-    if missing:
+    try:
+        instance = kind(*([model] if given else []), **building)
+    except Exception as error:
         raise XaiError(
-            f"{where} {kind.__name__}",
-            found=f"no {', '.join(missing)}",
-            expected=f"{kind.__name__}({', '.join(constructor)})",
-            fix=f"pass {missing[0]}=... beside the class (a layer may be given by its name)",
-        )
-    if forward in ("attribution_method",):
-        building[forward] = building.pop(forward)
-        instance = kind(**building)
-    else:
-        instance = kind(model, **building)
+            where,
+            found=f"{type(error).__name__} when it was built for the model: {error}",
+            expected=f"settings and a model that {kind.__name__} accepts",
+            fix="build it by hand with xai_model",
+        ) from error
     return _captum_call(instance, calling)
 
 
-def _resolve(value: Any, model: Any, where: str) -> Any:
+def _check_missing(kind: Any, filled: set[str | None], where: str) -> None:
+    """Raise when the constructor of ``kind`` or its ``attribute`` needs a setting that is not ``filled``."""
+    parameters = [*inspect.signature(kind).parameters.values(), *inspect.signature(kind.attribute).parameters.values()]
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    missing = [p.name for p in parameters if p.default is p.empty and p.kind not in optional and p.name not in filled]
+    if missing:
+        raise XaiError(
+            where,
+            found=f"no {', '.join(missing)}",
+            expected=f"the settings that {kind.__name__} cannot do without",
+            fix=f"pass {missing[0]}=... beside the class" + (", a module or its name" if missing[0] == "layer" else ""),
+        )
+
+
+def _resolve(keyword: str, value: Any, model: Any, where: str) -> Any:
     """A layer given by its name is looked up; an attribution class given to a NoiseTunnel is built for the model."""
-    if isinstance(value, type) and _is_attribution(value):
-        return value(model)
-    if isinstance(value, str) and isinstance(model, nn.Module):
+    if keyword == "attribution_method":
+        if isinstance(value, type) and _is_attribution(value):
+            return value(model)
+        _check_bound(value, model, where)
+    if keyword == "layer" and isinstance(value, str) and isinstance(model, nn.Module):
         modules = dict(model.named_modules())
         if value in modules:
             return modules[value]
-        raise unknown_name(where, value, [name for name in modules if name], kind="layer")
+        raise unknown_name(f"{where} layer", value, [name for name in modules if name], kind="layer")
     return value
 
 
@@ -161,16 +180,38 @@ def _function(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> Callab
 
 
 def _placed(value: Any, device: torch.device) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_placed(part, device) for part in value)
     return value.to(device) if isinstance(value, Tensor) else value
 
 
-def _check_keywords(function: Callable[..., Any], kwargs: Mapping[str, Any], where: str) -> None:
+def _check_keywords(
+    function: Callable[..., Any],
+    kwargs: Mapping[str, Any],
+    where: str,
+    *,
+    own: Sequence[str | None],
+    also: Iterable[str] = (),
+    inner: Any = None,
+) -> None:
+    """Raise for a keyword that neither ``function`` nor ``also`` takes, or one of its ``own``, which we fill.
+
+    Keywords that a function takes whatever their name are those of ``inner``, the attribution method it calls.
+    """
     parameters = inspect.signature(function).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
+    passed_on = inspect.signature(inner.attribute).parameters if hasattr(inner, "attribute") else {}
+    open_ended = not passed_on and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    known = [name for name in (*also, *parameters, *passed_on) if name not in (*own, "kwargs")]
     for keyword in kwargs:
-        if keyword not in parameters:
-            raise unknown_name(where, keyword, [p for p in parameters if p != "inputs"], kind="keyword")
+        if keyword in own:
+            raise XaiError(
+                where,
+                found=f"{keyword}= among its settings",
+                expected="no model, inputs or targets: these are the subject's",
+                fix="override xai_targets" if keyword.startswith("target") else f"leave {keyword}= out",
+            )
+        if keyword not in known and not open_ended:
+            raise unknown_name(where, keyword, known, kind="keyword")
 
 
 def _check_callable(function: Callable[..., Any], kwargs: Mapping[str, Any], where: str) -> None:
@@ -178,6 +219,8 @@ def _check_callable(function: Callable[..., Any], kwargs: Mapping[str, Any], whe
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return  # a builtin without a signature; the call itself will tell
+    positional = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    _check_keywords(function, kwargs, where, own=[p.name for p in positional[:3]])
     try:
         signature.bind(None, None, None, **kwargs)
     except TypeError as error:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import XaiError
 from ..seeding import global_state, isolated, same_state
-from ..subject import Block, Inputs, Subject, out_of_memory
+from ..subject import Block, Inputs, Subject, evaluating, out_of_memory
 from .adapters import Explainer
 
 __all__ = ["Explained", "MapCache", "empty_maps", "pixels"]
@@ -72,6 +72,7 @@ class Explained:
         self.explainer = explainer
         self.seed = seed
         self.samples: bool | None = None
+        self._varied = False
         self._cache = cache
         self._fingerprint = ""
 
@@ -105,7 +106,7 @@ class Explained:
         if self._cache is not None and targets is None and (kept := self._cache.get(key)) is not None:
             return kept
         if self.samples is None:
-            self._find_out(block)
+            self._find_out(block, stage)
         chosen = block.targets if targets is None else targets
         if self.samples:
             parts = [self._one(block, place, chosen, stage, (run, repr(state))) for place in range(len(block))]
@@ -131,10 +132,10 @@ class Explained:
         key = (self._fingerprint, self.explainer.key, self.seed, state, 0, block.indices)
         return self._cache is not None and self._cache.get(key) is not None
 
-    def _find_out(self, block: Block) -> None:
+    def _find_out(self, block: Block, stage: str) -> None:
         with isolated(self.seed, "explain"):
             before = global_state()
-            self._part(block.inputs, block.targets, slice(0, 1), "the model as given")
+            self._part(block.inputs, block.targets, slice(0, 1), stage)
             self.samples = not same_state(before, global_state())
 
     def _one(self, block: Block, place: int, targets: Tensor | None, stage: str, draw: tuple[int, str]) -> Tensor:
@@ -142,10 +143,11 @@ class Explained:
             return self._part(block.inputs, targets, slice(place, place + 1), stage)
 
     def _part(self, inputs: Inputs, targets: Tensor | None, part: slice, stage: str) -> Tensor:
-        given = tuple(tensor[part].clone() for tensor in inputs)
-        chosen = None if targets is None else targets[part].clone()
+        originals = tuple(tensor[part] for tensor in inputs)
         try:
             with torch.inference_mode(False), torch.enable_grad():
+                given = tuple(tensor.clone() for tensor in originals)
+                chosen = None if targets is None else targets[part].clone()
                 result = self.explainer.attribute(self.subject.model, given, chosen)
         except XaiError:
             raise
@@ -153,15 +155,19 @@ class Explained:
             if out_of_memory(error):
                 raise
             raise self._raised(error, stage) from error
-        return self._maps(result, tuple(tensor[part] for tensor in inputs), stage)
+        finally:
+            evaluating(self.subject.model)
+        self._check_echo(result, given, originals, stage)
+        return self._maps(result, originals, stage)
 
     def _raised(self, error: Exception, stage: str) -> XaiError:
         text = str(error)
         if "does not require grad" in text or "not have been used in the graph" in text:
             return self._error(
                 f"attributions detached from any input ({text.splitlines()[0]}), on {stage}",
-                "a model whose output depends differentiably on the inputs",
-                "look for detach(), no_grad() or NumPy in the model's forward, or use an explainer without gradients",
+                "outputs that depend differentiably on the inputs",
+                "call requires_grad_() on the inputs if the explainer is your own; look for detach(), no_grad() or "
+                "NumPy in the model's forward",
             )
         return self._error(
             f"{type(error).__name__} raised by the explainer on {stage}: {text}",
@@ -183,12 +189,24 @@ class Explained:
         maps = [self._map(one, tensor, stage) for one, tensor in zip(results, inputs, strict=True)]
         return maps[0] if len(maps) == 1 else torch.cat([one.flatten(1) for one in maps], dim=1)
 
+    def _check_echo(self, result: Any, given: Inputs, originals: Inputs, stage: str) -> None:
+        for tensor, original in zip(given, originals, strict=True):
+            if result is tensor and torch.equal(tensor.detach(), original):
+                raise self._error(
+                    f"the very inputs it was given, returned on {stage}",
+                    "attributions",
+                    "return what was computed from the inputs; where the input itself is meant, return a copy",
+                )
+
     def _map(self, result: Any, tensor: Tensor, stage: str) -> Tensor:
-        if isinstance(result, np.ndarray):
-            result = torch.from_numpy(result)
+        if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
+            result = torch.from_numpy(np.require(result, requirements=["C", "W"]))
         if not isinstance(result, Tensor) or result.is_complex():
+            dtype = f" of {result.dtype}" if hasattr(result, "dtype") else ""
             raise self._error(
-                f"{type(result).__name__} returned on {stage}", "a real tensor of attributions", "return a tensor"
+                f"a {type(result).__name__}{dtype} returned on {stage}",
+                "a real tensor of attributions",
+                "return a tensor or an array of numbers",
             )
         values = result.detach().to(tensor.device)
         values = values if values.dtype in (torch.float32, torch.float64) else values.float()
@@ -210,7 +228,8 @@ class Explained:
                 "finite attributions",
                 "look for a division by zero in the explainer",
             )
-        if flat.shape[1] > 1 and (flat.amax(1) == flat.amin(1)).all():
+        self._varied = self._varied or flat.shape[1] == 1 or bool((flat.amax(1) != flat.amin(1)).any())
+        if not self._varied:  # one dead input in a short block is no mistake
             raise self._error(
                 f"constant attributions for all of {len(maps)} inputs, on {stage}",
                 "maps that rank the features of the input",
@@ -236,7 +255,7 @@ def _accepted(tensor: Tensor) -> list[tuple[int | str, ...]]:
     if tensor.ndim <= 2:
         return [(count, *places)]
     shapes: list[tuple[int | str, ...]] = [(count, tensor.shape[1], *places), (count, 1, *places), (count, *places)]
-    return [*shapes, (count, 1, "h", "w")] if len(places) == 2 else shapes
+    return [*shapes, (count, 1, "h", "w"), (count, "h", "w")] if len(places) == 2 else shapes
 
 
 def _reduced(values: Tensor, tensor: Tensor) -> Tensor | None:
@@ -251,5 +270,7 @@ def _reduced(values: Tensor, tensor: Tensor) -> Tensor | None:
         return values
     if len(places) == 2 and (values.ndim == 3 or (values.ndim == 4 and values.shape[1] == 1)) and values.numel():
         small = values.reshape(count, 1, *values.shape[-2:])
+        if any(few > many for few, many in zip(small.shape[2:], places, strict=True)):
+            return None  # a transposed map, not one of low resolution
         return F.interpolate(small, size=places, mode="bilinear", align_corners=False)[:, 0]
     return None

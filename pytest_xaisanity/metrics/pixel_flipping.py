@@ -69,8 +69,12 @@ class PixelFlipping:
             raise _error("order", repr(self.order), "'srg', 'morf' or 'lerf'")
         if self.output not in ("probability", "logit"):
             raise _error("output", repr(self.output), "'probability' or 'logit'")
-        if isinstance(self.imputer, str):
-            object.__setattr__(self, "imputer", IMPUTERS.get(self.imputer, where="pixel_flipping imputer")())
+        if isinstance(self.imputer, (str, type)):
+            object.__setattr__(self, "imputer", IMPUTERS.build(self.imputer, {}, where="pixel_flipping imputer"))
+        if not callable(self.imputer) or not isinstance(self.imputer, Hashable):
+            lacks = "cannot be hashed" if callable(self.imputer) else "cannot be called"
+            expected = "a name, or a hashable object called with (inputs, seed=, indices=)"
+            raise _error("imputer", f"a {type(self.imputer).__name__}, which {lacks}", expected)
 
     @property
     def key(self) -> Hashable:
@@ -127,14 +131,31 @@ class _Flipping:
         self.regions = [_regions(places, metric.patch).to(subject.device) for places in self.places]
         self.counts = [int(region.max()) + 1 for region in self.regions]
         self.count = sum(self.counts)
-        assert not isinstance(metric.imputer, str)
-        self.references = tuple(metric.imputer(t, seed=seed, indices=block.indices) for t in self.inputs)
+        if self.count < 2:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in self.inputs)
+            raise XaiError(
+                "pixel_flipping",
+                found=f"inputs {shapes} with a single region",
+                expected="two or more regions, which can be ranked",
+                fix="use a smaller patch=" if metric.patch > 1 else "use another metric",
+            )
+        self.references = tuple(self._reference(tensor) for tensor in self.inputs)
         steps = min(metric.steps, self.count)
         self.removed = [round(step * self.count / steps) for step in range(steps + 1)]
         self.probability = metric.output == "probability" and block.targets is not None
-        self.untouched = self._explained(subject.outputs(self.inputs), None)
+        outputs = subject.outputs(self.inputs) if block.outputs is None else block.outputs
+        self.untouched = self._explained(outputs, None)
         self.emptied = self._explained(subject.outputs(self.references), None)
         self.fractions = torch.tensor(self.removed, dtype=self.untouched.dtype, device=subject.device) / self.count
+
+    def _reference(self, tensor: Tensor) -> Tensor:
+        imputer = self.metric.imputer
+        assert not isinstance(imputer, str)
+        reference = imputer(tensor, seed=self.seed, indices=self.block.indices)
+        if not isinstance(reference, Tensor) or reference.shape != tensor.shape:
+            found = f"shape {tuple(reference.shape)}" if isinstance(reference, Tensor) else type(reference).__name__
+            raise _error("imputer", f"a reference of {found}", f"one of the inputs' shape {tuple(tensor.shape)}")
+        return reference.to(tensor.device, tensor.dtype)
 
     def ranks(self, maps: Tensor, draw: str) -> Tensor:
         """Return each region's place in the order of removal, most relevant first: ``(b, regions)``."""
@@ -145,8 +166,8 @@ class _Flipping:
         shuffle = torch.stack(drawn).to(scores.device)
         # Sorting a shuffled copy stably leaves ties in shuffled order.
         order = torch.argsort(scores.gather(1, shuffle), dim=1, descending=True, stable=True)
-        ranks = torch.empty(order.shape, device=order.device)
-        places = torch.arange(float(self.count), device=order.device).expand_as(order)
+        ranks = torch.empty(order.shape, dtype=torch.float32, device=order.device)
+        places = torch.arange(self.count, dtype=ranks.dtype, device=order.device).expand_as(order)
         return ranks.scatter_(1, shuffle.gather(1, order), places)
 
     def curve(self, ranks: Tensor) -> Tensor:
@@ -155,7 +176,11 @@ class _Flipping:
         parts = [self.untouched[:, None]]
         if len(inner):
             parts.append(self._inner(ranks, inner))
-        return torch.cat([*parts, self.emptied[:, None]], dim=1)
+        curve = torch.cat([*parts, self.emptied[:, None]], dim=1)
+        if not torch.isfinite(curve).all():
+            found = "outputs of xai_model that are NaN or infinite once pixels are removed"
+            raise _error("imputer", found, "finite outputs on imputed inputs")
+        return curve
 
     def _inner(self, ranks: Tensor, removed: Tensor) -> Tensor:
         """Return the explained outputs between the ends, ``(b, steps - 1)``; a pass may hold several steps."""
@@ -173,7 +198,7 @@ class _Flipping:
         return values.reshape(len(removed), size).T
 
     def _perturbed(self, rows: Tensor | None, gone: Tensor) -> Inputs:
-        """Return the inputs of ``rows`` with removed regions replaced; ``gone`` is 1 where a region is removed, or 0."""
+        """Return the inputs of ``rows`` with regions replaced where ``gone`` is 1; it is 0 elsewhere."""
         result = []
         parts = torch.split(gone, self.counts, dim=1)
         for tensor, reference, region, places, part in zip(
@@ -198,13 +223,13 @@ class _Flipping:
         flat = maps.flatten(1)
         if self.metric.patch == 1:
             return flat
-        sums = []
-        for part, region, count in zip(
-            torch.split(flat, [prod(places) for places in self.places], dim=1), self.regions, self.counts, strict=True
-        ):
-            total = flat.new_zeros(len(flat), count).index_add_(1, region, part)
-            sums.append(total / torch.bincount(region, minlength=count))
-        return torch.cat(sums, dim=1)
+        parts = torch.split(flat, [prod(places) for places in self.places], dim=1)
+        # Pooling, unlike adding by index, sums in the same order on every run of an accelerator.
+        means = [
+            F.avg_pool2d(part.reshape(len(flat), 1, *places), self.metric.patch, ceil_mode=True).flatten(1)
+            for part, places in zip(parts, self.places, strict=True)
+        ]
+        return torch.cat(means, dim=1)
 
 
 def _rows(part: slice, size: int, device: torch.device) -> Tensor | None:

@@ -66,7 +66,8 @@ class _Scoring:
     def measure(self, block: Block) -> dict[str, Tensor]:
         """Return ``scores`` ``(b, draws)`` and the named curves, averaged over draws."""
         metric, seed = self.scoring.metric, self.explained.seed
-        prepared = metric.prepare(self.explained.subject, block, seed)
+        subject, key = self.explained.subject, (metric.name, metric.key, seed, block.indices)
+        prepared = subject.shared(key, lambda: metric.prepare(subject, block, seed))
         if self.scoring.baseline is None:
             candidates = [self.explained(block)]
         else:

@@ -1,0 +1,73 @@
+"""What the tests of the plugin share: a small test suite of a user, in a folder of its own."""
+
+from __future__ import annotations
+
+import captum.attr  # noqa: F401 - the inner sessions forget what they import, and torch cannot be imported twice
+import hypothesis  # noqa: F401
+import pytest
+import torch
+
+import pytest_xaisanity.bench
+import pytest_xaisanity.interventions.batch_order
+import pytest_xaisanity.interventions.weights
+import pytest_xaisanity.metrics.pixel_flipping  # noqa: F401
+
+pytest_plugins = ["pytester"]
+
+torch.set_num_threads(1)
+
+CONFTEST = """
+    import pytest
+    from subject import inputs, model
+
+    @pytest.fixture(scope="session")
+    def xai_model():
+        return model()
+
+    @pytest.fixture(scope="session")
+    def xai_inputs():
+        return inputs()
+"""
+
+SUBJECT = """
+    import torch
+
+    torch.set_num_threads(1)
+
+    class Linear(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    def model():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return Linear().eval()
+
+    def inputs():
+        return torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
+
+    def good(model, inputs, targets):
+        return inputs * model.layer.weight[targets]
+
+    def bad(model, inputs, targets):
+        return -good(model, inputs, targets)
+
+    def noise(model, inputs, targets):
+        return torch.randn_like(inputs)
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    """Return a folder with a linear model of eight features and three functions that explain it.
+
+    On pixel flipping ``good`` beats random and ``bad`` does not; whether ``noise`` changes with the weights cannot be
+    told.
+    """
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(subject=SUBJECT)
+    return pytester
