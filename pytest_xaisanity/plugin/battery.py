@@ -1,11 +1,47 @@
 """The standard battery: what ``--xai-model``, ``--xai-inputs`` and ``--xai-explainer`` decide without a test file."""
 
+from typing import Any
+
 import pytest
+
+from pytest_xaisanity.plugin.fixture import named
+from pytest_xaisanity.plugin.options import setting
+
+
+def _named_or_outer(request: pytest.FixtureRequest, option: str) -> Any:
+    """Return what the option names, which goes before the fixture of a suite; without one, that fixture."""
+    if setting(request.config, option) is not None:
+        return named(request.config, option)
+    return request.getfixturevalue(f"xai_{option}")
+
+
+@pytest.fixture
+def xai_model(request: pytest.FixtureRequest) -> Any:
+    """Return the model of ``--xai-model``, or that of the suite."""
+    return _named_or_outer(request, "model")
+
+
+@pytest.fixture
+def xai_inputs(request: pytest.FixtureRequest) -> Any:
+    """Return the inputs of ``--xai-inputs``, or those of the suite."""
+    return _named_or_outer(request, "inputs")
+
+
+@pytest.fixture
+def xai_targets(request: pytest.FixtureRequest) -> Any:
+    """Return the targets of the suite when the inputs are the suite's; otherwise predictions are explained."""
+    return None if setting(request.config, "inputs") is not None else request.getfixturevalue("xai_targets")
+
+
+@pytest.fixture
+def xai_explainer(pytestconfig: pytest.Config) -> Any:
+    """Return the explainer of ``--xai-explainer``."""
+    return named(pytestconfig, "explainer")
 
 
 @pytest.mark.xai_changes_under("cascading_randomization")
 @pytest.mark.xai_beats("random", on="pixel_flipping")
 @pytest.mark.xai_invariant_under("batch_order")
-def test_explanations(xai_verdict: object) -> None:
+def test_battery(xai_verdict: object) -> None:
     """Each claim holds for the explainer of ``--xai-explainer``."""
     assert xai_verdict

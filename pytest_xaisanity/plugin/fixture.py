@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
+import shlex
+import sys
 import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,42 +14,86 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from ..errors import XaiError, XaiWarning
-from .options import setting
+from .options import given, setting
 from .records import VERDICTS
+from .zero_code import BATTERY
 
 if TYPE_CHECKING:
     from ..bench import Bench
     from ..claims import Claim
     from ..verdict import Verdict
 
-__all__ = ["CURRENT_ITEM", "SUBJECT_FIXTURES", "Xai", "XaiExplainer", "load"]
+__all__ = ["CURRENT_ITEM", "SUBJECT_FIXTURES", "Xai", "XaiExplainer", "fail", "named"]
 
 CURRENT_ITEM = pytest.StashKey[pytest.Item | None]()
 SUBJECT_FIXTURES = ("xai_model", "xai_inputs", "xai_targets")
 _BENCHES = 4
+_NAMED = pytest.StashKey[dict[str, Any]]()
+_RETURNS = {
+    "model": "a torch.nn.Module in evaluation mode",
+    "inputs": "a tensor of inputs (N, ...)",
+    "explainer": "a Captum class or a function (model, inputs, targets) -> attributions",
+}
 
 
-def load(spec: str, option: str, *, call: bool) -> Any:
-    """Return what ``module:name`` stands for; a function is called when ``call`` is true."""
-    module_name, _, attribute = spec.partition(":")
+def named(config: pytest.Config, option: str) -> Any:
+    """Return the value of the fixture ``xai_<option>``: what the option of that name stands for, the same every time.
+
+    A mistake ends the fixture with one line, without the frames of this plugin.
+    """
+    __tracebackhide__ = True
+    values = config.stash.setdefault(_NAMED, {})
+    if option not in values:
+        spec = setting(config, option)
+        try:
+            value = _imported(config, spec, option)
+            called = option != "explainer" and (inspect.isfunction(value) or inspect.isclass(value))
+            if called:
+                _check_takes_nothing(value, spec, option)
+        except XaiError as error:
+            fail(error)
+        values[option] = value() if called else value
+    return values[option]
+
+
+def _imported(config: pytest.Config, spec: str | None, option: str) -> Any:
+    if spec is None:
+        raise XaiError(
+            f"xai_{option}", found="no fixture of this name in your tests",
+            expected=f"a fixture that returns {_RETURNS[option]}",
+            fix=f"write a fixture xai_{option} in conftest.py, or give --xai-{option}=module:name",
+        )  # fmt: skip
+    folder = str(config.invocation_params.dir)
+    if folder not in sys.path:
+        sys.path.append(folder)  # as for `python -m`, but behind everything that is installed
+    module, _, attribute = spec.partition(":")
     try:
-        value: Any = importlib.import_module(module_name)
+        value: Any = importlib.import_module(module)
         for part in attribute.split("."):
             value = getattr(value, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError) as error:
         raise XaiError(
-            f"--xai-{option}",
-            found=f"{spec!r} ({type(error).__name__}: {error})",
+            f"--xai-{option}", found=f"{spec!r} ({type(error).__name__}: {error})",
             expected="module:name of something that can be imported from here",
             fix="check the name, and that the module's folder is on the path (pytest's pythonpath setting)",
-        ) from error
-    return value() if call and _is_function(value) else value
+        ) from error  # fmt: skip
+    return value
 
 
-def _is_function(value: Any) -> bool:
-    import inspect
+def _check_takes_nothing(function: Any, spec: str, option: str) -> None:
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise XaiError(
+            f"--xai-{option}", found=f"{spec!r}, which cannot be called without arguments ({error})",
+            expected=f"{_RETURNS[option]}, or a function without arguments that returns it",
+            fix="name a function that calls it with its arguments",
+        ) from error  # fmt: skip
 
-    return inspect.isfunction(value) or inspect.isclass(value)
+
+def fail(error: XaiError) -> NoReturn:
+    """End a fixture, or the collection of a test, with one line: there is no line of the user's to point at."""
+    raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 class Xai:
@@ -58,7 +105,7 @@ class Xai:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._benches: OrderedDict[tuple[int, ...], Bench] = OrderedDict()
+        self._benches: OrderedDict[tuple[int, ...], tuple[Bench, tuple[Any, ...]]] = OrderedDict()
 
     def __repr__(self) -> str:
         return "<xai>"
@@ -78,31 +125,26 @@ class Xai:
         """The bench of the running test."""
         from ..bench import Bench
 
+        __tracebackhide__ = True
         item = self._config.stash.get(CURRENT_ITEM, None)
         request = getattr(item, "funcargs", {}).get("request")
         if item is None or request is None:
             raise XaiError(
                 "xai",
                 found="a claim made outside of a test that asks for xai",
-                expected="a claim in the body of a test or of a function-scoped fixture",
-                fix="make the claim in the test, or use pytest_xaisanity.Bench outside of one",
+                expected="a test, or a fixture of it, with the argument xai",
+                fix="name xai among the arguments, or use pytest_xaisanity.Bench outside of a test",
             )
-        model, inputs, targets = (request.getfixturevalue(name) for name in SUBJECT_FIXTURES)
-        key = (id(model), id(inputs), id(targets))
+        subject = tuple(request.getfixturevalue(name) for name in SUBJECT_FIXTURES)
+        key = tuple(id(part) for part in subject)
         if key not in self._benches:
-            self._benches[key] = Bench(
-                model,
-                inputs,
-                targets,
-                device=setting(self._config, "device"),
-                seed=setting(self._config, "seed"),
-                confidence=setting(self._config, "confidence"),
-            )
-            # A bench keeps its model and inputs alive, so their identities stay theirs; old ones are let go.
+            bench = Bench(*subject, **{name: setting(self._config, name) for name in ("device", "seed", "confidence")})
+            # What the fixtures returned is kept alive, so that its identity stays its own; old benches are let go.
+            self._benches[key] = bench, subject
             while len(self._benches) > _BENCHES:
                 self._benches.popitem(last=False)
         self._benches.move_to_end(key)
-        return self._benches[key]
+        return self._benches[key][0]
 
     def decide(self, claim: Claim, source: Any, name: str | None, settings: dict[str, Any]) -> Verdict:
         """Decide a claim, record the verdict with the running test, and apply the policy for inconclusive ones."""
@@ -117,11 +159,27 @@ class Xai:
         policy = setting(self._config, "inconclusive")
         if verdict.inconclusive and policy == "warn":
             verdict = dataclasses.replace(verdict, tolerated=True)
-            warnings.warn(f"inconclusive: {verdict.claim}: {verdict.reason}", XaiWarning, stacklevel=4)
-        VERDICTS.add(item, verdict, explainer.name, claim.words[0])
+        VERDICTS.add(item, verdict, claim, explainer=explainer.name, command=_command(item))
+        if verdict.tolerated:
+            # Where the test is, because the frames from here to its line differ between the two forms.
+            file, line, _ = item.reportinfo()
+            text = f"inconclusive: {verdict.claim}: {verdict.reason}"
+            warnings.warn_explicit(text, XaiWarning, str(file), (line or 0) + 1)
         if verdict.inconclusive and policy == "skip":
             pytest.skip(f"inconclusive: {verdict.claim}: {verdict.reason}")
         return verdict
+
+
+def _command(item: pytest.Item) -> str:
+    """Return the command that decides the claims of a test again."""
+    options = {"seed": setting(item.config, "seed"), **given(item.config)}
+    options.pop("json", None)
+    module, _, name = item.nodeid.partition("::")
+    if module == BATTERY:
+        which = f"-k '{name.partition('[')[0]} and {name.partition('[')[2].partition('-')[0]}'"
+    else:
+        which = shlex.quote(item.nodeid)
+    return " ".join(["pytest", which, *(shlex.quote(f"--xai-{key}={value}") for key, value in options.items())])
 
 
 def _raise(error: XaiError) -> NoReturn:
@@ -130,17 +188,14 @@ def _raise(error: XaiError) -> NoReturn:
     raise error.with_traceback(None)
 
 
-@dataclasses.dataclass(frozen=True)
 class XaiExplainer:
     """An explainer of the running test's model. Its methods make a claim and return the verdict on it."""
 
-    xai: Xai
-    source: Any
-    given_name: str | None
-    settings: dict[str, Any]
+    def __init__(self, xai: Xai, source: Any, name: str | None, settings: dict[str, Any]) -> None:
+        self._xai, self._source, self._name, self._settings = xai, source, name, settings
 
     def __repr__(self) -> str:
-        return f"<explainer {self.given_name or getattr(self.source, '__name__', type(self.source).__name__)}>"
+        return f"<explainer {self._name or getattr(self._source, '__name__', type(self._source).__name__)}>"
 
     def changes_under(self, intervention: Any, **settings: Any) -> Verdict:
         """Decide that the attributions differ once the intervention is made."""
@@ -165,7 +220,7 @@ class XaiExplainer:
     def decide(self, claim: Claim) -> Verdict:
         """Decide a claim object."""
         __tracebackhide__ = True
-        return self.xai.decide(claim, self.source, self.given_name, self.settings)
+        return self._xai.decide(claim, self._source, self._name, self._settings)
 
     def _decide(self, verb: str, args: tuple[Any, ...], settings: dict[str, Any]) -> Verdict:
         __tracebackhide__ = True

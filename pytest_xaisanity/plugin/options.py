@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from ..errors import XaiError
 
-__all__ = ["add_options", "setting"]
+__all__ = ["add_options", "check_settings", "given", "setting"]
 
 
-@dataclass(frozen=True)
-class _Option:
+class _Option(NamedTuple):
     name: str
     metavar: str
     help: str
@@ -21,17 +21,33 @@ class _Option:
     kind: type = str
     choices: tuple[str, ...] | None = None
 
+    @property
+    def expected(self) -> str:
+        """What a value should be, for error texts."""
+        return f"one of {', '.join(self.choices)}" if self.choices else f"a value of type {self.kind.__name__}"
+
 
 _OPTIONS = (
-    _Option("model", "MODULE:NAME", "model under test: an object, or a function without arguments that returns it"),
-    _Option("inputs", "MODULE:NAME", "inputs: an object, or a function without arguments that returns them"),
-    _Option("explainer", "MODULE:NAME", "explainer; with --xai-model and --xai-inputs, decide the standard battery"),
+    _Option(
+        "model", "MODULE:NAME",
+        "the model, when no fixture xai_model is written: an object, or a function without arguments that returns it",
+    ),
+    _Option(
+        "inputs", "MODULE:NAME",
+        "the inputs, when no fixture xai_inputs is written: an object, or a function without arguments that returns "
+        "them",
+    ),
+    _Option(
+        "explainer", "MODULE:NAME",
+        "the explainer of tests whose markers name none; on the command line, with a model and inputs named like it or "
+        "given by the fixtures of conftest.py, it is put to the standard battery of claims, without a test file",
+    ),
     _Option("device", "DEVICE", "auto, cpu, cuda, cuda:<number> or mps", "auto"),
     _Option("seed", "N", "seed of everything that is drawn: same seed, same verdict", 0, int),
     _Option("confidence", "P", "one minus the accepted rate of wrong passes of a claim", 0.95, float),
     _Option("inconclusive", "WHAT", "what an inconclusive verdict does", "fail", str, ("fail", "skip", "warn")),
     _Option("json", "FILE", "write every verdict with its whole evidence to FILE"),
-)
+)  # fmt: skip
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -47,34 +63,71 @@ def add_options(parser: pytest.Parser) -> None:
             choices=option.choices,
             help=option.help + shown,
         )
-        parser.addini(f"xai_{option.name}", option.help + shown, default=None)
+        kind: Any = "string" if option.kind is str else option.kind.__name__
+        parser.addini(f"xai_{option.name}", f"--xai-{option.name}: {option.help}{shown}", type=kind, default=None)
+
+
+def given(config: pytest.Config) -> dict[str, Any]:
+    """Return the options that the command line names, by name."""
+    values = {option.name: config.getoption(f"--xai-{option.name}") for option in _OPTIONS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def setting(config: pytest.Config, name: str) -> Any:
     """Return the value of an option: from the command line, the ini file, or the default, in this order."""
     option = next(option for option in _OPTIONS if option.name == name)
     value = config.getoption(f"--xai-{name}")
-    if value is not None:
-        return value
-    value = config.getini(f"xai_{name}")
-    if value in (None, "", []):
-        return option.default
-    return _converted(option, value)
+    if value is None:
+        value = _from_ini(config, option)
+    return option.default if value is None else value
 
 
-def _converted(option: _Option, value: Any) -> Any:
+def _from_ini(config: pytest.Config, option: _Option) -> Any:
+    key = f"xai_{option.name}"
+    cause: Exception | None = None
+    value: Any = None
     try:
-        converted = option.kind(value)
-    except (TypeError, ValueError):
-        converted = None
-    if converted is None or (option.choices is not None and converted not in option.choices):
-        expected = (
-            f"one of {', '.join(option.choices)}" if option.choices else f"a value of type {option.kind.__name__}"
-        )
+        value = config.getini(key)
+    except (pytest.UsageError, TypeError, ValueError) as error:
+        cause = error
+    if cause is None and (value in (None, "") or option.choices is None or value in option.choices):
+        return None if value == "" else value
+    raise XaiError(
+        f"ini key {key}",
+        found=repr(value) if cause is None else str(cause),
+        expected=option.expected,
+        fix=f"correct it in {config.inipath.name if config.inipath else 'the pytest configuration'}",
+    ) from cause
+
+
+def check_settings(config: pytest.Config) -> None:
+    """Raise the error of the first setting that cannot be, before anything runs."""
+    values = {option.name: setting(config, option.name) for option in _OPTIONS}
+    if not 0.5 < values["confidence"] < 1:
         raise XaiError(
-            f"ini key xai_{option.name}",
-            found=repr(value),
-            expected=expected,
-            fix="correct it in the pytest configuration",
-        )
-    return converted
+            "--xai-confidence", found=f"{values['confidence']:g}", expected="a number between 0.5 and 1",
+            fix="use 0.95",
+        )  # fmt: skip
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", values["device"]):
+        raise XaiError(
+            "--xai-device", found=repr(values["device"]), expected="auto, cpu, cuda, cuda:<number> or mps",
+            fix="choose one of these",
+        )  # fmt: skip
+    for name in ("model", "inputs", "explainer"):
+        if values[name] is not None and not re.fullmatch(r"[\w.]+:[\w.]+", values[name]):
+            raise XaiError(
+                f"--xai-{name}", found=repr(values[name]), expected="module:name",
+                fix="put a colon between the module and the name in it, as in captum.attr:Saliency",
+            )  # fmt: skip
+    if values["json"] is not None:
+        _check_file("--xai-json", Path(values["json"]))
+
+
+def _check_file(where: str, file: Path) -> None:
+    if file.is_dir():
+        raise XaiError(where, found=f"the folder {str(file)!r}", expected="a file", fix="add the name of a file")
+    if not file.absolute().parent.is_dir():
+        raise XaiError(
+            where, found=f"{str(file)!r} in a folder that does not exist", expected="a file in an existing folder",
+            fix="make the folder first",
+        )  # fmt: skip

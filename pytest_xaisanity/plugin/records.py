@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ..report.text import details, one_line
 
 if TYPE_CHECKING:
+    from ..claims import Claim
     from ..verdict import Verdict
 
 __all__ = ["RECORDS", "VERDICTS", "Records"]
@@ -22,51 +24,64 @@ _KEY = pytest.StashKey[dict[Any, dict[str, Any]]]()
 class Records:
     """The verdicts of each test, as plain values that travel between processes."""
 
-    def add(self, item: pytest.Item, verdict: Verdict, explainer: str, verb: str) -> None:
+    def add(self, item: pytest.Item, verdict: Verdict, claim: Claim, *, explainer: str, command: str) -> None:
         """Record a verdict with the running test.
 
         A ``@given`` test makes its claims once an example, perhaps with other settings: the last counts, which for a
         failing test is the minimal one.
         """
         records = item.stash.setdefault(_KEY, {})
-        given = hasattr(getattr(item, "obj", None), "hypothesis")
-        key = re.sub(r"\(.*?\)", "", verdict.claim) if given else len(records)
-        records[key] = {
+        repeated = hasattr(getattr(item, "obj", None), "hypothesis")
+        key = re.sub(r"\(.*?\)", "", verdict.claim) if repeated else len(records)
+        records[key] = _plain({
             "test": item.nodeid,
             "claim": verdict.claim,
             "explainer": explainer,
-            "verb": verb,
+            "verb": claim.words[0],
+            "bounds": {name: getattr(claim, name, None) for name in ("at_least", "at_most")},
             "outcome": verdict.outcome,
-            "estimate": _plain(verdict.estimate),
-            "interval": [_plain(bound) for bound in verdict.interval],
+            "tolerated": verdict.tolerated,
+            "estimate": verdict.estimate,
+            "interval": verdict.interval,
             "confidence": verdict.confidence,
             "n": verdict.n,
             "quantity": verdict.quantity,
             "decided_by": verdict.decided_by,
             "reason": verdict.reason,
-            "evidence": dict(verdict.evidence),
-        }
-
-    def of(self, item: pytest.Item) -> list[dict[str, Any]]:
-        """Return the records of a test."""
-        return list(item.stash.get(_KEY, {}).values())
+            "reproduce": command,
+            "evidence": verdict.evidence,
+        })  # fmt: skip
 
     def attach(self, item: pytest.Item, report: pytest.TestReport) -> None:
-        """Put a test's verdicts on the report of its call: sections a person reads, properties JUnit keeps."""
-        records = self.of(item)
+        """Move a test's verdicts to a report on it: sections a person reads, properties that JUnit keeps.
+
+        Each verdict goes to the report of the phase, or of the subtest, in which it was reached.
+        """
+        records = list(item.stash.get(_KEY, {}).values())
         if not records:
             return
+        item.stash[_KEY] = {}
         expected = hasattr(report, "wasxfail")
         for record in records:
             record["test_outcome"] = ("xfailed" if report.skipped else "xpassed") if expected else report.outcome
-            report.user_properties.append(("xai", one_line(record)))
+            for properties in (item.user_properties, report.user_properties):
+                properties.append(("xai", one_line(record)))
             if record["outcome"] != "passed":
                 report.sections.append((f"explanation claim: {record['outcome']}", details(record)))
         vars(report)[RECORDS] = records
 
 
-def _plain(value: float) -> float | None:
-    return value if value == value and abs(value) != float("inf") else None
+def _plain(value: Any) -> Any:
+    """Return ``value`` in built-in types alone, which travel between processes and into JSON; None for no number."""
+    if value is None or type(value) in (str, int, bool):
+        return value
+    if isinstance(value, float):
+        return float(value) if value - value == 0 else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(part) for part in value]
+    return _plain(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 VERDICTS = Records()

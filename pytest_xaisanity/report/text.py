@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["details", "one_line"]
+__all__ = ["details", "one_line", "sentence"]
 
 _WORST = 5
+_POSITIONS = 12
+_LAYERS = 8
 
 
 def one_line(record: Mapping[str, Any]) -> str:
     """Return outcome, claim and numbers in one line."""
-    return f"{record['outcome']:<12} {record['claim']}: {_numbers(record)}"
+    return f"{record['outcome']}: {sentence(record)}"
+
+
+def sentence(record: Mapping[str, Any]) -> str:
+    """Return claim and numbers in one line."""
+    return f"{record['claim']}: {_numbers(record)}"
 
 
 def _numbers(record: Mapping[str, Any]) -> str:
@@ -27,75 +35,98 @@ def _number(value: Any) -> str:
 
 def details(record: Mapping[str, Any]) -> str:
     """Return the section under a claim that did not pass."""
-    return "\n".join(_lines(record))
+    return "\n".join(f"{label:<13}{text}" for label, text in _rows(record))
 
 
-def _lines(record: Mapping[str, Any]) -> Iterator[str]:
+def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     evidence = record["evidence"]
-    yield f"claim       {record['claim']}"
-    yield f"verdict     {record['outcome']}: {record['reason']}"
-    confidence = f"each bound at confidence {record['confidence']:g}"
-    yield f"measured    {_numbers(record)} ({confidence}; {record['decided_by']})"
+    yield "claim", record["claim"]
+    yield "verdict", f"{record['outcome']}: {record['reason']}"
+    yield "measured", _numbers(record)
+    yield "decided by", f"{record['decided_by']}; each bound holds with confidence {record['confidence']:g}"
     yield from _similarities(evidence)
-    yield from _scores(evidence)
+    if "means" in evidence:
+        yield "means", ", ".join(f"{name} {_number(value)}" for name, value in evidence["means"].items())
     yield from _controls(evidence)
     yield from _layers(evidence)
     yield from _worst(record)
-    yield f"reproduce   pytest '{record['test']}' --xai-seed={evidence['seed']}"
+    yield "reproduce", record["reproduce"]
     yield from _advice(record)
 
 
-def _similarities(evidence: Mapping[str, Any]) -> Iterator[str]:
+def _similarities(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, part in evidence.get("by_similarity", {}).items():
-        curve = " ".join(_number(value) for value in part["after_by_position"][:12])
-        more = " ..." if len(part["after_by_position"]) > 12 else ""
-        kept = f", retention {_number(part['retention'])}" if "retention" in part else ""
-        yield f"{name:<11} self {_number(part['self'])}, chance {_number(part['chance'])}, after {curve}{more}{kept}"
+        curve = " ".join(_number(value) for value in part["after_by_position"][:_POSITIONS])
+        more = " ..." if len(part["after_by_position"]) > _POSITIONS else ""
+        kept = f"; retention {_number(part['retention'])}" if "retention" in part else ""
+        yield (
+            name,
+            f"one input twice {_number(part['self'])}, unrelated inputs {_number(part['chance'])}, "
+            f"before and after {curve}{more}{kept}",
+        )
 
 
-def _scores(evidence: Mapping[str, Any]) -> Iterator[str]:
-    if "means" in evidence:
-        yield "means       " + ", ".join(f"{name} {_number(value)}" for name, value in evidence["means"].items())
-
-
-def _controls(evidence: Mapping[str, Any]) -> Iterator[str]:
+def _controls(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, control in evidence.get("controls", {}).items():
         if "score" in control:
-            yield f"control     {name}: {_number(control['score'])} (first {control['n']} inputs)"
+            yield "control", f"{name}: {_number(control['score'])} (first {control['n']} inputs)"
         else:
-            shown = ", ".join(
-                f"{similarity} {_number(value['after'])} (chance {_number(value['chance'])})"
+            shown = (
+                f"{similarity} {_number(value['after'])} (unrelated inputs {_number(value['chance'])})"
                 for similarity, value in control.items()
             )
-            yield f"control     {name}: {shown}"
+            yield "control", f"{name}: {', '.join(shown)}"
 
 
-def _layers(evidence: Mapping[str, Any]) -> Iterator[str]:
+def _layers(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     layers = evidence.get("layers")
     if layers:
-        shown = ", ".join(layers[:8]) + (f", ... ({len(layers)} in all)" if len(layers) > 8 else "")
-        yield f"randomized  {shown}; seeds {evidence['seeds']}, law {evidence['reinit']}, target {evidence['target']}"
-    for name, why in list(evidence.get("not_randomized", {}).items())[:5]:
-        yield f"untouched   {name}: {why}"
+        shown = ", ".join(layers[:_LAYERS]) + (f", ... ({len(layers)} in all)" if len(layers) > _LAYERS else "")
+        how = f"seeds {evidence['seeds']}, law {evidence['reinit']}, target {evidence['target']}"
+        yield "randomized", f"{shown}; {how}"
+    for name, why in list(evidence.get("not_randomized", {}).items())[:_WORST]:
+        yield "untouched", f"{name}: {why}"
 
 
-def _worst(record: Mapping[str, Any]) -> Iterator[str]:
+def _worst(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Name the inputs that speak most against the claim."""
     evidence = record["evidence"]
-    values = evidence.get("per_input")
-    if values is None:
-        values = next(iter(evidence.get("scores", {}).values()), [])
-    known = [(value, index) for value, index in zip(values, evidence["indices"], strict=False) if value is not None]
-    if not known:
-        return
-    high_is_bad = (
-        record["verb"] == "changes_under" or "at_most" in record["claim"] or "distance" in evidence.get("scores", {})
-    )
-    ordered = sorted(known, reverse=high_is_bad)[:_WORST]
-    yield "worst       " + ", ".join(f"input {index} ({_number(value)})" for value, index in ordered)
+    if record["verb"] == "changes_under" and not re.search(r"\b(retention|after)\b", record["quantity"]):
+        return  # it was not told what an intervention did to any input
+    scores, values, unit = evidence.get("scores", {}), evidence.get("per_input"), record["quantity"]
+    if values is None and scores:
+        words = re.findall(r"\w+", record["quantity"])
+        name = next((name for name in scores if name in words), next(iter(scores)))
+        values, unit = scores[name], _unit(record, name)
+    known = [
+        (value, index) for value, index in zip(values or [], evidence["indices"], strict=False) if value is not None
+    ]
+    if known:
+        ordered = sorted(known, key=lambda pair: (_against(record, pair[0]), -pair[1]), reverse=True)[:_WORST]
+        yield "worst inputs", ", ".join(f"{index} ({_number(value)})" for value, index in ordered) + f": {unit}"
 
 
-def _advice(record: Mapping[str, Any]) -> Iterator[str]:
+def _unit(record: Mapping[str, Any], name: str) -> str:
+    """Return what the scores of single inputs are."""
+    if name == "distance":
+        return "how far the map moved, relative to its own size"
+    if record["verb"] == "changes_under" and record["bounds"]["at_most"] is None:
+        return f"{name} left above what is accepted"
+    return "score" if name == "explainer" else f"{name} before and after"
+
+
+def _against(record: Mapping[str, Any], value: float) -> float:
+    """Return how much the score of one input speaks against the claim."""
+    low, high = record["bounds"]["at_least"], record["bounds"]["at_most"]
+    if record["verb"] == "bounded":
+        return max(low - value if low is not None else -value, value - high if high is not None else value)
+    scores = record["evidence"].get("scores", {})
+    errors = "distance" in scores or (record["quantity"].startswith("mse ") and (low is not None or high is not None))
+    more_is_alike = record["verb"] == "changes_under"
+    return value if more_is_alike != errors else -value
+
+
+def _advice(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     advice = {
         ("changes_under", "failed"): "the explanation hardly depends on the weights that were randomized: use a method "
         "that does (gradients, Integrated Gradients), or look for a multiplication by the input",
@@ -105,4 +136,6 @@ def _advice(record: Mapping[str, Any]) -> Iterator[str]:
     }
     text = advice.get((record["verb"], record["outcome"]))
     if text:
-        yield f"try         {text}"
+        yield "try", text
+    if record["outcome"] == "inconclusive" and not record["tolerated"]:
+        yield "policy", "neither shown nor refuted; --xai-inconclusive=skip or warn lets such claims through"

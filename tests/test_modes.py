@@ -1,0 +1,93 @@
+"""The ways in which people run pytest: in one process or several, with the plugin blocked or named by hand."""
+
+# ruff: noqa: D103 - the name of a test states its behaviour
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SUITE = """
+    import pytest
+    from hypothesis import given, settings, strategies as st
+    from subject import bad, good, noise
+
+    @pytest.mark.xai_beats("random", on="pixel_flipping")
+    @pytest.mark.xai_changes_under("cascading_randomization", similarity="spearman", seeds=2)
+    @pytest.mark.xai_explainer(good)
+    @pytest.mark.xai_explainer(bad)
+    def test_marked(xai_verdict):
+        assert xai_verdict
+
+    def test_noise(xai):
+        assert xai.explainer(noise).changes_under("cascading_randomization", seeds=2)
+
+    @pytest.mark.xfail(strict=True)
+    def test_expected(xai):
+        assert xai.explainer(bad).beats("random", on="pixel_flipping")
+
+    @settings(max_examples=3, deadline=None, database=None, derandomize=True)
+    @given(draws=st.integers(5, 9))
+    def test_given(xai, draws):
+        assert xai.explainer(good).beats("random", on="pixel_flipping", draws=draws)
+
+    @pytest.fixture
+    def checked(xai):
+        assert xai.explainer(bad).beats("random", on="pixel_flipping")
+
+    def test_setup(checked):
+        pass
+"""
+OUTCOMES = {"passed": 4, "failed": 2, "xfailed": 1, "errors": 1}
+
+
+def pytest_command(pytester, *args: str, **environment: str):
+    """Run pytest in a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return pytester.runpytest_subprocess(*args)
+
+
+def test_one_process_and_several_write_the_same_report(suite):
+    """To the last bit, in any order of the tests, also when tests fail; the controller alone writes it."""
+    pytest.importorskip("xdist")
+    suite.makepyfile(test_it=SUITE)
+    reports = []
+    for name, args in {"plain": (), "n0": ("-n0",), "n2": ("-n2",)}.items():
+        result = suite.runpytest(f"--xai-json={name}.json", "-p", "randomly", *args)
+        result.assert_outcomes(**OUTCOMES)
+        result.stdout.fnmatch_lines(["*- explanation claim: failed -*"])
+        result.stdout.fnmatch_lines(["*claims about explanations: 4 passed, 3 failed (1 expected), 1 inconclusive*"])
+        reports.append((suite.path / f"{name}.json").read_bytes())
+    assert reports[0] == reports[1] == reports[2]
+    assert len(json.loads(reports[0])["claims"]) == 8
+
+
+def test_the_battery_is_decided_by_several_processes(suite):
+    pytest.importorskip("xdist")
+    options = ["--xai-model=subject:model", "--xai-inputs=subject:inputs", "--xai-explainer=subject:good"]
+    result = suite.runpytest("-n2", "-k", "beats or invariant_under", "--junitxml=junit.xml", *options)
+    result.assert_outcomes(passed=2)
+    assert "passed: good beats random" in (suite.path / "junit.xml").read_text()
+
+
+def test_a_blocked_plugin_leaves_other_tests_alone(pytester):
+    pytester.makepyfile(test_it="def test_it():\n    pass\n")
+    result = pytest_command(pytester, "-p", "no:xaisanity")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*xaisanity*")
+
+
+def test_the_plugin_may_be_named_by_hand(suite):
+    """Where pytest is told to load no plugin by itself."""
+    suite.makepyfile(test_it=SUITE)
+    result = pytest_command(suite, "-p", "xaisanity", "-k", "test_marked", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    result.assert_outcomes(passed=3, failed=1, deselected=4)
+
+
+def test_python_warns_of_nothing_when_the_plugin_loads(pytester):
+    """Such as a module that pytest can no longer rewrite."""
+    pytester.makepyfile(test_it="def test_it():\n    pass\n")
+    pytest_command(pytester, "-W", "error", "-p", "no:randomly").assert_outcomes(passed=1)

@@ -1,0 +1,190 @@
+"""Claims without a test file: ``--xai-model``, ``--xai-inputs`` and ``--xai-explainer``."""
+
+# ruff: noqa: D103 - the name of a test states its behaviour
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+BATTERY = [
+    "xai::test_battery[[]changes_under-cascading_randomization[]]*",
+    "xai::test_battery[[]beats-random-on-pixel_flipping[]]*",
+    "xai::test_battery[[]invariant_under-batch_order[]]*",
+]
+
+
+@pytest.fixture
+def bare(pytester, suite):
+    """Return a folder with a module that is no test, and nothing else."""
+    (suite.path / "conftest.py").unlink()
+    with (suite.path / "subject.py").open("a") as file:
+        file.write("\ninstance, data = model(), inputs()\n\ndef smooth(m, x, t):\n    return good(m, x, t)\n")
+        file.write("\ndef needs(argument):\n    return model()\n")
+    return suite
+
+
+def options(model: str = "subject:model", inputs: str = "subject:inputs", explainer: str = "subject:good"):
+    return [f"--xai-model={model}", f"--xai-inputs={inputs}", f"--xai-explainer={explainer}"]
+
+
+def run(suite, *args: str):
+    return suite.runpytest("-p", "no:randomly", *args)
+
+
+def test_the_battery_is_decided_in_a_folder_without_tests(bare):
+    """In which the modules need not be installed."""
+    result = run(bare, "-v", *options())
+    result.stdout.fnmatch_lines(["xaisanity: 3 tests with claims*", *BATTERY, "*claims about explanations:*"])
+    assert sum(result.parseoutcomes().values()) == 3
+
+
+def test_the_battery_comes_beside_other_tests(bare):
+    bare.makepyfile(test_other="def test_other():\n    pass\n")
+    result = run(bare, "-v", *options())
+    result.stdout.fnmatch_lines(["test_other.py::test_other PASSED*", *BATTERY])
+
+
+def test_without_the_options_nothing_is_added(bare):
+    assert run(bare).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "explainer"),
+    [
+        ("subject:model", "subject:inputs", "captum.attr:InputXGradient"),
+        ("subject:Linear", "subject:inputs", "subject:smooth"),
+        ("subject:instance", "subject:data", "captum.attr:Saliency"),
+        ("subject:instance.layer", "subject:data", "captum.attr:Saliency"),
+    ],
+)
+def test_classes_functions_and_objects_can_be_named(bare, model, inputs, explainer):
+    run(bare, "-k", "invariant_under", *options(model, inputs, explainer)).assert_outcomes(passed=1, deselected=2)
+
+
+@pytest.mark.parametrize("verb", ["changes_under", "beats", "invariant_under"])
+def test_k_selects_a_claim_by_its_verb(bare, verb):
+    result = run(bare, "-k", verb, "--collect-only", "-q", *options())
+    assert [line for line in result.outlines if "::" in line] == [
+        next(line for line in (b.replace("[[]", "[").replace("[]]*", "]") for b in BATTERY) if verb in line)
+    ]
+
+
+def test_lf_decides_the_failed_claims_alone(bare):
+    first = run(bare, *options(explainer="subject:bad")).parseoutcomes()
+    second = run(bare, "--lf", *options(explainer="subject:bad")).parseoutcomes()
+    assert second == {"failed": first["failed"], "deselected": first["passed"]}
+
+
+def test_the_way_to_reproduce_a_claim_works(bare):
+    """The battery is in no file of the user's, so a node id alone would name nothing."""
+    run(bare, "--xai-json=claims.json", *options(explainer="subject:bad"))
+    claims = json.loads((bare.path / "claims.json").read_text())["claims"]
+    (failed,) = [claim for claim in claims if claim["verb"] == "beats"]
+    assert failed["reproduce"] == (
+        "pytest -k 'test_battery and beats' --xai-seed=0 --xai-model=subject:model --xai-inputs=subject:inputs "
+        "--xai-explainer=subject:bad"
+    )
+    run(bare, "-k", "test_battery and beats", *options(explainer="subject:bad")).assert_outcomes(failed=1, deselected=2)
+
+
+def test_what_is_named_goes_before_the_fixtures_of_a_suite(bare):
+    """A gate decides on the model it names, whatever a conftest says."""
+    bare.makeconftest("""
+        import pytest, subject
+        @pytest.fixture(scope="session")
+        def xai_model():
+            raise AssertionError("another model")
+        @pytest.fixture
+        def xai_targets():
+            return [0]
+    """)
+    run(bare, "-k", "beats", *options()).assert_outcomes(passed=1, deselected=2)
+
+
+def test_ini_keys_name_the_model_and_inputs_but_start_nothing(bare):
+    bare.makeini("[pytest]\nxai_model = subject:model\nxai_inputs = subject:inputs\nxai_explainer = subject:bad\n")
+    assert run(bare).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    run(bare, "-k", "beats", "--xai-explainer=subject:good").assert_outcomes(passed=1, deselected=2)
+
+
+def test_options_serve_tests_that_write_no_fixtures(bare):
+    bare.makepyfile(
+        test_it='import subject\ndef test_it(xai):\n    assert xai.explainer(subject.good).beats("random", '
+        'on="pixel_flipping")\n'
+    )
+    run(bare, *options()[:2]).assert_outcomes(passed=1)
+
+
+MARKED = """
+    import pytest
+    @pytest.mark.xai_beats("random", on="pixel_flipping")
+    def test_it(xai_verdict):
+        assert xai_verdict
+"""
+
+
+def test_an_explainer_alone_serves_the_markers_that_name_none(suite):
+    """Then there is no battery, since the model is that of a fixture."""
+    suite.makepyfile(test_it=MARKED)
+    run(suite, "--xai-explainer=subject:good").assert_outcomes(passed=1)
+    run(suite, "--xai-explainer=subject:bad").assert_outcomes(failed=1)
+
+
+def test_the_fixture_xai_explainer_goes_before_the_option_in_tests(suite):
+    fixture = "\n    from subject import good\n    @pytest.fixture\n    def xai_explainer():\n        return good\n"
+    suite.makepyfile(test_it=MARKED + fixture)
+    run(suite, "--xai-explainer=subject:bad").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("scope", ["function", "session"])
+def test_an_explainer_that_no_test_takes_is_put_to_the_battery_on_the_fixtures_of_the_suite(suite, scope):
+    conftest = (suite.path / "conftest.py").read_text()
+    (suite.path / "conftest.py").write_text(conftest.replace('"session"', f'"{scope}"'))
+    run(suite, "--xai-explainer=subject:good", "-k", "beats").assert_outcomes(passed=1, deselected=2)
+    run(suite, "--xai-explainer=subject:bad", "-k", "beats").assert_outcomes(failed=1, deselected=2)
+
+
+@pytest.mark.parametrize(("left_out", "missing"), [(0, "model"), (1, "inputs")])
+def test_an_explainer_without_a_model_or_inputs_is_an_error(bare, left_out, missing):
+    result = run(bare, *(option for place, option in enumerate(options()) if place != left_out))
+    result.assert_outcomes(errors=3)
+    result.stdout.fnmatch_lines([f"xai_{missing}: found no fixture of this name*or give --xai-{missing}=module:name*"])
+
+
+def test_what_is_named_is_loaded_once(bare):
+    with (bare.path / "subject.py").open("a") as file:
+        file.write("\ndef counted():\n    print('loaded once')\n    return model()\n")
+    assert str(run(bare, "-s", *options(model="subject:counted")).stdout).count("loaded once") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"model": "nowhere:model"}, "--xai-model: *ModuleNotFoundError: No module named 'nowhere'*on the path*"),
+        ({"model": "subject:modle"}, "--xai-model: *AttributeError: *modle*"),
+        ({"explainer": "captum.attr:Salency"}, "--xai-explainer: *Salency*"),
+        ({"model": "subject:needs"}, "--xai-model: *cannot be called without arguments*missing*'argument'*"),
+        ({"inputs": "subject:needs"}, "--xai-inputs: *cannot be called without arguments*"),
+    ],
+)
+def test_a_wrong_name_is_one_line(bare, wrong, error):
+    result = run(bare, *options(**wrong))
+    result.assert_outcomes(errors=3)
+    result.stdout.fnmatch_lines([error])
+    for noise in ("*Traceback*", "*During handling*", "*fixture.py*", "*battery.py*"):
+        result.stdout.no_fnmatch_line(noise)
+
+
+def test_an_error_in_the_named_function_is_shown_as_it_is(bare):
+    with (bare.path / "subject.py").open("a") as file:
+        file.write("\ndef broken():\n    return 1 / 0\n")
+    result = run(bare, *options(model="subject:broken"))
+    result.stdout.fnmatch_lines(["*return 1 / 0*", "E *ZeroDivisionError*"])
+    result.stdout.no_fnmatch_line("*importlib*")
+
+
+def test_a_model_that_is_none_says_so(bare):
+    result = run(bare, "-k", "beats", *options(model="subject:torch"))
+    result.stdout.fnmatch_lines(["*xai_model: found an object of type module*"])
