@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,13 +52,13 @@ class Bench:
         confidence: float = 0.95,
         batch_size: int | None = None,
     ) -> None:
-        self.subject = Subject(model, inputs, targets, device=device, batch_size=batch_size, seed=seed)
-        self.seed = seed
+        self.seed = _checked_seed(seed)
+        self.subject = Subject(model, inputs, targets, device=device, batch_size=batch_size, seed=self.seed)
         self.confidence = claims.checked_confidence(confidence, where="confidence")
         self._cache = None if self.subject.streamed else MapCache()
         self._explained: dict[Hashable, Explained] = {}
         self._runs: dict[Hashable, _Run] = {}
-        self._shared: dict[Hashable, Explained] = {}
+        self._fingerprint = ""
 
     def explainer(self, source: Any, *, name: str | None = None, **kwargs: Any) -> BoundExplainer:
         """Return an explainer, whose methods are the four verbs.
@@ -67,15 +68,20 @@ class Bench:
             name: What verdicts and reports call it.
             kwargs: Settings of the Captum class, its ``attribute`` or the function.
         """
+        if isinstance(source, BoundExplainer):
+            raise XaiError(
+                "xai.explainer", found=f"{source.name}, which is an explainer of a bench already",
+                expected="a Captum class or instance, or a function", fix="use it as it is",
+            )  # fmt: skip
         return BoundExplainer(self, as_explainer(source, self.subject.model, name=name, **kwargs))
 
     def decide(self, claim: Claim, explainer: Explainer) -> Verdict:
         """Return the verdict on a claim, measuring no more inputs than it takes."""
         confidence = claim.confidence or self.confidence
         with guarded(self.subject):
-            fingerprint = self.subject.renew()
+            self._renew()
             needed = claim.measurements()
-            runs = [self._run((fingerprint, claim.early), m, other, explainer) for m, other in needed]
+            runs = [self._run(m, self._baseline(other) or explainer, claim.early) for m, other in needed]
             for count in range(1, 1 << 62):
                 ended = [run.advance(count) for run in runs]
                 final = all(ended)
@@ -97,18 +103,33 @@ class Bench:
             tolerance=tolerance,
         )
 
-    def _run(self, state: tuple[str, bool], measurement: Measurement, other: Any, explainer: Explainer) -> _Run:
-        if other is not None:
-            explainer = as_explainer(other, self.subject.model, where="beats baseline")
-        who = explainer.key if measurement.explains else None
-        fingerprint, early = state
-        key = (fingerprint, early, who, measurement.key)
+    def _renew(self) -> None:
+        """Forget what was measured on another state of the model."""
+        fingerprint = self.subject.renew()
+        if fingerprint != self._fingerprint:
+            self._fingerprint = fingerprint
+            self._runs.clear()
+            self._explained.clear()
+            self._cache = None if self.subject.streamed else MapCache()
+
+    def _baseline(self, other: Any) -> Explainer | None:
+        """Return the explainer that is measured instead of the claim's own, if one is."""
+        if not isinstance(other, BoundExplainer):
+            return None if other is None else as_explainer(other, self.subject.model, where="beats baseline")
+        if other.bench is not self:
+            raise XaiError(
+                "beats baseline", found=f"{other.name}, which explains the model of another bench",
+                expected="an explainer of the same model and inputs", fix="make it with this bench's explainer(...)",
+            )  # fmt: skip
+        return other.explainer
+
+    def _run(self, measurement: Measurement, explainer: Explainer, early: bool) -> _Run:
+        key = (early, explainer.key if measurement.explains else None, measurement.key)
         if key not in self._runs or self._runs[key].broken:
-            explained = self._explained.setdefault(
-                (fingerprint, explainer.key), Explained(self.subject, explainer, self.seed, self._cache)
-            )
-            explained.remember(fingerprint)
-            self._runs[key] = _Run(self.subject, measurement, explained, early)
+            if explainer.key not in self._explained:
+                self._explained[explainer.key] = Explained(self.subject, explainer, self.seed, self._cache)
+                self._explained[explainer.key].remember(self._fingerprint)
+            self._runs[key] = _Run(self.subject, measurement, self._explained[explainer.key], early)
         return self._runs[key]
 
 
@@ -157,6 +178,13 @@ class _Run:
     def describe(self) -> dict[str, Any]:
         description: dict[str, Any] = self._measuring.describe()
         return description
+
+
+def _checked_seed(seed: Any) -> int:
+    try:
+        return operator.index(seed)
+    except TypeError as error:
+        raise XaiError("seed", found=repr(seed), expected="a whole number", fix="pass seed=0") from error
 
 
 def _array(scores: Tensor) -> NDArray[Any]:

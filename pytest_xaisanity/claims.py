@@ -11,7 +11,8 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
+from numbers import Real
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -25,7 +26,18 @@ from .metrics import METRICS, Metric
 from .metrics.scoring import Scoring
 from .registry import Registry
 from .similarity import SIMILARITIES, Similarity
-from .verdict import Decision, Direction, Outcome, Places, Verdict, decide_mean, decide_share, inputs_needed, smallest_n
+from .verdict import (
+    FIRST_LOOK,
+    Decision,
+    Direction,
+    Outcome,
+    Places,
+    Verdict,
+    decide_mean,
+    decide_share,
+    inputs_needed,
+    smallest_n,
+)
 
 __all__ = [
     "Beats",
@@ -165,16 +177,16 @@ class ChangesUnder(Claim):
 
     def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
         """Decide each similarity by itself; where they contradict one another the verdict is inconclusive."""
+        if self.at_most is None and look.n <= FIRST_LOOK and not look.final:
+            return None  # retention is decided on pairs, which are half as many as the first look is made for
         scores = look.scores[0]
         names: list[str] = list(look.descriptions[0]["similarities"])
         views = [_view(SIMILARITIES[s], scores, self, look, confidence) for s in names]
-        if look.final and look.n < 2 and self.at_most is None:
-            raise _too_few(f"{name} {self}", look.n, 2)
         outcome = _joint([view.outcome for view in views])
         if outcome is None:
             return None
         main = _worst(views, outcome)
-        if outcome == "inconclusive" and main.needed is None and look.final:
+        if outcome == "inconclusive" and main.settles and look.final:
             self._check_enough(look, name, confidence)
         evidence = {
             **look.descriptions[0],
@@ -188,11 +200,16 @@ class ChangesUnder(Claim):
         )  # fmt: skip
 
     def _check_enough(self, look: Look, name: str, confidence: float) -> None:
-        question: dict[str, Any] = {"low": -1, "high": 1, "threshold": REPRODUCES, "direction": "above"}
+        common: dict[str, Any] = {"confidence": confidence, "early": self.early}
         if self.at_most is not None and self.similarity is not None:
             s = SIMILARITIES[self.similarity]
-            question = {"low": s.low, "high": s.high, "threshold": self.at_most, "direction": _closer_to(s, below=True)}
-        _require(look.n, smallest_n(**question, confidence=confidence, early=self.early), f"{name} {self}")
+            least = smallest_n(
+                low=s.low, high=s.high, threshold=self.at_most, direction=_closer_to(s, below=True), **common
+            )
+        else:
+            pairs = smallest_n(low=-1, high=1, threshold=REPRODUCES, **common)
+            least = None if pairs is None else 2 * pairs
+        _require(look.n, least, f"{name} {self}")
 
 
 def _closer_to(similarity: Similarity, *, below: bool) -> Direction:
@@ -218,17 +235,17 @@ class _View:
 
 
 def _view(similarity: Similarity, scores: Mapping[str, Scores], claim: ChangesUnder, look: Look, level: float) -> _View:
-    after, own, chance = (scores[f"{part} {similarity.name}"] for part in ("after", "self", "chance"))
+    after, own, chance = parts = [scores[f"{part} {similarity.name}"] for part in ("after", "self", "chance")]
     evidence = {
         "after_by_position": _by_axis(after, 2),
         "after_by_seed": _by_axis(after, 1),
         "self": _mean(own),
         "chance": _mean(chance),
-        "constant_or_not_finite": int(np.isnan(after).any((1, 2)).sum() + np.isnan(own).sum()),
+        "constant_or_not_finite": int((np.isnan(after).any((1, 2)) | np.isnan(own)).sum()),
     }
     if claim.at_most is not None:
         return _raw_view(similarity, after, claim, look, level, evidence)
-    return _retention_view(similarity, after, own, chance, claim, look, level, evidence)
+    return _retention_view(similarity, parts, claim, look, level, evidence)
 
 
 def _raw_view(
@@ -237,91 +254,108 @@ def _raw_view(
     lo, hi = _known(after, s.low, s.high, axes=(1, 2))
     assert claim.at_most is not None
     question: dict[str, Any] = {"low": s.low, "high": s.high, "threshold": claim.at_most, "confidence": level}
-    question["direction"] = _closer_to(s, below=True)
-    decision = decide_mean(lo, hi, **question, final=look.final, early=claim.early)
+    question |= {"direction": _closer_to(s, below=True), "early": claim.early}
+    decision = decide_mean(lo, hi, **question, final=look.final)
     word = "at most" if question["direction"] == "below" else "at least"
     sides = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be", None: ""}
     reason = f"mean {s.name} before and after {sides[decision.outcome]} {word} {claim.at_most:g}"
     needed = inputs_needed(lo, hi, **question) if decision.outcome == "inconclusive" else None
-    scores = _plain(np.nanmean(after, axis=(1, 2)) if not np.isnan(after).any() else (lo + hi) / 2)
     return _View(
         s.name, decision.outcome, decision, f"{s.name} after", decision.estimate, decision.interval,
-        reason + _constant(evidence), needed, evidence, scores,
+        reason + _constant(evidence), needed, evidence, _plain((lo + hi) / 2),
     )  # fmt: skip
 
 
 def _retention_view(
-    s: Similarity,
-    after: Scores,
-    own: Scores,
-    chance: Scores,
-    claim: ChangesUnder,
-    look: Look,
-    level: float,
-    evidence: dict[str, Any],
+    s: Similarity, parts: Sequence[Scores], claim: ChangesUnder, look: Look, level: float, evidence: dict[str, Any]
 ) -> _View:
-    """Decide ``(s_after - s_chance) - r (s_self - s_chance) < 0``, once ``s_self - s_chance`` is above a margin."""
-    after, own, chance = (_unit(s, x) for x in (after, own, chance))
+    """Decide ``(s_after - s_chance) - r (s_self - s_chance) < 0``, once ``s_self - s_chance`` is above a margin.
+
+    ``s_chance`` compares two inputs, so that the scores of the two are not independent of one another; the means of
+    pairs, which are, decide.
+    """
+    after, own, chance = (_unit(s, scores) for scores in parts)
     r = claim.retention
     after_lo, after_hi = _known(after, -1.0, 1.0, axes=(1, 2))
     own_lo, own_hi = _known(own, -1.0, 1.0)
     chance_lo, chance_hi = _known(chance, -1.0, 1.0)
-    common: dict[str, Any] = {"low": -1.0, "high": 1.0, "confidence": level, "final": look.final, "early": claim.early}
-    gaps = _clip(own_lo - chance_hi), _clip(own_hi - chance_lo)
-    gap = decide_mean(*gaps, threshold=REPRODUCES, direction="above", **common)
-    lo = _clip(after_lo - (1 - r) * chance_hi - r * own_hi)
-    hi = _clip(after_hi - (1 - r) * chance_lo - r * own_lo)
-    kept = decide_mean(lo, hi, threshold=0.0, direction="below", **common)
-    retained = _clip((lo + hi) / 2)
-    scale = gap.estimate
-    estimate, interval = float("nan"), (float("-inf"), float("inf"))
-    if scale > REPRODUCES / 2:
-        estimate = r + kept.estimate / scale
-        interval = (r + kept.interval[0] / scale, r + kept.interval[1] / scale)
-    evidence |= {"gap": gap.estimate, "retention": estimate if isfinite(estimate) else None}
-    quantity = f"retention ({s.name})"
-    scores = _plain(retained)
-    if gap.outcome == "passed":
-        sides = {
-            "passed": "at most",
-            "failed": "more than",
-            "inconclusive": "perhaps more, perhaps less than",
-            None: "",
-        }
-        reason = f"{sides[kept.outcome]} {r:.0%} of the similarity above chance is left ({s.name})" + _constant(
-            evidence
-        )
-        needed = None
-        if kept.outcome == "inconclusive":
-            needed = inputs_needed(lo, hi, low=-1, high=1, threshold=0.0, confidence=level, direction="below")
-        return _View(s.name, kept.outcome, kept, quantity, estimate, interval, reason, needed, evidence, scores)
-    undecided = gap.outcome is None
-    reason = _not_reproduced(s.name, evidence, shown=gap.outcome == "failed")
-    needed = None
-    if not undecided and gap.outcome == "inconclusive":
-        needed = inputs_needed(*gaps, low=-1, high=1, threshold=REPRODUCES, confidence=level, direction="above")
-    outcome: Outcome | None = None if undecided else "inconclusive"
-    settles = gap.outcome != "failed"
-    return _View(s.name, outcome, gap, quantity, estimate, interval, reason, needed, evidence, scores, settles)
+    least, most = after_lo - (1 - r) * chance_hi - r * own_hi, after_hi - (1 - r) * chance_lo - r * own_lo
+    gap_lo, gap_hi = _pairs(own_lo - chance_hi), _pairs(own_hi - chance_lo)
+    question: dict[str, Any] = {"low": -1.0, "high": 1.0, "confidence": level, "early": claim.early}
+    above: dict[str, Any] = {**question, "threshold": REPRODUCES, "direction": "above"}
+    gap = decide_mean(_clip(gap_lo), _clip(gap_hi), **above, final=look.final)
+    if gap.outcome != "passed":
+        needed = _twice(inputs_needed(_clip(gap_lo), _clip(gap_hi), **above)) if gap.outcome == "inconclusive" else None
+        return _unreproduced_view(s, gap, needed, evidence, (least + most) / 2)
+    below: dict[str, Any] = {**question, "threshold": 0.0, "direction": "below"}
+    lo, hi = _clip(_pairs(least)), _clip(_pairs(most))
+    kept = decide_mean(lo, hi, **below, final=look.final)
+    scale = float((gap_lo + gap_hi).mean()) / 2  # not clipped: maps that are all kept have retention 1
+    estimate, *interval = (r + value / scale for value in (kept.estimate, *kept.interval))
+    evidence |= {"gap": scale, "retention": _number(estimate)}
+    sides = {"passed": "at most", "failed": "more than", "inconclusive": "perhaps more, perhaps less than", None: ""}
+    reason = f"{sides[kept.outcome]} {r:.0%} of the similarity above chance is left ({s.name})"
+    needed = _twice(inputs_needed(lo, hi, **below)) if kept.outcome == "inconclusive" else None
+    return _View(
+        s.name, kept.outcome, kept, f"retention ({s.name})", estimate, (interval[0], interval[1]),
+        reason + _constant(evidence), needed, evidence, _plain((least + most) / 2),
+    )  # fmt: skip
+
+
+def _unreproduced_view(
+    s: Similarity, gap: Decision, needed: int | None, evidence: dict[str, Any], scores: Scores
+) -> _View:
+    """Quote the similarity of the explainer to itself, where it is not shown to be above chance."""
+    evidence |= {"gap": _number(gap.estimate), "retention": None}
+    shown = gap.outcome == "failed"
+    return _View(
+        s.name, None if gap.outcome is None else "inconclusive", gap, f"{s.name} to itself above chance",
+        gap.estimate, gap.interval, _not_reproduced(s.name, evidence, shown=shown), needed, evidence, _plain(scores),
+        settles=gap.estimate > REPRODUCES or evidence["constant_or_not_finite"] > 0,
+    )  # fmt: skip
+
+
+def _pairs(scores: Scores) -> Scores:
+    """Return the mean of each two neighbours; an odd last one joins the two before it."""
+    starts = 2 * np.arange(max(1, len(scores) // 2))
+    sums = np.add.reduceat(scores, starts)
+    means: Scores = sums / np.diff([*starts, len(scores)])
+    return means
+
+
+def _clip(scores: Scores) -> Scores:
+    return np.clip(scores, -1.0, 1.0)
+
+
+def _twice(pairs: int | None) -> int | None:
+    return None if pairs is None else 2 * pairs
+
+
+def _number(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def _not_reproduced(name: str, evidence: Mapping[str, Any], *, shown: bool) -> str:
-    own, chance = (
-        f"{value:.2f}" if value is not None else "nothing" for value in (evidence["self"], evidence["chance"])
-    )
-    if own == chance == "nothing" or own == "nothing":
-        return f"nearly all maps are constant, so {name} cannot compare them"
-    figures = f"{name} {own} between two runs on one input, {chance} between unrelated inputs"
-    if not shown:
-        return f"too few inputs to show that the explainer reproduces itself ({figures})"
-    if evidence["chance"] is not None and evidence["chance"] > 0.5:
+    own, chance = (evidence["self"], evidence["chance"])
+    if own is None or chance is None:
+        return f"all maps are constant, so {name} cannot compare them"
+    figures = f"{name} {own:z.2f} between two runs on one input, {chance:z.2f} between unrelated inputs"
+    if own - chance > REPRODUCES:
+        return f"not shown that the explainer reproduces itself ({figures})" + _constant(evidence)
+    if chance > 0.5:
         return f"explanations of unrelated inputs are as alike as those of one input ({figures}): nothing to retain"
-    return f"the explainer does not reproduce itself ({figures}): a change cannot be told from its own noise"
+    does_not = "does not reproduce" if shown else "does not seem to reproduce"
+    return f"the explainer {does_not} itself ({figures}): a change cannot be told from its own noise"
 
 
 def _constant(evidence: Mapping[str, Any]) -> str:
     count = evidence["constant_or_not_finite"]
-    return f"; {count} inputs have constant or non-finite maps, counted against either decision" if count else ""
+    if not count:
+        return ""
+    some = (
+        "1 input has a constant or non-finite map" if count == 1 else f"{count} inputs have constant or non-finite maps"
+    )
+    return f"; {some}, counted against either decision"
 
 
 def _joint(outcomes: Sequence[Outcome | None]) -> Outcome | None:
@@ -333,16 +367,19 @@ def _joint(outcomes: Sequence[Outcome | None]) -> Outcome | None:
 
 def _worst(views: Sequence[_View], outcome: Outcome) -> _View:
     """The view a verdict quotes: the one that is nearest to another outcome."""
+    decided = [view for view in views if view.outcome is not None]
     if outcome == "inconclusive":
-        unsettled = [view for view in views if view.outcome == "inconclusive"]
-        return unsettled[0] if unsettled else max(views, key=lambda view: view.estimate)
-    return (max if outcome == "passed" else min)(views, key=lambda view: view.estimate)
+        unsettled = [view for view in decided if view.outcome == "inconclusive"]
+        if len({view.outcome for view in decided}) == 3:
+            decided, unsettled = [view for view in decided if view not in unsettled], []
+        return unsettled[0] if unsettled else max(decided, key=lambda view: view.estimate)
+    return (max if outcome == "passed" else min)(decided, key=lambda view: view.estimate)
 
 
 def _reason(views: Sequence[_View], outcome: Outcome, main: _View) -> str:
-    outcomes = {view.outcome for view in views} - {None}
-    if {"passed", "failed"} <= outcomes:
-        told = "; ".join(f"{v.name}: {v.estimate:.2f} retained ({v.outcome})" for v in views if v.outcome is not None)
+    opposed = [view for view in views if view.outcome in ("passed", "failed")]
+    if len({view.outcome for view in opposed}) == 2:
+        told = "; ".join(f"{view.name}: {view.estimate:z.2f} retained ({view.outcome})" for view in opposed)
         return f"it depends on the similarity ({told}); name the one that matters with similarity="
     unsettled = outcome == "inconclusive" and main.settles
     return main.reason + (_settle(main.needed) if unsettled else "")
@@ -367,10 +404,10 @@ class InvariantUnder(Claim):
 
     def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
         """With a similarity, decide on its mean; without one, a single changed input is a counterexample."""
-        if look.final and look.n < 2:
-            raise _too_few(f"{name} {self}", look.n, 2)
         if self.similarity is not None:
             return self._by_similarity(look, name, confidence)
+        if look.final:
+            _require(look.n, 2, f"{name} {self}")
         after, own = look.scores[0]["after distance"], look.scores[0]["self distance"]
         limit = look.tolerance if self.tolerance is None else self.tolerance
         worst = after.max((1, 2))
@@ -382,9 +419,9 @@ class InvariantUnder(Claim):
         reasons = {
             "passed": f"no input of {look.n} changed by more than {limit:g} of its map",
             "failed": f"{int(changed.sum())} of {look.n} inputs changed by more than {limit:g} of their map "
-            f"(the worst by {float(np.nanmax(worst)):.2g})",
+            f"({_furthest(worst)})",
             "inconclusive": "the explainer does not reproduce itself (two runs on one input differ by up to "
-            f"{float(np.nanmax(own)):.2g} of the map): seed it, or name a similarity and at_least=",
+            f"{float(own.max()):.2g} of the map): seed it, or name a similarity and at_least=",
         }
         decision = Decision(outcome, share.estimate, share.interval, "a search for counterexamples")
         evidence = {**look.descriptions[0], "scores": {"distance": _plain(worst)}, "tolerance": limit}
@@ -400,20 +437,26 @@ class InvariantUnder(Claim):
         after = look.scores[0][f"after {s.name}"]
         lo, hi = _known(after, s.low, s.high, axes=(1, 2))
         question: dict[str, Any] = {"low": s.low, "high": s.high, "threshold": self.at_least, "confidence": confidence}
-        question["direction"] = _closer_to(s, below=False)
-        decision = decide_mean(lo, hi, **question, final=look.final, early=self.early)
+        question |= {"direction": _closer_to(s, below=False), "early": self.early}
+        decision = decide_mean(lo, hi, **question, final=look.final)
         if decision.outcome is None:
             return None
         if decision.outcome == "inconclusive":
-            _require(look.n, smallest_n(**question, early=self.early), f"{name} {self}")
+            _require(look.n, smallest_n(**question), f"{name} {self}")
         side = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[decision.outcome]
         needed = inputs_needed(lo, hi, **question) if decision.outcome == "inconclusive" else None
-        reason = f"mean {s.name} before and after {side} at least {self.at_least:g}{_settle(needed, decision.outcome)}"
+        word = "at least" if question["direction"] == "above" else "at most"
+        reason = f"mean {s.name} before and after {side} {word} {self.at_least:g}{_settle(needed, decision.outcome)}"
         evidence = {**look.descriptions[0], "scores": {s.name: _plain((lo + hi) / 2)}}
         return self._verdict(
             look, name, confidence, decision, decision.outcome,
             quantity=f"{s.name} after", reason=reason, evidence=evidence,
         )  # fmt: skip
+
+
+def _furthest(moved: Scores) -> str:
+    known = moved[~np.isnan(moved)]
+    return f"the worst by {float(known.max()):.2g}" if known.size else "to maps that are not finite"
 
 
 def _invariance(changed: Scores, own: Scores, limit: float, *, final: bool) -> Outcome | None:
@@ -473,8 +516,11 @@ class Beats(Claim):
             return question, places.shares, "share of random orders beaten", places
         gain = own - other.mean(1)
         if isfinite(self.metric.low) and isfinite(self.metric.high):
-            question = {"low": -1.0, "high": 1.0, "threshold": 0.0, "margin": NO_GAIN}
-            return question, _clip(gain), f"mean gain in {self.metric.name}, clipped to [-1, 1]", None
+            width = self.metric.high - self.metric.low
+            reach = 1.0 if width <= 2 else width
+            question = {"low": -reach, "high": reach, "threshold": 0.0, "margin": NO_GAIN * reach}
+            clipped = "" if reach >= width else f", clipped to [-{reach:g}, {reach:g}]"
+            return question, np.clip(gain, -reach, reach), f"mean gain in {self.metric.name}{clipped}", None
         # Scores without a bound are decided on the sign of the paired difference; ties count for the baseline.
         question = {"low": 0.0, "high": 1.0, "threshold": 0.5, "margin": NO_BETTER, "share": True}
         return question, (gain > 0).astype(float), "share of inputs with a gain", None
@@ -533,16 +579,18 @@ class Bounded(Claim):
         """On the mean where the metric has a range; otherwise on the share of inputs within the bound: the median."""
         values = look.scores[0]["scores"][:, 0].astype(float)
         _check_known(values, values[:, None], f"{name} {self}")
-        sides = [("at most", self.at_most, "below"), ("at least", self.at_least, "above")]
-        decisions = [
-            (words, bound, *self._side(values, bound, direction, look, confidence))  # type: ignore[arg-type]
-            for words, bound, direction in sides
-            if bound is not None
-        ]
+        both: list[tuple[str, float | None, Direction]] = [
+            ("at most", self.at_most, "below"), ("at least", self.at_least, "above"),
+        ]  # fmt: skip
+        sides = [(words, bound, direction) for words, bound, direction in both if bound is not None]
+        decisions = [(words, bound, *self._side(values, bound, way, look, confidence)) for words, bound, way in sides]
         outcome = _both([decision.outcome for _, _, decision, _ in decisions])
         if outcome is None:
             return None
         words, bound, decision, needed = next(entry for entry in decisions if entry[2].outcome == outcome)
+        if outcome == "inconclusive":
+            for _, limit, way in sides:
+                _require(look.n, self._least(limit, way, confidence), f"{name} {self}")
         ranged = isfinite(self.metric.low) and isfinite(self.metric.high)
         what = f"mean {self.metric.name}" if ranged else f"{self.metric.name} of most inputs"
         verb = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[outcome]
@@ -561,19 +609,23 @@ class Bounded(Claim):
     def _side(
         self, values: Scores, bound: float, direction: Direction, look: Look, confidence: float
     ) -> tuple[Decision, int | None]:
-        low, high = self.metric.low, self.metric.high
-        common: dict[str, Any] = {"confidence": confidence, "final": look.final, "early": self.early}
-        if isfinite(low) and isfinite(high):
-            decision = decide_mean(values, values, low=low, high=high, threshold=bound, direction=direction, **common)
-            question: dict[str, Any] = {"low": low, "high": high, "threshold": bound, "direction": direction}
+        question = self._asked(bound, direction) | {"confidence": confidence, "early": self.early}
+        if not question.get("share"):
+            decision = decide_mean(values, values, **question, final=look.final)
         else:
-            within = values <= bound if direction == "below" else values >= bound
-            decision = decide_share(within, threshold=0.5, direction="above", **common)
-            values, question = within.astype(float), {"low": 0, "high": 1, "threshold": 0.5, "direction": "above"}
-        needed = (
-            inputs_needed(values, **question, confidence=confidence) if decision.outcome == "inconclusive" else None
-        )
-        return decision, needed
+            values = (values <= bound if direction == "below" else values >= bound).astype(float)
+            limits: dict[str, Any] = {key: question[key] for key in ("threshold", "confidence", "early")}
+            decision = decide_share(values, values, **limits, final=look.final)
+        return decision, inputs_needed(values, values, **question) if decision.outcome == "inconclusive" else None
+
+    def _asked(self, bound: float, direction: Direction) -> dict[str, Any]:
+        low, high = self.metric.low, self.metric.high
+        if isfinite(low) and isfinite(high):
+            return {"low": low, "high": high, "threshold": bound, "direction": direction}
+        return {"low": 0.0, "high": 1.0, "threshold": 0.5, "share": True}
+
+    def _least(self, bound: float, direction: Direction, confidence: float) -> int | None:
+        return smallest_n(**self._asked(bound, direction), confidence=confidence, early=self.early)
 
 
 def _both(outcomes: Sequence[Outcome | None]) -> Outcome | None:
@@ -607,16 +659,18 @@ def changes_under(
         at_most: Decide on the raw similarity, which must be named: its mean is at most this (for ``"mse"``, a
             distance, at least this).
         retention: Share of the similarity above chance that may be left, in (0, 1):
-            ``(s_after - s_chance) / (s_self - s_chance)``, averaged over layers and seeds. Decided on
-            ``(s_after - s_chance) - retention (s_self - s_chance)`` per input, clipped to [-1, 1].
+            ``(s_after - s_chance) / (s_self - s_chance)``, averaged over layers and seeds. Decided on the means of
+            ``(s_after - s_chance) - retention (s_self - s_chance)`` over pairs of inputs, whose explanations are each
+            other's chance, clipped to [-1, 1].
         confidence: One minus the accepted rate of wrong passes; by default the bench's.
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the intervention.
     """
     where: Verb = "changes_under"
-    words = _words(where, intervention, _given(locals(), "similarity", "at_most", "retention"), settings)
+    words = _words(where, intervention, _given(locals(), "similarity", "at_most", "retention", *_ALL), settings)
     built = _intervention(intervention, settings, where)
     _check_similarity(similarity, where)
+    _check_early(early, where)
     if at_most is not None and similarity is None:
         raise XaiError(
             f"{where} at_most", found="a bound on a raw similarity that is not named", expected="similarity= beside it",
@@ -625,6 +679,11 @@ def changes_under(
     if at_most is not None and similarity is not None:
         _check_between(f"{where} at_most", at_most, SIMILARITIES[similarity].low, SIMILARITIES[similarity].high)
     _check_between(f"{where} retention", retention, 0.0, 1.0)
+    if at_most is not None and retention != 0.5:
+        raise XaiError(
+            where, found=f"at_most={at_most:g} and retention={retention:g}", expected="one of the two",
+            fix="bound the raw similarity with at_most=, or the calibrated share with retention=",
+        )  # fmt: skip
     return ChangesUnder(
         intervention=built, similarity=similarity, at_most=at_most, retention=retention,
         confidence=_confidence(confidence, where), early=early, words=words,
@@ -655,9 +714,10 @@ def invariant_under(
         settings: Those of the intervention.
     """
     where: Verb = "invariant_under"
-    words = _words(where, intervention, _given(locals(), "similarity", "at_least", "tolerance"), settings)
+    words = _words(where, intervention, _given(locals(), "similarity", "at_least", "tolerance", *_ALL), settings)
     built = _intervention(intervention, settings, where)
     _check_similarity(similarity, where)
+    _check_early(early, where)
     if (similarity is None) != (at_least is None):
         raise XaiError(
             where, found=f"similarity={similarity!r} and at_least={at_least!r}", expected="both or neither",
@@ -665,6 +725,13 @@ def invariant_under(
         )  # fmt: skip
     if similarity is not None:
         _check_between(f"{where} at_least", at_least, SIMILARITIES[similarity].low, SIMILARITIES[similarity].high)
+    if tolerance is not None:
+        _check_between(f"{where} tolerance", tolerance, 0.0, inf)
+        if similarity is not None:
+            raise XaiError(
+                where, found=f"similarity={similarity!r} and tolerance={tolerance:g}", expected="one of the two",
+                fix="bound the similarity with at_least=, or leave it out to look for counterexamples",
+            )  # fmt: skip
     return InvariantUnder(
         intervention=built, similarity=similarity, at_least=at_least, tolerance=tolerance,
         confidence=_confidence(confidence, where), early=early, words=words,
@@ -692,8 +759,10 @@ def beats(
     """
     where = "beats"
     on_word = on if isinstance(on, str) else type(on).__name__
-    words = (*_words(where, baseline, _given(locals(), "draws"), {}), "on", *_words("", on, {}, settings)[1:])
-    metric = _build(METRICS, on, settings, f"{where} on={on_word!r}", beats)
+    given = _given(locals(), *_ALL)
+    words = (*_words(where, baseline, _given(locals(), "draws"), {}), "on", *_words("", on, given, settings)[1:])
+    metric = _metric(on, settings, f"{where} on={on_word!r}", beats)
+    _check_early(early, where)
     if isinstance(baseline, str):
         built = BASELINES.build(baseline, {} if draws is None else {"draws": draws}, where=where)
     elif draws is not None:
@@ -726,13 +795,19 @@ def bounded(
         settings: Those of the metric.
     """
     where = "bounded"
-    words = _words(where, metric, _given(locals(), "at_most", "at_least"), settings)
-    built = _build(METRICS, metric, settings, where, bounded)
+    words = _words(where, metric, _given(locals(), "at_most", "at_least", *_ALL), settings)
+    built = _metric(metric, settings, where, bounded)
+    _check_early(early, where)
     if at_most is None and at_least is None:
         raise XaiError(where, found="no bound", expected="at_most= or at_least=", fix="give one of the two")
     for word, bound in (("at_most", at_most), ("at_least", at_least)):
         if bound is not None:
             _check_between(f"{where} {word}", bound, built.low, built.high)
+    if at_most is not None and at_least is not None and at_least > at_most:
+        raise XaiError(
+            where, found=f"at_most={at_most:g} and at_least={at_least:g}", expected="at_least below at_most",
+            fix="swap them",
+        )  # fmt: skip
     return Bounded(
         metric=built, at_most=at_most, at_least=at_least, confidence=_confidence(confidence, where), early=early,
         words=words,
@@ -767,7 +842,7 @@ def _signature(function: Any) -> str:
 
 def checked_confidence(confidence: Any, *, where: str) -> float:
     """Return ``confidence`` when it is a number in (0.5, 1); otherwise raise."""
-    if not isinstance(confidence, (int, float)) or isinstance(confidence, bool) or not 0.5 < confidence < 1:
+    if not _is_number(confidence) or not 0.5 < confidence < 1:
         raise XaiError(where, found=repr(confidence), expected="a number between 0.5 and 1", fix="use 0.95 or 0.99")
     return float(confidence)
 
@@ -787,13 +862,30 @@ def _intervention(spec: Any, settings: Mapping[str, Any], verb: Verb) -> Any:
     return built
 
 
+def _metric(spec: Any, settings: Mapping[str, Any], where: str, verb: Any) -> Any:
+    built = _build(METRICS, spec, settings, where, verb)
+    if not all(hasattr(built, part) for part in ("prepare", "score", "low", "high", "higher_is_better")):
+        raise XaiError(
+            where, found=f"{_label(built)!r}", expected="a metric", fix=f"pass a name: {', '.join(METRICS)}"
+        )  # fmt: skip
+    return built
+
+
 def _build(registry: Registry, spec: Any, settings: Mapping[str, Any], where: str, verb: Any) -> Any:
+    if isinstance(spec, type):
+        raise XaiError(
+            where, found=f"the class {spec.__name__}", expected=f"the name of a {registry.kind}, or an object",
+            fix=f"write {spec.__name__}(...)",
+        )  # fmt: skip
     own = [p.name for p in inspect.signature(verb).parameters.values() if p.kind is p.KEYWORD_ONLY]
     return registry.build(spec, settings, where=where, also=own)
 
 
+_ALL = ("confidence", "early")  # what every verb takes
+
+
 def _given(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    defaults = {"retention": 0.5}
+    defaults = {"retention": 0.5, "early": True}
     return {name: values[name] for name in names if values[name] != defaults.get(name)}
 
 
@@ -815,16 +907,23 @@ def _makes_maps(baseline: Any) -> bool:
 
 
 def _check_similarity(similarity: Any, where: str) -> None:
-    if similarity is not None and similarity not in SIMILARITIES:
+    if similarity is not None and (not isinstance(similarity, str) or similarity not in SIMILARITIES):
         raise unknown_name(f"{where} similarity", similarity, SIMILARITIES, kind="similarity")
 
 
 def _check_between(where: str, value: Any, low: float, high: float) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not low <= value <= high:
-        raise XaiError(
-            where, found=repr(value), expected=f"a number between {low:g} and {high:g}", fix="change the bound"
-        )
+    if not _is_number(value) or not isfinite(value) or not low <= value <= high:
+        limits = f"a number between {low:g} and {high:g}" if isfinite(low) or isfinite(high) else "a finite number"
+        raise XaiError(where, found=repr(value), expected=limits, fix=f"change {where.split()[-1]}=")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_early(early: Any, where: str) -> None:
+    if not isinstance(early, bool):
+        raise XaiError(f"{where} early", found=repr(early), expected="True or False", fix="change early=")
 
 
 def _check_known(own: Scores, other: Scores, claim: str) -> None:
@@ -836,14 +935,6 @@ def _check_known(own: Scores, other: Scores, claim: str) -> None:
         )  # fmt: skip
 
 
-def _too_few(claim: str, n: int, least: int) -> XaiError:
-    return XaiError(
-        "xai_inputs", found=f"{n} inputs for the claim {claim!r}",
-        expected=f"at least {least}: with fewer, no scores whatever could decide it",
-        fix="give more inputs, or lower confidence=",
-    )  # fmt: skip
-
-
 def _require(n: int, least: int | None, claim: str) -> None:
     """Raise when no scores whatever could decide the claim with n inputs."""
     if least is None:
@@ -852,7 +943,11 @@ def _require(n: int, least: int | None, claim: str) -> None:
             fix="move the bound inwards",
         )  # fmt: skip
     if n < least:
-        raise _too_few(claim, n, least)
+        raise XaiError(
+            "xai_inputs", found=f"{n} input{'s' if n > 1 else ''} for the claim {claim!r}",
+            expected=f"at least {least}: with fewer, no scores whatever could decide it",
+            fix="give more inputs, lower confidence=, or move the bound where there is one",
+        )  # fmt: skip
 
 
 def _settle(needed: int | None, outcome: str = "inconclusive") -> str:
@@ -875,10 +970,6 @@ def _known(scores: Scores, low: float, high: float, axes: tuple[int, ...] = ()) 
 def _unit(similarity: Similarity, scores: Scores) -> Scores:
     """Return scores on the scale where identical maps have 1 and the least alike -1."""
     return np.asarray(similarity.unit(torch.from_numpy(scores)))
-
-
-def _clip(scores: Scores) -> Scores:
-    return np.clip(scores, -1.0, 1.0)
 
 
 def _mean(scores: Scores) -> float | None:

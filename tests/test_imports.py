@@ -1,7 +1,5 @@
 """A session without a claim pays nothing: what is imported, and what is said."""
 
-# ruff: noqa: D103 - the name of a test states its behaviour
-
 from __future__ import annotations
 
 import json

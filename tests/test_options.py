@@ -1,7 +1,5 @@
 """Options and ini keys: which goes before which, and one line for each value that cannot be."""
 
-# ruff: noqa: D103 - the name of a test states its behaviour
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """The fixture form and what a person sees of it: failures, sections, summaries, JSON, JUnit."""
 
-# ruff: noqa: D103 - the name of a test states its behaviour
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """Claims without a test file: ``--xai-model``, ``--xai-inputs`` and ``--xai-explainer``."""
 
-# ruff: noqa: D103 - the name of a test states its behaviour
-
 from __future__ import annotations
 
 import json

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from digits import Digits, DigitsCNN, load_digits, trained_cnn
+from digits import Digits, DigitsCNN, load_digits, one_thread, trained_cnn
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small are faster on one thread than on two that wait for each other."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Generator, Hashable
+from contextlib import closing
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
@@ -19,7 +20,6 @@ from ..subject import Block
 
 __all__ = ["Comparison", "Intervention", "Session"]
 
-_PARTNERS = 2
 _CONTROLLED = 16  # inputs that the controls are shown on: they do not decide
 
 
@@ -32,8 +32,11 @@ class Session(Protocol):
 
     shape: tuple[int, int]
 
-    def maps(self, block: Block) -> Iterator[Tensor]:
-        """Yield the maps ``(b, *places)`` after the intervention, all positions of the first seed first."""
+    def maps(self, block: Block) -> Generator[Tensor]:
+        """Yield the maps ``(b, *places)`` after the intervention, all positions of the first seed first.
+
+        The intervention is undone when the generator ends or is closed.
+        """
 
     def describe(self) -> dict[str, Any]:
         """Return plain values for the evidence."""
@@ -63,7 +66,8 @@ class Comparison:
     """Similarity of an explanation to itself, to unrelated ones, and to the one after an intervention.
 
     For each named similarity and input: ``after`` ``(b, seeds, positions)``; ``self`` ``(b,)``, two runs on the same
-    input; ``chance`` ``(b,)``, mean similarity to the inputs visited just before. NaN where a map is constant.
+    input; ``chance`` ``(b,)``, similarity to another input: each two that are visited in a row are compared with one
+    another, and an odd last one with the one before. NaN where a map is constant.
 
     Args:
         intervention: What is done.
@@ -94,7 +98,7 @@ class _Comparing:
         self.session = comparison.intervention.start(explained, block)
         self.similarities = _similarities(comparison.similarities, explained(block))
         self.controls: dict[str, Any] = {}
-        self._tails: dict[str, Prepared] = {}
+        self._lasts: dict[str, Prepared] = {}
 
     def measure(self, block: Block) -> dict[str, Tensor]:
         """Return the scores of one block, under ``after <similarity>`` and so on."""
@@ -106,11 +110,12 @@ class _Comparing:
             result[f"self {s.name}"] = s.compare(prepared[s.name], s.prepare(again))
             result[f"chance {s.name}"] = self._chance(s, prepared[s.name])
         after: dict[str, list[Tensor]] = {s.name: [] for s in self.similarities}
-        for maps in self.session.maps(block):
-            finite = torch.isfinite(torch.linalg.vector_norm(maps.flatten(1), ord=inf, dim=1))
-            for s in self.similarities:
-                scores = s.compare(prepared[s.name], s.prepare(maps))
-                after[s.name].append(torch.where(finite, scores, torch.nan))
+        with closing(self.session.maps(block)) as changed:  # however this ends, the intervention is undone here
+            for maps in changed:
+                finite = torch.isfinite(torch.linalg.vector_norm(maps.flatten(1), ord=inf, dim=1))
+                for s in self.similarities:
+                    scores = s.compare(prepared[s.name], s.prepare(maps))
+                    after[s.name].append(torch.where(finite, scores, torch.nan))
         for name, columns in after.items():
             result[f"after {name}"] = torch.stack(columns, dim=1).reshape(len(block), *self.session.shape)
         if not self.controls:
@@ -123,17 +128,16 @@ class _Comparing:
         return {"similarities": names, "controls": self.controls, **self.session.describe()}
 
     def _chance(self, similarity: Similarity, prepared: Prepared) -> Tensor:
-        """Return each input's mean similarity to the few visited before it; in the first block, around the corner."""
-        partners = min(_PARTNERS, len(prepared[0]) - 1) if similarity.name not in self._tails else _PARTNERS
-        tail = self._tails.get(similarity.name, prepared)
-        joined = tuple(torch.cat([old[-_PARTNERS:], new]) for old, new in zip(tail, prepared, strict=True))
-        self._tails[similarity.name] = tuple(part[-_PARTNERS:] for part in joined)
-        count, offset = len(prepared[0]), len(joined[0]) - len(prepared[0])
-        scores = [
-            similarity.compare(prepared, tuple(part[offset - k : offset - k + count] for part in joined))
-            for k in range(1, partners + 1)
-        ]
-        return torch.stack(scores).mean(0) if scores else torch.full((count,), torch.nan)
+        """Return the similarity of each input's maps to those of its partner."""
+        count = len(prepared[0])
+        if count == 1:
+            other = self._lasts.get(similarity.name)
+            return similarity.compare(prepared, other) if other else prepared[0].new_full((1,), torch.nan)
+        self._lasts[similarity.name] = tuple(part[-1:].clone() for part in prepared)
+        partner = torch.arange(count, device=prepared[0].device) ^ 1
+        if count % 2:
+            partner[-1] = count - 2
+        return similarity.compare(prepared, tuple(part[partner] for part in prepared))
 
     def _measure_controls(self, block: Block, maps: Tensor) -> None:
         """Maps that do not come from the model, under the same similarities: what a randomization cannot tell apart."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Generator, Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -53,7 +53,7 @@ class _Reordering:
         self.explained = explained
         self.shape = (seeds, 1)
 
-    def maps(self, block: Block) -> Iterator[Tensor]:
+    def maps(self, block: Block) -> Generator[Tensor]:
         """Yield the maps of the block computed in each order, put back into place."""
         for seed in range(self.shape[0]):
             drawn = torch.randperm(len(block), generator=generator(self.explained.seed, "order", seed, block.number))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Generator, Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -98,7 +98,7 @@ class _Randomizing:
         self.layers: tuple[Layer, ...] = tuple(ordered)[: settings.depth]
         self.shape = (settings.seeds, len(self.layers))
 
-    def maps(self, block: Block) -> Iterator[Tensor]:
+    def maps(self, block: Block) -> Generator[Tensor]:
         """Yield the maps after each randomization; the model is restored when the iterator ends or is closed."""
         states = [(seed, layer) for seed in range(self.settings.seeds) for layer in self.layers]
         if self.settings.target == "fixed" and all(self.explained.cached(self._state(*s), block) for s in states):

