@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .interventions.batch_order import BatchOrder
     from .interventions.weights import BottomUpRandomization, CascadingRandomization, IndependentRandomization
     from .metrics.pixel_flipping import PixelFlipping
+    from .metrics.scale_preservation import ScalePreservation
+    from .ranking_gap import Gap, gap
     from .verdict import Verdict
 
 __all__ = [
@@ -23,14 +25,17 @@ __all__ = [
     "BottomUpRandomization",
     "BoundExplainer",
     "CascadingRandomization",
+    "Gap",
     "IndependentRandomization",
     "PixelFlipping",
+    "ScalePreservation",
     "Verdict",
     "XaiError",
     "XaiWarning",
     "beats",
     "bounded",
     "changes_under",
+    "gap",
     "invariant_under",
 ]
 
@@ -43,7 +48,10 @@ _HOMES = {
     "BoundExplainer": "bench",
     "CascadingRandomization": "interventions.weights",
     "IndependentRandomization": "interventions.weights",
+    "Gap": "ranking_gap",
     "PixelFlipping": "metrics.pixel_flipping",
+    "ScalePreservation": "metrics.scale_preservation",
+    "gap": "ranking_gap",
     "Verdict": "verdict",
     "XaiError": "errors",
     "XaiWarning": "errors",

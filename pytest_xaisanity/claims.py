@@ -572,8 +572,9 @@ class Bounded(Claim):
     at_least: float | None = None
 
     def measurements(self) -> Sequence[tuple[Measurement, Any]]:
-        """The explainer's scores."""
-        return [(Scoring(self.metric, control=True), None)]
+        """The explainer's scores, or what the metric measures instead of an explainer's maps."""
+        own = getattr(self.metric, "measurement", None)
+        return [(Scoring(self.metric, control=True) if own is None else own(), None)]
 
     def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
         """On the mean where the metric has a range; otherwise on the share of inputs within the bound: the median."""
@@ -864,7 +865,8 @@ def _intervention(spec: Any, settings: Mapping[str, Any], verb: Verb) -> Any:
 
 def _metric(spec: Any, settings: Mapping[str, Any], where: str, verb: Any) -> Any:
     built = _build(METRICS, spec, settings, where, verb)
-    if not all(hasattr(built, part) for part in ("prepare", "score", "low", "high", "higher_is_better")):
+    parts = ("measurement",) if verb is bounded and hasattr(built, "measurement") else ("prepare", "score")
+    if not all(hasattr(built, part) for part in (*parts, "low", "high", "higher_is_better")):
         raise XaiError(
             where, found=f"{_label(built)!r}", expected="a metric", fix=f"pass a name: {', '.join(METRICS)}"
         )  # fmt: skip
@@ -931,7 +933,7 @@ def _check_known(own: Scores, other: Scores, claim: str) -> None:
     if broken:
         raise XaiError(
             claim, found=f"scores that are NaN or infinite for {broken} of {len(own)} inputs",
-            expected="a finite score for each input", fix="look at the model's outputs on inputs with removed features",
+            expected="a finite score for each input", fix="look at what the metric made of these inputs",
         )  # fmt: skip
 
 

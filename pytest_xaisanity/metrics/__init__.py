@@ -5,4 +5,10 @@ from .base import Metric, Scores
 
 __all__ = ["METRICS", "Metric", "Scores"]
 
-METRICS = Registry("metric", {"pixel_flipping": ".metrics.pixel_flipping:PixelFlipping"})
+METRICS = Registry(
+    "metric",
+    {
+        "pixel_flipping": ".metrics.pixel_flipping:PixelFlipping",
+        "scale_preservation": ".metrics.scale_preservation:ScalePreservation",
+    },
+)
