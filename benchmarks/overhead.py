@@ -6,7 +6,7 @@ CPU time; a ratio is the median over rounds of a measurement over the bare passe
 * Weight randomization: a claim on a named similarity (signed Spearman), every input, one seed. Bare: one explanation
   as given, one again, and one for each randomized layer.
 * Pixel flipping: the claim against one random order, most relevant pixels first, every input. Bare: the forward passes
-  of all steps of both orders, on inputs that are ready.
+  of all steps of both orders and of the control (an edge map on 16 inputs), on inputs that are ready.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ def flipping(subject: Subject, name: str) -> dict[str, Callable[[], object]]:
         with torch.no_grad():
             for _ in range(2 * (steps - 1) + 2):
                 model(inputs)
+            for _ in range(steps + 1):
+                model(inputs[:16])
         gradients(model, inputs, targets)
 
     def claim() -> None:
