@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from numbers import Real
 from typing import Any, Literal, Protocol
@@ -479,7 +479,9 @@ class Beats(Claim):
     metric: Metric
 
     def measurements(self) -> Sequence[tuple[Measurement, Any]]:
-        """The explainer's scores and the baseline's."""
+        """The explainer's scores and the baseline's, or both from a baseline that has to see the explainer."""
+        if hasattr(self.baseline, "measurement"):
+            return [(self.baseline.measurement(self.metric), None)]
         own = Scoring(self.metric, control=True)
         if _makes_maps(self.baseline):
             return [(own, None), (Scoring(self.metric, self.baseline), None)]
@@ -487,6 +489,10 @@ class Beats(Claim):
 
     def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
         """Against random orders by place, against one baseline by the paired difference."""
+        look = _split(look) if len(look.scores) == 1 else look
+        if not look.n and not look.final:
+            return None
+        _require(look.n, 1, f"{name} {self}")
         sign = 1.0 if self.metric.higher_is_better else -1.0
         own = sign * look.scores[0]["scores"][:, 0].astype(float)
         other = sign * look.scores[1]["scores"].astype(float)
@@ -557,10 +563,21 @@ class Beats(Claim):
                 against: {key: _by_axis(value, 1) for key, value in _curve_arrays(look.scores[1]).items()},
             },
         }
-        reason = reasons[outcome] + _settle(needed, outcome)
+        adversary = look.descriptions[0].get("adversary")
+        which = f" (the simplest that does as well: {adversary['call']})" if adversary and outcome == "failed" else ""
+        reason = reasons[outcome] + which + _settle(needed, outcome)
         return self._verdict(
             look, name, confidence, decision, outcome, quantity=quantity, reason=reason, evidence=evidence
         )
+
+
+def _split(look: Look) -> Look:
+    """Return a look at scores ``(b, 2)`` as one at two measurements, without the inputs that have no scores."""
+    pairs = look.scores[0]["scores"]
+    known: Scores = np.asarray(~np.isnan(pairs).any(axis=1))
+    indices = tuple(index for index, kept in zip(look.indices, known.tolist(), strict=True) if kept)
+    own, other = ({"scores": pairs[known, side : side + 1]} for side in (0, 1))
+    return replace(look, indices=indices, scores=(own, other), descriptions=(look.descriptions[0], {}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -744,6 +761,7 @@ def beats(
     *,
     on: Any,
     draws: int | None = None,
+    max_examples: int | None = None,
     confidence: float | None = None,
     early: bool = True,
     **settings: Any,
@@ -751,9 +769,12 @@ def beats(
     """Claim that, per input, the explainer is better than the baseline on a metric.
 
     Args:
-        baseline: ``"random"``, ``"edges"``, or any other explainer: a Captum class or instance, a function.
+        baseline: ``"random"``; ``"edges"``; ``"uninformative"``, the best map that knows nothing of the model, which
+            Hypothesis searches for on one half of the inputs (32 at most) and the claim is decided against on the
+            others; ``"input_times_noise"``; or any other explainer: a Captum class or instance, a function.
         on: The metric: a name such as ``"pixel_flipping"``, or a metric object.
         draws: For ``"random"``, the number of random orders of each input, 5 by default.
+        max_examples: For ``"uninformative"``, how many maps to try; by default what the active Hypothesis profile says.
         confidence: One minus the accepted rate of wrong passes; by default the bench's.
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the metric.
@@ -761,18 +782,20 @@ def beats(
     where = "beats"
     on_word = on if isinstance(on, str) else type(on).__name__
     given = _given(locals(), *_ALL)
-    words = (*_words(where, baseline, _given(locals(), "draws"), {}), "on", *_words("", on, given, settings)[1:])
+    words = (
+        *_words(where, baseline, _given(locals(), "draws", "max_examples"), {}),
+        "on",
+        *_words("", on, given, settings)[1:],
+    )
     metric = _metric(on, settings, f"{where} on={on_word!r}", beats)
     _check_early(early, where)
-    if isinstance(baseline, str):
-        built = BASELINES.build(baseline, {} if draws is None else {"draws": draws}, where=where)
-    elif draws is not None:
+    own = {key: value for key, value in (("draws", draws), ("max_examples", max_examples)) if value is not None}
+    if own and not isinstance(baseline, str):
         raise XaiError(
-            f"{where} draws", found=f"draws={draws} for {_label(baseline)}", expected="draws only for 'random'",
-            fix="leave draws out",
+            f"{where} {', '.join(own)}", found=f"a setting of a baseline beside {_label(baseline)}",
+            expected="draws only for 'random', max_examples only for 'uninformative'", fix="leave it out",
         )  # fmt: skip
-    else:
-        built = baseline
+    built = BASELINES.build(baseline, own, where=where) if isinstance(baseline, str) else baseline
     return Beats(baseline=built, metric=metric, confidence=_confidence(confidence, where), early=early, words=words)
 
 

@@ -111,3 +111,45 @@ class TestIntegratedGradients:
 
     def test_beat_random_orders(self, integrated):
         assert integrated.beats("random", on="pixel_flipping")
+
+
+def the_input(model, inputs, targets):
+    """Return how bright each pixel is."""
+    return inputs.clone()
+
+
+def nearly_constant(model, inputs, targets):
+    """Return the same map for every image: one pixel, and nothing else."""
+    maps = inputs.new_zeros(inputs.shape)
+    maps[..., 0, 0] = 1
+    return maps
+
+
+class TestUninformativeMaps:
+    """The best map that a search finds: here the brightness of the input, which knows nothing of the model."""
+
+    SEARCH = {"on": "pixel_flipping", "steps": 16, "max_examples": 60}  # noqa: RUF012 - never written to
+
+    def test_integrated_gradients_beat_them(self, bench):
+        assert bench.explainer(IntegratedGradients, n_steps=16).beats("uninformative", **self.SEARCH)
+
+    def test_noise_does_not_and_the_simplest_map_is_named(self, bench):
+        verdict = bench.explainer(fakes.fresh_noise).beats("uninformative", **self.SEARCH)
+        assert verdict.failed
+        assert "UninformativeMap(match='input')" in verdict.reason
+        assert len(verdict.evidence["adversary"]["call"]) < 200
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("sound", [(Saliency, {"abs": False}), (IntegratedGradients, {"n_steps": 32})])
+    def test_sound_explainers_beat_them(self, bench, sound):
+        kind, settings = sound
+        assert bench.explainer(kind, **settings).beats("uninformative", on="pixel_flipping")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "fake",
+        [fakes.fresh_noise, fakes.noise_of_the_input, fakes.noise_of_the_output, the_input, nearly_constant],
+        ids=lambda fake: fake.__name__,
+    )
+    def test_uninformed_explainers_do_not(self, bench, fake):
+        assert not bench.explainer(fake).beats("uninformative", on="pixel_flipping")

@@ -4,4 +4,12 @@ from ..registry import Registry
 
 __all__ = ["BASELINES"]
 
-BASELINES = Registry("baseline", {"random": ".baselines.random:Random", "edges": ".baselines.edges:Edges"})
+BASELINES = Registry(
+    "baseline",
+    {
+        "random": ".baselines.random:Random",
+        "edges": ".baselines.edges:Edges",
+        "uninformative": ".adversary:Uninformative",
+        "input_times_noise": ".baselines.uninformative:InputTimesNoise",
+    },
+)

@@ -5,7 +5,7 @@ Bach et al. 2015, Samek et al. 2017; the symmetric relevance gain is Blücher et
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import inf, prod
 from typing import Any, Literal
@@ -75,6 +75,17 @@ class PixelFlipping:
             lacks = "cannot be hashed" if callable(self.imputer) else "cannot be called"
             expected = "a name, or a hashable object called with (inputs, seed=, indices=)"
             raise _error("imputer", f"a {type(self.imputer).__name__}, which {lacks}", expected)
+
+    @classmethod
+    def open_settings(cls, shape: tuple[int, ...] | None) -> dict[str, Sequence[Any]]:
+        """Return what the definition leaves open, the simplest first, for maps of ``shape`` where that is known."""
+        side = min(shape) if shape is not None and len(shape) == 2 else 0
+        return {
+            "imputer": ("mean", "constant", "noise", *(("blur",) if side else ())),
+            "steps": (32, 16, 64),
+            "patch": tuple(patch for patch in (1, 2, 4, 8) if patch == 1 or 2 * patch <= side),
+            "order": ("srg", "morf", "lerf"),
+        }
 
     @property
     def key(self) -> Hashable:
