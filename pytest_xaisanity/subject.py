@@ -72,7 +72,12 @@ class MicroBatches:
     """
 
     def __init__(self, size: int | None, device: torch.device) -> None:
+        self.device = device
         self.size = size or (64 if device.type == "cpu" else 256)
+
+    def at_least(self, size: int) -> MicroBatches:
+        """Return micro-batches of this size, or ``size`` where that is more."""
+        return MicroBatches(max(size, self.size), self.device)
 
     def run(self, count: int, work: Callable[[slice], Tensor]) -> Tensor:
         """Return ``work`` of every slice of ``range(count)``, concatenated along the first axis."""
@@ -174,13 +179,19 @@ class Subject:
         return fingerprint
 
     def fingerprint(self) -> str:
-        """Return a digest of the weights, inputs and targets (a stream counts by identity)."""
+        """Return a digest of the model, inputs and targets (a stream counts by identity).
+
+        Of the model: weights, buffers, and the plain values that its modules keep as attributes, such as a slope or a
+        flag that the forward pass may read.
+        """
         digest = hashlib.blake2b(digest_size=16)
         digest.update(self._source.identity.encode())
         if isinstance(self.model, nn.Module):
             for name, tensor in (*self.model.named_parameters(), *self.model.named_buffers()):
                 digest.update(name.encode())
                 _update(digest, tensor)
+            for name, module in self.model.named_modules():
+                digest.update(repr((name, type(module).__qualname__, _plain_values(module))).encode())
         else:
             digest.update(str(id(self.model)).encode())
         return digest.hexdigest()
@@ -635,6 +646,11 @@ def _block_sizes(early: bool) -> Iterator[int]:
         yield from _FIRST_BLOCKS
     while True:
         yield BLOCK
+
+
+def _plain_values(module: nn.Module) -> list[tuple[str, Any]]:
+    plain = (bool, int, float, str, tuple, type(None))
+    return sorted((k, v) for k, v in vars(module).items() if isinstance(v, plain) and k != "training")
 
 
 def _update(digest: Any, tensor: Tensor) -> None:

@@ -193,7 +193,6 @@ class TestTheModelMayChange:
             == Bench(model, images()).explainer(gradients).changes_under(RANDOMIZATION, early=False).evidence
         )
 
-    @pytest.mark.xfail(strict=False, reason="the fingerprint of a subject is that of its weights alone")
     @pytest.mark.parametrize("value", [3.0, True, "tanh"])
     def test_other_attributes_are_measured_anew(self, model, value):
         """A slope, a flag, a mode: plain values that a forward pass may read."""

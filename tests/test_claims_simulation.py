@@ -194,7 +194,6 @@ NULLS["beats random, ten orders"] = lambda rng, n: against_random(rng, n, orders
 FEWEST = {"changes_under": 12, "changes_under at_most": 8, "invariant_under": 11, "bounded mean": 9}
 EXACT = ("beats another, no bound", "bounded median", "beats random")  # their rate is nearly what is spent, by design
 QUICK = [
-    ("changes_under, maps alike, rarely large", 64),
     ("changes_under, some unlike", 64),
     ("changes_under, two signs", 256),
     ("changes_under, noise, fair coin", 16),
@@ -235,7 +234,7 @@ def fewest(kind):
 @pytest.mark.parametrize(("kind", "n"), QUICK)
 def test_what_is_not_so_seldom_passes(kind, n):
     """At the boundary of each claim, where false alarms are most frequent."""
-    replicates = 10_000 if kind.startswith(EXACT) else 2000
+    replicates = 7000 if kind.startswith(EXACT) else 2000
     count = passes(NULLS[kind], n or fewest(kind), replicates)
     assert rate_at_most(count, replicates) <= 1 - CONFIDENCE
 

@@ -9,8 +9,8 @@ from captum.attr import InputXGradient, Saliency
 from torch import nn
 
 from pytest_xaisanity import Bench, CascadingRandomization, PixelFlipping, XaiError
-from pytest_xaisanity.ranking_gap import Gap, GapRow, _ties, gap
 from pytest_xaisanity.metrics.scale_preservation import ScalePreservation
+from pytest_xaisanity.ranking_gap import Gap, GapRow, _ties, gap
 from pytest_xaisanity.seeding import generator
 
 torch.set_num_threads(1)

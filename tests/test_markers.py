@@ -1,7 +1,5 @@
 """The marker form: one test item for each claim and explainer, and one clear error for each mistake."""
 
-# ruff: noqa: D103 - the name of a test states its behaviour
-
 from __future__ import annotations
 
 import re

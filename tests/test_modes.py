@@ -1,7 +1,5 @@
 """The ways in which people run pytest: in one process or several, with the plugin blocked or named by hand."""
 
-# ruff: noqa: D103 - the name of a test states its behaviour
-
 from __future__ import annotations
 
 import json

@@ -30,4 +30,4 @@ def xai_model(digits: Digits) -> DigitsCNN:
 @pytest.fixture(scope="session")
 def xai_inputs(digits: Digits):
     """Return the images that are explained, each for the digit that the network reads in it."""
-    return digits.test_images[:128]
+    return digits.test_images[:256]

@@ -123,8 +123,9 @@ class Explained:
         """Return the maps of the block's inputs, computed in another order and put back into place."""
         inputs = tuple(tensor[order] for tensor in block.inputs)
         targets = None if block.targets is None else block.targets[order]
+        batches = self.subject.batches.at_least(2)  # one input alone has no order
         with isolated(self.seed, "explain", self.explainer.name, "together"):
-            maps = self.subject.batches.run(len(block), lambda part: self._part(inputs, targets, part, "another order"))
+            maps = batches.run(len(block), lambda part: self._part(inputs, targets, part, "another order"))
         return maps[torch.argsort(order)]
 
     def cached(self, state: tuple[Hashable, ...], block: Block) -> bool:

@@ -210,6 +210,8 @@ class XaiExplainer:
     def beats(self, baseline: Any, *, on: Any, **settings: Any) -> Verdict:
         """Decide that, per input, the explainer is better than the baseline on the metric ``on``."""
         __tracebackhide__ = True
+        if isinstance(baseline, XaiExplainer):
+            baseline = self._xai.bench.explainer(baseline._source, name=baseline._name, **baseline._settings)
         return self._decide("beats", (baseline,), {"on": on, **settings})
 
     def bounded(self, metric: Any, **settings: Any) -> Verdict:
