@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import inf, isfinite, isnan
 from typing import Any, ClassVar
 
+import hypothesis.strategies as st
 import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
@@ -27,7 +28,7 @@ from .seeding import isolated, seed_of
 from .strategies import uninformative_maps
 from .subject import Block
 
-__all__ = ["Adversarial", "Found", "Uninformative", "search"]
+__all__ = ["Adversarial", "Found", "Uninformative", "counterexample", "search"]
 
 _SEARCHED = 32  # inputs
 _PART = 8  # inputs after which a map that clearly loses is given up
@@ -104,24 +105,44 @@ def search(
     gains = _Gains(gain, (1 + _SHRINKING) * max_examples)
     with isolated(search_seed, "search"):
         try:
-            _run(shape, gains, None, max_examples, search_seed)
+            strategy = uninformative_maps(shape)
+            _run(strategy, gains, None, max_examples, search_seed)
             best = gains.best()
             if gains[best] >= 0:
                 # The same seed draws the same maps again, whose gains are known, and ends at the first that will do.
-                best = _run(shape, gains, gains[best] / 2, max_examples, search_seed) or best
+                best = _run(strategy, gains, gains[best] / 2, max_examples, search_seed) or best
         except _Broken as broken:
             raise broken.error from None
     return Found(best, gains[best], len(gains))
 
 
-class _Gains(dict[UninformativeMap, float]):
-    """The gain of each map that was tried, by trying it; nothing is gained once the budget is spent."""
+def counterexample(
+    strategy: st.SearchStrategy[Any], fails: Callable[[Any], bool], *, max_examples: int, search_seed: int
+) -> Any | None:
+    """Return the simplest value of a strategy that fails, or None when none of those drawn does.
 
-    def __init__(self, gain: Callable[[UninformativeMap], float], budget: int) -> None:
+    Args:
+        strategy: What to draw from; its values are frozen.
+        fails: Whether a value fails; called once for each value.
+        max_examples: How many values to draw.
+        search_seed: Same seed, same search.
+    """
+    gains = _Gains(lambda value: float(fails(value)), (1 + _SHRINKING) * max_examples)
+    with isolated(search_seed, "search"):
+        try:
+            return _run(strategy, gains, 1.0, max_examples, search_seed)
+        except _Broken as broken:
+            raise broken.error from None
+
+
+class _Gains(dict[Any, float]):
+    """The gain of each candidate that was tried, by trying it; nothing is gained once the budget is spent."""
+
+    def __init__(self, gain: Callable[[Any], float], budget: int) -> None:
         super().__init__()
         self.gain, self.budget = gain, budget
 
-    def __missing__(self, candidate: UninformativeMap) -> float:
+    def __missing__(self, candidate: Any) -> float:
         if len(self) >= self.budget:
             return -inf
         try:
@@ -131,18 +152,18 @@ class _Gains(dict[UninformativeMap, float]):
         self[candidate] = -inf if isnan(value) else value
         return self[candidate]
 
-    def best(self) -> UninformativeMap:
-        """Return the map with the largest gain, the first of equal ones."""
+    def best(self) -> Any:
+        """Return the candidate with the largest gain, the first of equal ones."""
         return max(self, key=self.__getitem__)
 
 
 def _run(
-    shape: tuple[int, ...], gains: _Gains, enough: float | None, max_examples: int, search_seed: int
-) -> UninformativeMap | None:
-    """Draw maps, and return the simplest one that gains enough, if one does."""
-    winners: list[UninformativeMap] = []
+    strategy: st.SearchStrategy[Any], gains: _Gains, enough: float | None, max_examples: int, search_seed: int
+) -> Any | None:
+    """Draw candidates, and return the simplest one that gains enough, if one does."""
+    winners: list[Any] = []
 
-    def attempt(candidate: UninformativeMap) -> None:
+    def attempt(candidate: Any) -> None:
         value = gains[candidate]
         if isfinite(value):
             target(value)
@@ -163,7 +184,7 @@ def _run(
     )
     # Inside a user's @given test, @given complains of being nested; in another thread it does not know.
     with ThreadPoolExecutor(1) as thread:
-        test = thread.submit(lambda: given(uninformative_maps(shape))(attempt)).result()
+        test = thread.submit(lambda: given(strategy)(attempt)).result()
     try:
         seed(search_seed)(options(test))()
     except _Wins:

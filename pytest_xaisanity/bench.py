@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import claims
-from .claims import Claim, Look, Measurement
+from .claims import BeatsAcross, Claim, Look, Measurement
 from .errors import XaiError
 from .explainers import Explained, Explainer, as_explainer
-from .explainers.running import MapCache
+from .explainers.running import MapCache, empty_maps
 from .seeding import isolated
 from .subject import Block, Subject, guarded
 from .verdict import Verdict
@@ -77,6 +77,12 @@ class Bench:
 
     def decide(self, claim: Claim, explainer: Explainer) -> Verdict:
         """Return the verdict on a claim, measuring no more inputs than it takes."""
+        if isinstance(claim, BeatsAcross):
+            with guarded(self.subject):
+                self._renew()
+                shape = tuple(empty_maps(next(self.subject.blocks()).inputs).shape[1:])
+            resolve = claim.resolve
+            return resolve(lambda one: self.decide(one, explainer), shape=shape, seed=self.seed, name=explainer.name)
         confidence = claim.confidence or self.confidence
         with guarded(self.subject):
             self._renew()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from numbers import Real
@@ -25,6 +25,7 @@ from .interventions import INTERVENTIONS, Comparison, Intervention
 from .metrics import METRICS, Metric
 from .metrics.scoring import Scoring
 from .registry import Registry
+from .seeding import seed_of
 from .similarity import SIMILARITIES, Similarity
 from .verdict import (
     FIRST_LOOK,
@@ -41,6 +42,7 @@ from .verdict import (
 
 __all__ = [
     "Beats",
+    "BeatsAcross",
     "Bounded",
     "ChangesUnder",
     "Claim",
@@ -57,6 +59,7 @@ __all__ = [
 
 REPRODUCES = 0.1  # an explainer reproduces itself when s_self - s_chance is shown to be above this
 NO_BETTER = 0.1  # fewer than half plus this of random orders beaten, counts as no better than random
+SETTINGS_TRIED = 12  # settings that a claim across settings draws
 NO_GAIN = 0.05  # a smaller mean gain over another baseline counts as none
 
 Scores = NDArray[Any]
@@ -571,6 +574,60 @@ class Beats(Claim):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class BeatsAcross(Claim):
+    """A :class:`Beats` that must hold for every drawn setting of the metric. See ``across=`` of :func:`beats`."""
+
+    baseline: Any
+    metric: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    max_examples: int = SETTINGS_TRIED
+
+    def measurements(self) -> Sequence[tuple[Measurement, Any]]:
+        """Nothing of its own: each setting is a claim."""
+        return []
+
+    def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
+        """A claim without measurements of its own is resolved, not decided."""
+        raise TypeError("resolve this claim instead")
+
+    def resolve(self, decide: Callable[[Claim], Verdict], *, shape: tuple[int, ...], seed: int, name: str) -> Verdict:
+        """Return the verdict on the simplest setting under which the claim fails, or else the least certain one.
+
+        Args:
+            decide: Decides a claim about the explainer.
+            shape: Places of one map.
+            seed: Seed of the draws.
+            name: The explainer's name.
+        """
+        from .adversary import counterexample
+        from .strategies import settings_of
+
+        verdicts: dict[Metric, Verdict] = {}
+
+        def fails(metric: Metric) -> bool:
+            claim = Beats(baseline=self.baseline, metric=metric, confidence=self.confidence, early=self.early)
+            verdicts[metric] = decide(claim)
+            return verdicts[metric].failed
+
+        strategy = settings_of(self.metric, shape=shape, **self.fixed)
+        budget = {"max_examples": self.max_examples, "search_seed": seed_of(seed, "settings", name)}
+        found = counterexample(strategy, fails, **budget)
+        return self._conclude(verdicts, found, name)
+
+    def _conclude(self, verdicts: Mapping[Metric, Verdict], found: Metric | None, name: str) -> Verdict:
+        rank = {"failed": 0, "inconclusive": 1, "passed": 2}
+        worst = found or min(verdicts, key=lambda metric: (rank[verdicts[metric].outcome], verdicts[metric].estimate))
+        verdict = verdicts[worst]
+        if verdict.passed:
+            reason = f"{verdict.reason} in each of {len(verdicts)} settings; least clearly with {worst!r}"
+        else:
+            reason = f"{verdict.reason}, with {worst!r}: the simplest of the settings tried that does not pass"
+        settings = {repr(metric): one.outcome for metric, one in verdicts.items()}
+        evidence = {**verdict.evidence, "settings": settings}
+        return replace(verdict, claim=f"{name} {self}", reason=reason, evidence=evidence)
+
+
 def _split(look: Look) -> Look:
     """Return a look at scores ``(b, 2)`` as one at two measurements, without the inputs that have no scores."""
     pairs = look.scores[0]["scores"]
@@ -762,10 +819,11 @@ def beats(
     on: Any,
     draws: int | None = None,
     max_examples: int | None = None,
+    across: Literal["settings"] | None = None,
     confidence: float | None = None,
     early: bool = True,
     **settings: Any,
-) -> Beats:
+) -> Beats | BeatsAcross:
     """Claim that, per input, the explainer is better than the baseline on a metric.
 
     Args:
@@ -775,6 +833,8 @@ def beats(
         on: The metric: a name such as ``"pixel_flipping"``, or a metric object.
         draws: For ``"random"``, the number of random orders of each input, 5 by default.
         max_examples: For ``"uninformative"``, how many maps to try; by default what the active Hypothesis profile says.
+        across: ``"settings"``: the claim must hold for each of a dozen settings of the metric that Hypothesis draws,
+            those given among ``settings`` excepted; one that fails is shrunk to the simplest.
         confidence: One minus the accepted rate of wrong passes; by default the bench's.
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the metric.
@@ -783,7 +843,7 @@ def beats(
     on_word = on if isinstance(on, str) else type(on).__name__
     given = _given(locals(), *_ALL)
     words = (
-        *_words(where, baseline, _given(locals(), "draws", "max_examples"), {}),
+        *_words(where, baseline, _given(locals(), "draws", "max_examples", "across"), {}),
         "on",
         *_words("", on, given, settings)[1:],
     )
@@ -796,7 +856,23 @@ def beats(
             expected="draws only for 'random', max_examples only for 'uninformative'", fix="leave it out",
         )  # fmt: skip
     built = BASELINES.build(baseline, own, where=where) if isinstance(baseline, str) else baseline
+    if across is not None:
+        return _across(across, built, on, settings, Beats(
+            baseline=built, metric=metric, confidence=_confidence(confidence, where), early=early, words=words,
+        ))  # fmt: skip
     return Beats(baseline=built, metric=metric, confidence=_confidence(confidence, where), early=early, words=words)
+
+
+def _across(across: str, baseline: Any, on: Any, settings: Mapping[str, Any], claim: Beats) -> BeatsAcross:
+    if across != "settings" or not isinstance(on, str):
+        raise XaiError(
+            "beats across", found=f"across={across!r} on {_label(on)}", expected='"settings", and the metric by name',
+            fix=f'write across="settings", on={getattr(on, "name", on)!r}',
+        )  # fmt: skip
+    return BeatsAcross(
+        baseline=baseline, metric=on, fixed=dict(settings), confidence=claim.confidence, early=claim.early,
+        words=claim.words,
+    )  # fmt: skip
 
 
 def bounded(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from captum.attr import GuidedBackprop, IntegratedGradients, Saliency
 
-from pytest_xaisanity import Bench
+from pytest_xaisanity import Bench, PixelFlipping, XaiError
 
 try:
     distribution("mlxtend")
@@ -153,3 +153,30 @@ class TestUninformativeMaps:
     )
     def test_uninformed_explainers_do_not(self, bench, fake):
         assert not bench.explainer(fake).beats("uninformative", on="pixel_flipping")
+
+
+class TestAcrossSettings:
+    """A verdict that flips with the fill value is no verdict."""
+
+    def test_integrated_gradients_beat_random_orders_in_every_setting(self, bench):
+        integrated = bench.explainer(IntegratedGradients, n_steps=16)
+        verdict = integrated.beats("random", on="pixel_flipping", across="settings")
+        assert verdict.passed
+        assert len(verdict.evidence["settings"]) > 6
+        assert str(verdict.claim) == "IntegratedGradients(n_steps=16) beats random(across=settings) on pixel_flipping"
+
+    def test_noise_fails_with_the_simplest_setting(self, bench):
+        verdict = bench.explainer(fakes.noise_of_the_output).beats("random", on="pixel_flipping", across="settings")
+        assert not verdict.passed
+        assert "PixelFlipping(steps=32, imputer=Mean(), patch=1, order='srg'" in verdict.reason
+
+    def test_a_setting_that_is_given_is_kept(self, bench):
+        gradients = bench.explainer(Saliency, abs=False)
+        verdict = gradients.beats("random", on="pixel_flipping", across="settings", order="lerf")
+        assert all("order='lerf'" in setting for setting in verdict.evidence["settings"])
+
+    def test_only_named_metrics_can_vary(self, bench):
+        with pytest.raises(XaiError, match="the metric by name"):
+            bench.explainer(Saliency).beats("random", on=PixelFlipping(), across="settings")
+        with pytest.raises(XaiError, match="found across='seeds'"):
+            bench.explainer(Saliency).beats("random", on="pixel_flipping", across="seeds")
