@@ -534,6 +534,14 @@ class Beats(Claim):
         question = {"low": 0.0, "high": 1.0, "threshold": 0.5, "margin": NO_BETTER, "share": True}
         return question, (gain > 0).astype(float), "share of inputs with a gain", None
 
+    def _shown(self, quantity: str) -> str:
+        """What a failure shows: an advantage below the margin counts as none."""
+        if quantity.startswith("mean gain"):
+            return (
+                f"its mean gain is shown to be below {NO_GAIN * max(1.0, (self.metric.high - self.metric.low) / 2):g}"
+            )
+        return f"shown to do so for less than {0.5 + NO_BETTER:.0%} of them"
+
     def _conclude(
         self,
         look: Look,
@@ -549,7 +557,7 @@ class Beats(Claim):
         against = _label(self.baseline)
         reasons = {
             "passed": f"better than {against} on {self.metric.name}",
-            "failed": f"no better than {against} on {self.metric.name}",
+            "failed": f"no better than {against} on {self.metric.name}: {self._shown(quantity)}",
             "inconclusive": f"not shown to be better than {against} on {self.metric.name}, nor to be no better",
         }
         scores = {
@@ -964,7 +972,12 @@ def _intervention(spec: Any, settings: Mapping[str, Any], verb: Verb) -> Any:
 
 def _metric(spec: Any, settings: Mapping[str, Any], where: str, verb: Any) -> Any:
     built = _build(METRICS, spec, settings, where, verb)
-    parts = ("measurement",) if verb is bounded and hasattr(built, "measurement") else ("prepare", "score")
+    if verb is beats and hasattr(built, "measurement"):
+        raise XaiError(
+            where, found=f"{_label(built)!r}, which measures the model rather than an explanation",
+            expected="a metric of explanations", fix="claim bounded(...) of it, or name pixel_flipping",
+        )  # fmt: skip
+    parts = ("measurement",) if hasattr(built, "measurement") else ("prepare", "score")
     if not all(hasattr(built, part) for part in (*parts, "low", "high", "higher_is_better")):
         raise XaiError(
             where, found=f"{_label(built)!r}", expected="a metric", fix=f"pass a name: {', '.join(METRICS)}"

@@ -31,6 +31,7 @@ _Raw = tuple[tuple[int, ...], Inputs, Tensor | None]  # indices, inputs and targ
 BLOCK = 64
 _FIRST_BLOCKS = (16, 16, 32)
 _HALF = {torch.float16, torch.bfloat16}
+_COPIED_BYTES = 2**31
 _CHECKED = 16  # inputs on which the model is asked twice whether it answers alike
 
 
@@ -75,9 +76,9 @@ class MicroBatches:
         self.device = device
         self.size = size or (64 if device.type == "cpu" else 256)
 
-    def at_least(self, size: int) -> MicroBatches:
-        """Return micro-batches of this size, or ``size`` where that is more."""
-        return MicroBatches(max(size, self.size), self.device)
+    def of(self, size: int) -> MicroBatches:
+        """Return micro-batches of another size."""
+        return MicroBatches(size, self.device)
 
     def run(self, count: int, work: Callable[[slice], Tensor]) -> Tensor:
         """Return ``work`` of every slice of ``range(count)``, concatenated along the first axis."""
@@ -588,9 +589,15 @@ def _too_few_targets(targets: int, inputs: str) -> XaiError:
 
 
 def _split_batch(batch: Any) -> tuple[list[Tensor], Tensor | None]:
-    if isinstance(batch, list) and len(batch) == 2:
-        return _parts(batch[0]), _as_targets(batch[1])
+    if isinstance(batch, list) and len(batch) >= 2 and not _is_input(batch[-1]):
+        inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
+        return _parts(inputs), _as_targets(batch[-1])
     return _parts(batch), None
+
+
+def _is_input(part: Any) -> bool:
+    """Whether the last part of a batch that is a list is one more input: only integers can be labels."""
+    return isinstance(part, Tensor) and part.is_floating_point()
 
 
 def _parts(inputs: Any) -> list[Tensor]:
@@ -605,7 +612,7 @@ def _batch_error(found: str) -> XaiError:
     return XaiError(
         "xai_inputs",
         found=found,
-        expected="batches that are a tensor, a tuple of the model's inputs, or a list [inputs, targets]",
+        expected="batches that are a tensor, a tuple of the model's inputs, or a list of inputs and targets",
         fix="convert each batch in a generator function, or in the DataLoader's collate_fn",
     )
 
@@ -726,6 +733,7 @@ def guarded(subject: Subject) -> Iterator[None]:
         if any(module.training for module in model.modules()):
             _say_training(subject)
         stack.callback(_restore_modules, [(m, m.training, _hooks_of(m)) for m in model.modules()])
+        stack.enter_context(_weights_kept(model))
         stack.callback(_restore_parameters, [(p, p.requires_grad, p.grad, _copy(p.grad)) for p in model.parameters()])
         stack.callback(_restore_buffers, _buffers_of(model))
         homes = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
@@ -735,6 +743,38 @@ def guarded(subject: Subject) -> Iterator[None]:
         stack.enter_context(isolated(subject.seed, "guarded"))  # now that the device is in use
         evaluating(model)
         yield
+
+
+@contextmanager
+def _weights_kept(model: nn.Module) -> Iterator[None]:
+    """Put back weights that something other than an intervention changed, and say so: the scores are worth nothing."""
+    saved = [(name, parameter, parameter.detach().clone()) for name, parameter in _copied(model)]
+    changed: list[str] = []
+    try:
+        yield
+    finally:
+        for name, parameter, values in saved:
+            if parameter.dtype == values.dtype and parameter.shape == values.shape and _same(parameter, values):
+                continue
+            changed.append(name)
+            if parameter.dtype == values.dtype and parameter.shape == values.shape:
+                parameter.data.copy_(values)
+            else:
+                parameter.data = values.clone()
+    if changed:
+        raise XaiError(
+            "xai_model",
+            found=f"weights that the explainer or the model itself changed ({', '.join(changed[:3])})",
+            expected="an explainer that leaves the weights alone; they have been restored",
+            fix="let the explainer work on a copy of the model (copy.deepcopy)",
+        )
+
+
+def _copied(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters that a copy is kept of: none of very large models, whose copy might not fit."""
+    parameters = [(name, p) for name, p in model.named_parameters() if p.layout == torch.strided]
+    size = sum(p.numel() * p.element_size() for _, p in parameters)
+    return parameters if size <= _COPIED_BYTES else []
 
 
 def evaluating(model: Any) -> None:
@@ -800,14 +840,13 @@ def _buffers_of(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor]]
     return [
         (module, name, buffer, buffer.detach().clone())
         for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
+        for name, buffer in module.named_buffers(recurse=False)
     ]
 
 
 def _restore_buffers(saved: list[tuple[nn.Module, str, Tensor, Tensor]]) -> None:
     for module, name, buffer, values in saved:
-        if module._buffers.get(name) is not buffer:
+        if isinstance(module._buffers, dict) and module._buffers.get(name) is not buffer:  # a ScriptModule has no dict
             module._buffers[name] = buffer  # moving a module to a device puts new tensors in the place of its buffers
         if not _same(buffer, values):
             buffer.data.copy_(values)

@@ -424,3 +424,55 @@ class TestDecide:
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         claims_of(Bench(model, images()), gradients, 1)
         assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def bad_touch(model, inputs, targets):
+    """Change the weights at every call, as an explainer that forgets to copy the model does."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.01)
+    return explain_again(model, inputs, targets)
+
+
+def explain_again(model, inputs, targets):
+    leaves = inputs.requires_grad_()
+    return torch.autograd.grad(model(leaves).sum(), leaves)[0]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_explainer_that_changes_the_weights_is_an_error_and_they_are_restored(fails):
+    """A verdict on a drifting model would be worth nothing."""
+    net = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)).eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+
+    def touching(model, inputs, targets):
+        maps = bad_touch(model, inputs, targets)
+        if fails:
+            raise RuntimeError("after the damage")
+        return maps
+
+    bench = Bench(net, torch.randn(32, 6))
+    with pytest.raises(XaiError, match="after the damage" if fails else "weights that the explainer"):
+        bench.explainer(touching).beats("random", on="pixel_flipping", steps=3)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_scripted_model_with_buffers_is_measured():
+    """Its modules keep buffers in something that is no dictionary."""
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(6), torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    scripted = torch.jit.script(net.eval())
+    verdict = Bench(scripted, torch.randn(64, 6)).explainer(explain_again).changes_under(RANDOMIZATION, seeds=1)
+    assert verdict.evidence["layer_order"] == "registration"
+
+
+def test_an_explanation_that_depends_on_its_company_is_not_invariant_under_batch_order():
+    """Statistics over the batch are the same in any order, but not in other company."""
+    net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
+
+    def centred(model, inputs, targets):
+        maps = explain_again(model, inputs, targets)
+        return maps - maps.mean(0, keepdim=True)
+
+    bench = Bench(net, torch.randn(32, 6))
+    assert bench.explainer(explain_again).invariant_under("batch_order")
+    assert bench.explainer(centred).invariant_under("batch_order").failed

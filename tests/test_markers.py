@@ -287,3 +287,42 @@ def test_fixtures_read_as_documentation(pytester):
     for name in ("xai", "xai_verdict", "xai_model", "xai_inputs", "xai_targets", "xai_explainer", "xai_device"):
         assert re.search(rf"(?m)^{name}( \[session scope\])? -- .*\n    \w.*\.", text), name
     assert "no docstring available" not in text.partition("pytest_xaisanity")[2].partition("fixtures defined from")[0]
+
+
+def test_a_verdict_that_is_not_looked_at_is_an_error(suite):
+    """Nothing would be measured, and the test would pass."""
+    suite.makepyfile(
+        """
+        import pytest
+        from subject import good
+
+        @pytest.mark.xai_beats("random", on="pixel_flipping")
+        @pytest.mark.xai_explainer(good)
+        def test_forgotten(xai_verdict):
+            pass
+
+        @pytest.mark.xai_beats("random", on="pixel_flipping")
+        @pytest.mark.xai_explainer(good)
+        def test_that_fails_before(xai_verdict):
+            raise KeyError
+        """
+    )
+    result = suite.runpytest_inprocess("-p", "no:randomly")
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*xai_verdict: found a test that passed without looking at its verdict*"])
+
+
+def test_a_claim_on_a_unittest_method_is_an_error(suite):
+    suite.makepyfile(
+        """
+        import pytest, unittest
+
+        class TestOld(unittest.TestCase):
+            @pytest.mark.xai_beats("random", on="pixel_flipping")
+            def test_it(self):
+                pass
+        """
+    )
+    result = suite.runpytest_inprocess("-p", "no:randomly")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*marker xai_beats of test_it: found a test that does not ask for the verdict*"])

@@ -371,7 +371,7 @@ class TestMistakes:
             ssim(*related(2, 9, 9), window=window)
 
     def test_a_normalization_has_a_name(self):
-        with pytest.raises(XaiError, match="did you mean 'min_max'"):
+        with pytest.raises(XaiError, match="use 'min_max'"):
             ssim(*related(2, 9, 9), normalization="minmax")
 
     @pytest.mark.parametrize("function", [ssim, hog])

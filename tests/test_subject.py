@@ -557,3 +557,20 @@ class TestMicroBatches:
             expected, got = blocks_of(Subject(model, inputs)), blocks_of(Subject(small, inputs))
             assert [block.indices for block in expected] == [block.indices for block in got]
             assert all(torch.equal(a.targets, b.targets) for a, b in zip(expected, got, strict=True))
+
+
+def test_a_loader_of_two_floating_inputs_has_no_labels():
+    """Only integers can be labels, and the last part alone."""
+
+    class Two(nn.Module):
+        def forward(self, a, b):
+            return torch.cat([a, b], 1)[:, :3]
+
+    a, b, labels = torch.randn(8, 2), torch.randn(8, 4), torch.ones(8, dtype=torch.long)
+    for parts, targets in (((a, b), None), ((a, b, labels), [1] * 8)):
+        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*parts), batch_size=4)
+        subject = Subject(Two(), loader, device="cpu")
+        with guarded(subject):
+            block = next(subject.blocks())
+        assert [tuple(tensor.shape) for tensor in block.inputs] == [(8, 2), (8, 4)]
+        assert targets is None or block.targets.tolist() == targets

@@ -186,3 +186,10 @@ def test_an_error_in_the_named_function_is_shown_as_it_is(bare):
 def test_a_model_that_is_none_says_so(bare):
     result = run(bare, "-k", "beats", *options(model="subject:torch"))
     result.stdout.fnmatch_lines(["*xai_model: found an object of type module*"])
+
+
+def test_a_second_explainer_is_refused(suite):
+    """Rather than that the first is forgotten."""
+    result = suite.runpytest_inprocess("--xai-explainer=subject:good", "--xai-explainer=subject:bad")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*subject:bad is a second explainer*"])

@@ -123,7 +123,7 @@ class Explained:
         """Return the maps of the block's inputs, computed in another order and put back into place."""
         inputs = tuple(tensor[order] for tensor in block.inputs)
         targets = None if block.targets is None else block.targets[order]
-        batches = self.subject.batches.at_least(2)  # one input alone has no order
+        batches = self.subject.batches.of(max(2, (len(block) + 1) // 2))  # other company too; one alone has no order
         with isolated(self.seed, "explain", self.explainer.name, "together"):
             maps = batches.run(len(block), lambda part: self._part(inputs, targets, part, "another order"))
         return maps[torch.argsort(order)]
@@ -256,7 +256,8 @@ def _accepted(tensor: Tensor) -> list[tuple[int | str, ...]]:
     if tensor.ndim <= 2:
         return [(count, *places)]
     shapes: list[tuple[int | str, ...]] = [(count, tensor.shape[1], *places), (count, 1, *places), (count, *places)]
-    return [*shapes, (count, 1, "h", "w"), (count, "h", "w")] if len(places) == 2 else shapes
+    low = [(count, 1, "h", "w"), (count, "h", "w")] if len(places) == 2 else []
+    return list(dict.fromkeys([*shapes, *low]))
 
 
 def _reduced(values: Tensor, tensor: Tensor) -> Tensor | None:

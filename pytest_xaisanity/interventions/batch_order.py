@@ -19,7 +19,7 @@ __all__ = ["BatchOrder"]
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """Explain each block in ``seeds`` random orders.
+    """Explain each block in ``seeds`` random orders, in two halves, so that each input has other company too.
 
     An explanation that depends on its neighbours in the batch (statistics taken over the batch, state kept from one
     call to the next, attributions returned in the wrong rows) changes.

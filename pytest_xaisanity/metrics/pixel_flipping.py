@@ -261,7 +261,7 @@ def _floating(inputs: Inputs) -> Inputs:
         "pixel_flipping",
         found=f"inputs of {', '.join(str(tensor.dtype) for tensor in inputs)}",
         expected="floating-point inputs, whose pixels can be replaced by other values",
-        fix="explain a model that takes the embedded tokens",
+        fix="explain a model that takes embedded tokens, as (N, channels, tokens)",
     )
 
 

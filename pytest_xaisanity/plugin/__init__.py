@@ -19,6 +19,8 @@ from .records import VERDICTS
 from .terminal import Verdicts
 from .zero_code import add_battery
 
+_PASSED = pytest.StashKey[bool]()  # whether the call of a test passed
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options and ini keys."""
@@ -72,6 +74,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Add the standard battery when it is asked for."""
+    for item in items:
+        marks.check_taken(item)
     add_battery(session, config, items)
 
 
@@ -99,6 +103,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Put the verdicts of a test on its report."""
     report = yield
     VERDICTS.attach(item, report)
+    if report.when == "call":
+        item.stash[_PASSED] = report.passed
     return report
 
 
@@ -109,12 +115,19 @@ def xai(pytestconfig: pytest.Config) -> Xai:
 
 
 @pytest.fixture
-def xai_verdict(request: pytest.FixtureRequest, xai: Xai) -> marks.PendingVerdict:
+def xai_verdict(request: pytest.FixtureRequest, xai: Xai) -> Generator[marks.PendingVerdict, None, None]:
     """The verdict on one claim of the test's markers about one explainer; decided when the test asserts it."""
+    __tracebackhide__ = True
     case = request.param
     if case.source is None:
         case = case._replace(source=request.getfixturevalue("xai_explainer"))
-    return marks.PendingVerdict(xai, case)
+    verdict = marks.PendingVerdict(xai, case)
+    yield verdict
+    if not verdict.is_decided() and request.node.stash.get(_PASSED, False):
+        raise XaiError(
+            "xai_verdict", found="a test that passed without looking at its verdict, so that nothing was measured",
+            expected="assert xai_verdict", fix="assert it, or leave the claim's marker out",
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

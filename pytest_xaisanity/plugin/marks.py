@@ -85,6 +85,10 @@ class PendingVerdict:
             self._decided = self._xai.decide(case.claim, case.source, case.name, case.settings)
         return self._decided
 
+    def is_decided(self) -> bool:
+        """Whether the verdict was asked for."""
+        return self._decided is not None
+
     def __bool__(self) -> bool:
         __tracebackhide__ = True
         return bool(self.decide())
@@ -97,6 +101,18 @@ class PendingVerdict:
 
     def __repr__(self) -> str:
         return repr(self._decided) if self._decided is not None else f"<not decided yet: {self._case.claim}>"
+
+
+def check_taken(item: pytest.Item) -> None:
+    """Stop at a claim on a test that cannot ask for the verdict: a method of a ``unittest.TestCase``."""
+    own = [mark.name for mark in item.own_markers if mark.name in {f"xai_{verb}" for verb in _VERBS}]
+    if own and not {"xai", "xai_verdict"} & set(getattr(item, "fixturenames", ())):
+        error = XaiError(
+            f"marker {own[0]} of {item.name}", found="a test that does not ask for the verdict",
+            expected="a test function or method with the argument xai_verdict; a unittest.TestCase cannot have one",
+            fix="move the claim to a plain test function",
+        )  # fmt: skip
+        raise pytest.UsageError(str(error))
 
 
 def check_marked(name: str, obj: object) -> None:

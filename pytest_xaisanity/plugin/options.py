@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +51,20 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one rather than to forget the first."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest, None) not in (None, values):
+            raise argparse.ArgumentError(
+                self,
+                f"{values} is a second explainer; to test several at once, mark a test with xai_explainer for each",
+            )
+        setattr(namespace, self.dest, values)
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Add ``--xai-NAME`` and the ini key ``xai_NAME`` for each option."""
     group = parser.getgroup("xaisanity", "explanations of models")
@@ -62,6 +77,7 @@ def add_options(parser: pytest.Parser) -> None:
             type=option.kind,
             choices=option.choices,
             help=option.help + shown,
+            action=_Once if option.name == "explainer" else "store",
         )
         kind: Any = "string" if option.kind is str else option.kind.__name__
         parser.addini(f"xai_{option.name}", f"--xai-{option.name}: {option.help}{shown}", type=kind, default=None)
