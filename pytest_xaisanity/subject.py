@@ -213,9 +213,10 @@ class Subject:
             placed = tuple(self._place(tensor) for tensor in inputs)
             outputs = None
             if indices not in self._predicted:
-                # Given targets need no prediction; the model is asked once all the same, for the checks.
-                if targets is None or not self._checked:
+                if targets is None:
                     outputs = self._checked_outputs(placed, start)
+                elif not self._checked:  # no prediction is needed, but the model is asked about a few for the checks
+                    self._checked_outputs(tuple(tensor[:_CHECKED] for tensor in placed), start)
                 self._predicted[indices] = self._targets(targets, outputs)
             yield Block(number, indices, placed, self._predicted[indices], last=raw is None, outputs=outputs)
             start += len(indices)
@@ -294,6 +295,7 @@ class Subject:
             self._check_reproducible(inputs, outputs)
             self.probabilities = _are_probabilities(outputs)
             self._checked = True
+        self._sizes = tuple(outputs.shape[1:])
         return outputs
 
     def _check_reproducible(self, inputs: Inputs, outputs: Tensor) -> None:
@@ -310,8 +312,6 @@ class Subject:
             )
 
     def _targets(self, targets: Tensor | None, outputs: Tensor | None) -> Tensor | None:
-        if outputs is not None:
-            self._sizes = tuple(outputs.shape[1:])
         if targets is None:
             assert outputs is not None
             return outputs.argmax(1) if outputs.ndim == 2 and outputs.shape[1] > 1 else self._only(outputs)

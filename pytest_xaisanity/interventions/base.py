@@ -152,11 +152,16 @@ class _Comparing:
             if image.ndim == 4:
                 edges = edge_maps(image).to(maps.dtype)
                 pairs["edges"] = (edges, edges)
-        for name, (first, second) in pairs.items():
-            self.controls[name] = {
-                s.name: {"after": _mean(s(first, second)), "chance": _mean(s(first, second.roll(1, 0)))}
-                for s in self.similarities
-            }
+        for name, maps_of in pairs.items():
+            self.controls[name] = {s.name: _control(s, *maps_of) for s in self.similarities}
+
+
+def _control(similarity: Similarity, first: Tensor, second: Tensor) -> dict[str, float | None]:
+    """Return the similarity of two batches of control maps, on the same inputs and on neighbouring ones."""
+    a = similarity.prepare(first)
+    b = a if second is first else similarity.prepare(second)
+    neighbours = tuple(part.roll(1, 0) for part in b)
+    return {"after": _mean(similarity.compare(a, b)), "chance": _mean(similarity.compare(a, neighbours))}
 
 
 def _relative_distance(before: Prepared, after: Prepared) -> Tensor:
