@@ -239,14 +239,14 @@ class _Adversary:
         """Return the scores of one block."""
         maps, missing = self.explained(block), self._missing(block)
         for start in range(0, min(missing, len(block)), _PART):
-            part = _cut(block, start, min(start + _PART, missing))
+            part = block.part(start, min(start + _PART, missing))
             self.parts.append(self._part(part, maps[start : start + len(part)]))
         self.searched += min(missing, len(block))
         if self.found is None and self.parts and (missing <= len(block) or block.last):
             self._search()
         scores = torch.full((len(block), 2), torch.nan)
         if self.found is not None and missing < len(block):
-            rest = self._part(_cut(block, missing, len(block)), maps[missing:])
+            rest = self._part(block.part(missing, len(block)), maps[missing:])
             scores[missing:, 0] = rest.own.float().cpu()
             scores[missing:, 1] = self._score(rest, self.found.map).float().cpu()
         return {"scores": scores}
@@ -293,7 +293,7 @@ class _Adversary:
                 floor = max(floor, min(float(values.mean()), float(values.mean()) / 2))
             return float(values.mean())
 
-        first = self.parts[0].block.head(1)
+        first = self.parts[0].block.part(0, 1)
         search_seed = seed_of(self.explained.seed, "search", self.explained.explainer.name)
         shape = tuple(empty_maps(first.inputs).shape[1:])
         self.found = search(shape, gain, max_examples=self.budget, search_seed=search_seed)
@@ -304,15 +304,6 @@ class _Adversary:
 def _clearly_below(values: Tensor, floor: float) -> bool:
     """Whether the mean is more than two standard errors below the floor."""
     return float(values.mean() + 2 * values.std(correction=0) / len(values) ** 0.5) < floor
-
-
-def _cut(block: Block, start: int, stop: int) -> Block:
-    """Return the inputs from ``start`` to ``stop`` as a block."""
-    if (start, stop) == (0, len(block)):
-        return block
-    inputs = tuple(tensor[start:stop] for tensor in block.inputs)
-    targets, outputs = (None if tensor is None else tensor[start:stop] for tensor in (block.targets, block.outputs))
-    return Block(block.number, block.indices[start:stop], inputs, targets, last=block.last, outputs=outputs)
 
 
 def _picture(image: Tensor) -> list[Any]:

@@ -19,7 +19,7 @@ from .errors import XaiError
 from .registry import Registry
 from .seeding import generator
 
-__all__ = ["IMPUTERS", "Blur", "Constant", "Imputer", "Mean", "Noise"]
+__all__ = ["IMPUTERS", "Blur", "Constant", "Imputer", "Mean", "Noise", "gaussian_blur"]
 
 IMPUTERS = Registry(
     "imputer",
@@ -93,9 +93,12 @@ class Blur:
             )
         sigma = min(inputs.shape[2:]) / 8 if self.sigma is None else self.sigma
         wide = inputs if inputs.dtype == torch.float64 else inputs.float()
-        for axis in (2, 3):
-            wide = _blurred(wide, sigma, axis)
-        return wide.to(inputs.dtype)
+        return gaussian_blur(wide, sigma).to(inputs.dtype)
+
+
+def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+    """Return images ``(b, C, H, W)`` blurred with a standard deviation of ``sigma`` pixels, as :class:`Blur` says."""
+    return _blurred(_blurred(images, sigma, 2), sigma, 3)
 
 
 def _blurred(images: Tensor, sigma: float, axis: int) -> Tensor:

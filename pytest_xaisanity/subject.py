@@ -58,11 +58,15 @@ class Block:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def head(self, count: int) -> Block:
-        """Return the first ``count`` inputs as a block."""
-        inputs = tuple(tensor[:count] for tensor in self.inputs)
-        targets = None if self.targets is None else self.targets[:count]
-        return Block(self.number, self.indices[:count], inputs, targets)
+    def part(self, start: int, stop: int) -> Block:
+        """Return the inputs from ``start`` to ``stop`` as a block.
+
+        It comes without outputs: they would be there or not according to what was measured before, and those of a
+        larger batch may differ in the last bit.
+        """
+        inputs = tuple(tensor[start:stop] for tensor in self.inputs)
+        targets = None if self.targets is None else self.targets[start:stop]
+        return Block(self.number, self.indices[start:stop], inputs, targets, last=self.last)
 
 
 class MicroBatches:
@@ -754,10 +758,11 @@ def _weights_kept(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for name, parameter, values in saved:
-            if parameter.dtype == values.dtype and parameter.shape == values.shape and _same(parameter, values):
+            alike = parameter.dtype == values.dtype and parameter.shape == values.shape
+            if alike and _same(parameter, values):
                 continue
             changed.append(name)
-            if parameter.dtype == values.dtype and parameter.shape == values.shape:
+            if alike:
                 parameter.data.copy_(values)
             else:
                 parameter.data = values.clone()

@@ -80,7 +80,7 @@ class TestBlocks:
         assert torch.equal(torch.cat([block.inputs[0] for block in blocks]), x)
 
     def test_have_a_head(self):
-        block = blocks_of(Subject(linear(), normal(20, 5)))[0].head(3)
+        block = blocks_of(Subject(linear(), normal(20, 5)))[0].part(0, 3)
         assert len(block) == len(block.inputs[0]) == len(block.targets) == 3
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import XaiError
-from ..imputation import _blurred
+from ..imputation import gaussian_blur
 from ..seeding import generator
 from ..subject import Inputs
 
@@ -104,8 +104,7 @@ def _blocky(shape: tuple[int, ...], size: int, rng: torch.Generator) -> Tensor:
 
 def _blurred_noise(shape: tuple[int, ...], size: int, rng: torch.Generator) -> Tensor:
     planes = _normal(shape, rng).reshape(1, -1, *(shape[-2:] if len(shape) > 1 else (1, shape[-1])))
-    for axis in (2, 3):
-        planes = _blurred(planes, float(size), axis)
+    planes = gaussian_blur(planes, float(size))
     return (planes / planes.square().mean().sqrt()).reshape(shape)
 
 

@@ -102,7 +102,7 @@ class Explained:
             XaiError: The explainer raised, or its attributions have the wrong shape or type; on the model as given also
                 when they hold NaN or all are constant.
         """
-        key = (self._fingerprint, self.explainer.key, self.seed, state, run, block.indices)
+        key = self._key(block, state, run)
         if self._cache is not None and targets is None and (kept := self._cache.get(key)) is not None:
             return kept
         if self.samples is None:
@@ -130,8 +130,10 @@ class Explained:
 
     def cached(self, state: tuple[Hashable, ...], block: Block) -> bool:
         """Whether maps of this state and block are kept."""
-        key = (self._fingerprint, self.explainer.key, self.seed, state, 0, block.indices)
-        return self._cache is not None and self._cache.get(key) is not None
+        return self._cache is not None and self._cache.get(self._key(block, state, run=0)) is not None
+
+    def _key(self, block: Block, state: tuple[Hashable, ...], run: int) -> Hashable:
+        return (self._fingerprint, self.explainer.key, self.seed, state, run, block.indices)
 
     def _find_out(self, block: Block, stage: str) -> None:
         with isolated(self.seed, "explain"):

@@ -141,7 +141,7 @@ class _Comparing:
 
     def _measure_controls(self, block: Block, maps: Tensor) -> None:
         """Maps that do not come from the model, under the same similarities: what a randomization cannot tell apart."""
-        block, maps = block.head(_CONTROLLED), maps[:_CONTROLLED]
+        block, maps = block.part(0, _CONTROLLED), maps[:_CONTROLLED]
         seed = self.explained.seed
         noise = [noise_maps(maps, seed=seed, indices=block.indices, draw=f"control {i}") for i in range(2)]
         pairs = {"fresh noise": (noise[0], noise[1])}

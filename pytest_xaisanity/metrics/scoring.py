@@ -88,7 +88,7 @@ class _Scoring:
     def _control(self, block: Block, like: Tensor) -> dict[str, Any]:
         if not self.scoring.control or len(block.inputs) != 1 or block.inputs[0].ndim != 4:
             return {}
-        few = block.head(_CONTROLLED)
+        few = block.part(0, _CONTROLLED)
         maps = Edges().maps(few, like, seed=self.explained.seed)[0]
         prepared = self.scoring.metric.prepare(self.explained.subject, few, self.explained.seed)
         values = self.scoring.metric.score(prepared, maps, draw="edges").values

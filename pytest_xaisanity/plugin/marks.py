@@ -105,7 +105,7 @@ class PendingVerdict:
 
 def check_taken(item: pytest.Item) -> None:
     """Stop at a claim on a test that cannot ask for the verdict: a method of a ``unittest.TestCase``."""
-    own = [mark.name for mark in item.own_markers if mark.name in {f"xai_{verb}" for verb in _VERBS}]
+    own = [mark.name for mark in item.own_markers if mark.name in _CLAIMS]
     if own and not {"xai", "xai_verdict"} & set(getattr(item, "fixturenames", ())):
         error = XaiError(
             f"marker {own[0]} of {item.name}", found="a test that does not ask for the verdict",
