@@ -61,6 +61,12 @@ SUBJECT = """
 """
 
 
+@pytest.fixture(autouse=True)
+def _same_weights() -> None:
+    """Let a model that a test builds have the same weights whatever ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     """Return a folder with a linear model of eight features and three functions that explain it.

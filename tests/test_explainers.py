@@ -413,11 +413,11 @@ class TestRunning:
             np.random.rand()
             return torch.randn_like(x)
 
-        state = global_state()
-        maps = explain(sampling)
+        model, state = network(), global_state()
+        maps = explain(sampling, model=model)
         assert same_state(state, global_state())
         torch.manual_seed(5)
-        assert torch.equal(explain(sampling), maps)
+        assert torch.equal(explain(sampling, model=model), maps)
 
     def test_survives_an_explainer_that_changes_what_it_is_given(self):
         model = nn.Sequential(network(), nn.Dropout(0.5))

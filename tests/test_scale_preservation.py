@@ -45,10 +45,10 @@ class Tokens(nn.Module):
         return self.head(self.norm(self.embed(x)).mean(1))
 
 
-def seeded(make, *args):
+def seeded(make):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return make(*args).eval()
+        return make().eval()
 
 
 def measured(model, inputs, metric, *, seed=0, batch_size=None):
@@ -78,14 +78,14 @@ def test_the_default_is_the_last_module_with_places_and_all_layers_above_it():
 
 
 def test_a_model_of_dense_layers_is_looked_at_just_below_its_topmost_weights():
-    model = seeded(nn.Sequential, nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 3))
+    model = seeded(lambda: nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 3)))
     _, description = measured(model, ROWS, ScalePreservation())
     assert (description["layer"], description["layers"]) == ("1", ["2"])
 
 
 def test_a_dense_prediction_is_looked_at_below_its_last_convolution():
     model = seeded(
-        nn.Sequential, nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Conv2d(5, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        lambda: nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Conv2d(5, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     )
     _, description = measured(model, IMAGES, ScalePreservation())
     assert (description["layer"], description["layers"]) == ("1", ["2"])
@@ -111,7 +111,7 @@ def test_weights_used_below_and_above_are_not_randomized():
 
 def test_the_score_is_the_correlation_of_activation_times_gradient():
     """Under a dense head the gradient of a logit is a row of weights, before and after."""
-    model = seeded(nn.Sequential, nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 3))
+    model = seeded(lambda: nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 3)))
 
     class Fixed(Law):
         def redraw(self, values, rng):
@@ -132,7 +132,7 @@ def test_the_score_is_the_correlation_of_activation_times_gradient():
 
 def test_nothing_is_preserved_where_all_channels_are_alike():
     """With one weight per channel and equal activations, the new order has nothing to do with the old."""
-    model = seeded(nn.Sequential, nn.Linear(12, 64), nn.Tanh(), nn.Linear(64, 2))
+    model = seeded(lambda: nn.Sequential(nn.Linear(12, 64), nn.Tanh(), nn.Linear(64, 2)))
     with torch.no_grad():
         model[0].weight.zero_()
         model[0].bias.fill_(1.0)
@@ -143,7 +143,7 @@ def test_nothing_is_preserved_where_all_channels_are_alike():
 
 def test_scale_alone_preserves_the_order():
     """Activations that differ by orders of magnitude keep theirs whatever the weights."""
-    model = seeded(nn.Sequential, nn.Linear(12, 8), nn.Identity(), nn.Linear(8, 2))
+    model = seeded(lambda: nn.Sequential(nn.Linear(12, 8), nn.Identity(), nn.Linear(8, 2)))
     with torch.no_grad():
         model[0].weight.zero_()
         model[0].bias.copy_(10.0 ** torch.arange(8).mul(4))
@@ -154,7 +154,7 @@ def test_scale_alone_preserves_the_order():
 
 
 def test_the_top_share_is_shown_beside_chance():
-    model = seeded(nn.Sequential, nn.Linear(12, 40), nn.ReLU(), nn.Linear(40, 2))
+    model = seeded(lambda: nn.Sequential(nn.Linear(12, 40), nn.ReLU(), nn.Linear(40, 2)))
     _, description = measured(model, ROWS, ScalePreservation())
     assert {share: (top["channels"], top["chance"]) for share, top in description["top"].items()} == {
         "5 %": (2, 0.05),
@@ -164,7 +164,7 @@ def test_the_top_share_is_shown_beside_chance():
 
 def test_ties_at_the_border_of_the_top_share_its_seats():
     """All channels silent: the share that is kept is the share that chance would keep."""
-    model = seeded(nn.Sequential, nn.Linear(12, 40), nn.ReLU(), nn.Linear(40, 2))
+    model = seeded(lambda: nn.Sequential(nn.Linear(12, 40), nn.ReLU(), nn.Linear(40, 2)))
     with torch.no_grad():
         model[0].bias.fill_(-100)
     scores, description = measured(model, ROWS, ScalePreservation())
@@ -205,7 +205,7 @@ def test_hooks_and_weights_are_back_after_a_failure():
 
 def test_activations_that_change_with_the_layers_above_are_an_error():
     """A normalization before all weights goes with the weights after it, and is reset with them."""
-    model = seeded(nn.Sequential, nn.BatchNorm1d(12), nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 2))
+    model = seeded(lambda: nn.Sequential(nn.BatchNorm1d(12), nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 2)))
     with torch.no_grad():
         model[0].weight.fill_(2.0)
     with pytest.raises(XaiError, match="changed when the layers above it were randomized"):
@@ -233,7 +233,7 @@ def test_channels_of_tokens_are_on_the_axis_that_is_named():
 
 
 def test_a_model_with_one_output_and_double_precision():
-    model = seeded(nn.Sequential, nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 1)).double()
+    model = seeded(lambda: nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 1))).double()
     scores, _ = measured(model, ROWS, ScalePreservation())
     assert scores["scores"].isfinite().all()
 
