@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import claims
-from .claims import BeatsAcross, Claim, Look, Measurement
+from .claims import Claim, Compound, Look, Measurement
 from .errors import XaiError
 from .explainers import Explained, Explainer, as_explainer
 from .explainers.running import MapCache, empty_maps
@@ -77,7 +77,7 @@ class Bench:
 
     def decide(self, claim: Claim, explainer: Explainer) -> Verdict:
         """Return the verdict on a claim, measuring no more inputs than it takes."""
-        if isinstance(claim, BeatsAcross):
+        if isinstance(claim, Compound):
             with guarded(self.subject):
                 self._renew()
                 shape = tuple(empty_maps(next(self.subject.blocks()).inputs).shape[1:])

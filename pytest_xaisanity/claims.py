@@ -43,9 +43,11 @@ from .verdict import (
 __all__ = [
     "Beats",
     "BeatsAcross",
+    "BeatsEach",
     "Bounded",
     "ChangesUnder",
     "Claim",
+    "Compound",
     "InvariantUnder",
     "Look",
     "Measurement",
@@ -527,19 +529,23 @@ class Beats(Claim):
         if isfinite(self.metric.low) and isfinite(self.metric.high):
             width = self.metric.high - self.metric.low
             reach = 1.0 if width <= 2 else width
-            question = {"low": -reach, "high": reach, "threshold": 0.0, "margin": NO_GAIN * reach}
+            question = {"low": -reach, "high": reach, "threshold": 0.0, "margin": self._no_gain * reach}
             clipped = "" if reach >= width else f", clipped to [-{reach:g}, {reach:g}]"
             return question, np.clip(gain, -reach, reach), f"mean gain in {self.metric.name}{clipped}", None
         # Scores without a bound are decided on the sign of the paired difference; ties count for the baseline.
         question = {"low": 0.0, "high": 1.0, "threshold": 0.5, "margin": NO_BETTER, "share": True}
         return question, (gain > 0).astype(float), "share of inputs with a gain", None
 
+    @property
+    def _no_gain(self) -> float:
+        margin: float = getattr(self.baseline, "margin", NO_GAIN)
+        return margin
+
     def _shown(self, quantity: str) -> str:
         """What a failure shows: an advantage below the margin counts as none."""
         if quantity.startswith("mean gain"):
-            return (
-                f"its mean gain is shown to be below {NO_GAIN * max(1.0, (self.metric.high - self.metric.low) / 2):g}"
-            )
+            least = self._no_gain * max(1.0, (self.metric.high - self.metric.low) / 2)
+            return f"its mean gain is shown to be below {least:g}"
         return f"shown to do so for less than {0.5 + NO_BETTER:.0%} of them"
 
     def _conclude(
@@ -583,24 +589,20 @@ class Beats(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeatsAcross(Claim):
-    """A :class:`Beats` that must hold for every drawn setting of the metric. See ``across=`` of :func:`beats`."""
-
-    baseline: Any
-    metric: str
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    max_examples: int = SETTINGS_TRIED
+class Compound(Claim):
+    """A claim that others make up: it is resolved, with the verdicts on them, rather than decided."""
 
     def measurements(self) -> Sequence[tuple[Measurement, Any]]:
-        """Nothing of its own: each setting is a claim."""
+        """Nothing of its own."""
         return []
 
     def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
-        """A claim without measurements of its own is resolved, not decided."""
+        """There is nothing to look at."""
         raise TypeError("resolve this claim instead")
 
+    @abstractmethod
     def resolve(self, decide: Callable[[Claim], Verdict], *, shape: tuple[int, ...], seed: int, name: str) -> Verdict:
-        """Return the verdict on the simplest setting under which the claim fails, or else the least certain one.
+        """Return the verdict.
 
         Args:
             decide: Decides a claim about the explainer.
@@ -608,14 +610,52 @@ class BeatsAcross(Claim):
             seed: Seed of the draws.
             name: The explainer's name.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeatsEach(Compound):
+    """A :class:`Beats` that must hold for each of several baselines: those that ``parts(shape)`` of one returns."""
+
+    baseline: Any
+    metric: Metric
+
+    def resolve(self, decide: Callable[[Claim], Verdict], *, shape: tuple[int, ...], seed: int, name: str) -> Verdict:
+        """Return the verdict that is furthest from a pass; after a failed one no other is sought."""
+        verdicts: dict[str, Verdict] = {}
+        for part in self.baseline.parts(shape):
+            claim = Beats(baseline=part, metric=self.metric, confidence=self.confidence, early=self.early)
+            verdicts[_label(part)] = decide(claim)
+            if self.early and verdicts[_label(part)].failed:
+                break
+        verdict = min(verdicts.values(), key=_standing)
+        reason = f"{verdict.reason}, the closest of {', '.join(verdicts)}" if verdict.passed else verdict.reason
+        outcomes = {part: {"outcome": one.outcome, "estimate": one.estimate} for part, one in verdicts.items()}
+        evidence = {**verdict.evidence, self.baseline.name: outcomes}
+        return replace(verdict, claim=f"{name} {self}", reason=reason, evidence=evidence)
+
+
+def _standing(verdict: Verdict) -> tuple[int, float]:
+    return {"failed": 0, "inconclusive": 1, "passed": 2}[verdict.outcome], verdict.estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeatsAcross(Compound):
+    """A :class:`Beats` that must hold for every drawn setting of the metric. See ``across=`` of :func:`beats`."""
+
+    baseline: Any
+    metric: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    max_examples: int = SETTINGS_TRIED
+
+    def resolve(self, decide: Callable[[Claim], Verdict], *, shape: tuple[int, ...], seed: int, name: str) -> Verdict:
+        """Return the verdict on the simplest setting under which the claim fails, or else the least certain one."""
         from .adversary import counterexample
         from .strategies import settings_of
 
         verdicts: dict[Metric, Verdict] = {}
 
         def fails(metric: Metric) -> bool:
-            claim = Beats(baseline=self.baseline, metric=metric, confidence=self.confidence, early=self.early)
-            verdicts[metric] = decide(claim)
+            verdicts[metric] = decide(_against(self.baseline, metric, confidence=self.confidence, early=self.early))
             return verdicts[metric].failed
 
         strategy = settings_of(self.metric, shape=shape, **self.fixed)
@@ -624,8 +664,7 @@ class BeatsAcross(Claim):
         return self._conclude(verdicts, found, name)
 
     def _conclude(self, verdicts: Mapping[Metric, Verdict], found: Metric | None, name: str) -> Verdict:
-        rank = {"failed": 0, "inconclusive": 1, "passed": 2}
-        worst = found or min(verdicts, key=lambda metric: (rank[verdicts[metric].outcome], verdicts[metric].estimate))
+        worst = found or min(verdicts, key=lambda metric: _standing(verdicts[metric]))
         verdict = verdicts[worst]
         if verdict.passed:
             reason = f"{verdict.reason} in each of {len(verdicts)} settings; least clearly with {worst!r}"
@@ -827,20 +866,24 @@ def beats(
     on: Any,
     draws: int | None = None,
     max_examples: int | None = None,
+    mutants: Sequence[str] | None = None,
     across: Literal["settings"] | None = None,
     confidence: float | None = None,
     early: bool = True,
     **settings: Any,
-) -> Beats | BeatsAcross:
+) -> Claim:
     """Claim that, per input, the explainer is better than the baseline on a metric.
 
     Args:
         baseline: ``"random"``; ``"edges"``; ``"uninformative"``, the best map that knows nothing of the model, which
             Hypothesis searches for on one half of the inputs (32 at most) and the claim is decided against on the
-            others; ``"input_times_noise"``; or any other explainer: a Captum class or instance, a function.
+            others; ``"input_times_noise"``; ``"mutants"``, the explainer's own map made coarse, in several ways that
+            each must be beaten; or any other explainer: a Captum class or instance, a function.
         on: The metric: a name such as ``"pixel_flipping"``, or a metric object.
         draws: For ``"random"``, the number of random orders of each input, 5 by default.
         max_examples: For ``"uninformative"``, how many maps to try; by default what the active Hypothesis profile says.
+        mutants: For ``"mutants"``, which changes of the map: by default ``("low_rank", "rounded")``; others are
+            ``"absolute_value"``, ``"flipped_sign"``, ``"flipped"``, ``"shifted"`` and ``"shuffled"``.
         across: ``"settings"``: the claim must hold for each of a dozen settings of the metric that Hypothesis draws,
             those given among ``settings`` excepted; one that fails is shrunk to the simplest.
         confidence: One minus the accepted rate of wrong passes; by default the bench's.
@@ -851,36 +894,34 @@ def beats(
     on_word = on if isinstance(on, str) else type(on).__name__
     given = _given(locals(), *_ALL)
     words = (
-        *_words(where, baseline, _given(locals(), "draws", "max_examples", "across"), {}),
+        *_words(where, baseline, _given(locals(), "draws", "max_examples", "mutants", "across"), {}),
         "on",
         *_words("", on, given, settings)[1:],
     )
     metric = _metric(on, settings, f"{where} on={on_word!r}", beats)
     _check_early(early, where)
-    own = {key: value for key, value in (("draws", draws), ("max_examples", max_examples)) if value is not None}
+    own = _given(locals(), "draws", "max_examples", "mutants")
     if own and not isinstance(baseline, str):
         raise XaiError(
             f"{where} {', '.join(own)}", found=f"a setting of a baseline beside {_label(baseline)}",
-            expected="draws only for 'random', max_examples only for 'uninformative'", fix="leave it out",
+            expected="draws only for 'random', max_examples for 'uninformative', mutants for 'mutants'",
+            fix="leave it out",
         )  # fmt: skip
     built = BASELINES.build(baseline, own, where=where) if isinstance(baseline, str) else baseline
-    if across is not None:
-        return _across(across, built, on, settings, Beats(
-            baseline=built, metric=metric, confidence=_confidence(confidence, where), early=early, words=words,
-        ))  # fmt: skip
-    return Beats(baseline=built, metric=metric, confidence=_confidence(confidence, where), early=early, words=words)
-
-
-def _across(across: str, baseline: Any, on: Any, settings: Mapping[str, Any], claim: Beats) -> BeatsAcross:
+    common: dict[str, Any] = {"confidence": _confidence(confidence, where), "early": early, "words": words}
+    if across is None:
+        return _against(built, metric, **common)
     if across != "settings" or not isinstance(on, str):
         raise XaiError(
-            "beats across", found=f"across={across!r} on {_label(on)}", expected='"settings", and the metric by name',
-            fix=f'write across="settings", on={getattr(on, "name", on)!r}',
+            f"{where} across", found=f"across={across!r} on {_label(on)}",
+            expected='"settings", and the metric by name', fix=f'write across="settings", on={metric.name!r}',
         )  # fmt: skip
-    return BeatsAcross(
-        baseline=baseline, metric=on, fixed=dict(settings), confidence=claim.confidence, early=claim.early,
-        words=claim.words,
-    )  # fmt: skip
+    return BeatsAcross(baseline=built, metric=on, fixed=dict(settings), **common)
+
+
+def _against(baseline: Any, metric: Metric, **common: Any) -> Beats | BeatsEach:
+    kind = BeatsEach if hasattr(baseline, "parts") else Beats
+    return kind(baseline=baseline, metric=metric, **common)
 
 
 def bounded(

@@ -7,9 +7,10 @@ import json
 import pytest
 
 BATTERY = [
-    "xai::test_battery[[]changes_under-cascading_randomization[]]*",
+    "xai::test_battery[[]changes_under-cascading_randomization(similarity=spearman)[]]*",
     "xai::test_battery[[]beats-random-on-pixel_flipping[]]*",
     "xai::test_battery[[]invariant_under-batch_order[]]*",
+    "xai::test_detail[[]beats-mutants-on-pixel_flipping[]]*",
 ]
 
 
@@ -34,14 +35,39 @@ def run(suite, *args: str):
 def test_the_battery_is_decided_in_a_folder_without_tests(bare):
     """In which the modules need not be installed."""
     result = run(bare, "-v", *options())
-    result.stdout.fnmatch_lines(["xaisanity: 3 tests with claims*", *BATTERY, "*claims about explanations:*"])
-    assert sum(result.parseoutcomes().values()) == 3
+    result.stdout.fnmatch_lines(["xaisanity: 4 tests with claims*", *BATTERY, "*claims about explanations:*"])
+    assert sum(result.parseoutcomes().values()) == 4
 
 
 def test_the_battery_comes_beside_other_tests(bare):
     bare.makepyfile(test_other="def test_other():\n    pass\n")
     result = run(bare, "-v", *options())
     result.stdout.fnmatch_lines(["test_other.py::test_other PASSED*", *BATTERY])
+
+
+def test_maps_of_images_are_asked_whether_their_detail_matters(bare):
+    """Those of a few features have none, and the battery does not ask."""
+    with (bare.path / "subject.py").open("a") as file:
+        file.write("""
+class Images(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 3)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+
+def images():
+    return torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+def coarse(m, x, t):
+    return (x * m.layer.weight[t].reshape(x.shape)).relu().amax(3, keepdim=True).expand(x.shape)
+""")
+    run(bare, "-k", "mutants", *options()).assert_outcomes(skipped=1, deselected=3)
+    images = options("subject:Images", "subject:images", "captum.attr:InputXGradient")
+    run(bare, "-k", "mutants", *images).assert_outcomes(passed=1, deselected=3)
+    images = options("subject:Images", "subject:images", "subject:coarse")
+    run(bare, "-k", "mutants", *images).assert_outcomes(failed=1, deselected=3)
 
 
 def test_without_the_options_nothing_is_added(bare):
@@ -58,21 +84,21 @@ def test_without_the_options_nothing_is_added(bare):
     ],
 )
 def test_classes_functions_and_objects_can_be_named(bare, model, inputs, explainer):
-    run(bare, "-k", "invariant_under", *options(model, inputs, explainer)).assert_outcomes(passed=1, deselected=2)
+    run(bare, "-k", "invariant_under", *options(model, inputs, explainer)).assert_outcomes(passed=1, deselected=3)
 
 
 @pytest.mark.parametrize("verb", ["changes_under", "beats", "invariant_under"])
 def test_k_selects_a_claim_by_its_verb(bare, verb):
     result = run(bare, "-k", verb, "--collect-only", "-q", *options())
     assert [line for line in result.outlines if "::" in line] == [
-        next(line for line in (b.replace("[[]", "[").replace("[]]*", "]") for b in BATTERY) if verb in line)
+        line for line in (b.replace("[[]", "[").replace("[]]*", "]") for b in BATTERY) if verb in line
     ]
 
 
 def test_lf_decides_the_failed_claims_alone(bare):
     first = run(bare, *options(explainer="subject:bad")).parseoutcomes()
     second = run(bare, "--lf", *options(explainer="subject:bad")).parseoutcomes()
-    assert second == {"failed": first["failed"], "deselected": first["passed"]}
+    assert second == {"failed": first["failed"], "deselected": first["passed"] + first["skipped"]}
 
 
 def test_the_way_to_reproduce_a_claim_works(bare):
@@ -84,7 +110,7 @@ def test_the_way_to_reproduce_a_claim_works(bare):
         "pytest -k 'test_battery and beats' --xai-seed=0 --xai-model=subject:model --xai-inputs=subject:inputs "
         "--xai-explainer=subject:bad"
     )
-    run(bare, "-k", "test_battery and beats", *options(explainer="subject:bad")).assert_outcomes(failed=1, deselected=2)
+    run(bare, "-k", "test_battery and beats", *options(explainer="subject:bad")).assert_outcomes(failed=1, deselected=3)
 
 
 def test_what_is_named_goes_before_the_fixtures_of_a_suite(bare):
@@ -98,13 +124,13 @@ def test_what_is_named_goes_before_the_fixtures_of_a_suite(bare):
         def xai_targets():
             return [0]
     """)
-    run(bare, "-k", "beats", *options()).assert_outcomes(passed=1, deselected=2)
+    run(bare, "-k", "beats", *options()).assert_outcomes(passed=1, skipped=1, deselected=2)
 
 
 def test_ini_keys_name_the_model_and_inputs_but_start_nothing(bare):
     bare.makeini("[pytest]\nxai_model = subject:model\nxai_inputs = subject:inputs\nxai_explainer = subject:bad\n")
     assert run(bare).ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    run(bare, "-k", "beats", "--xai-explainer=subject:good").assert_outcomes(passed=1, deselected=2)
+    run(bare, "-k", "beats", "--xai-explainer=subject:good").assert_outcomes(passed=1, skipped=1, deselected=2)
 
 
 def test_options_serve_tests_that_write_no_fixtures(bare):
@@ -140,14 +166,14 @@ def test_the_fixture_xai_explainer_goes_before_the_option_in_tests(suite):
 def test_an_explainer_that_no_test_takes_is_put_to_the_battery_on_the_fixtures_of_the_suite(suite, scope):
     conftest = (suite.path / "conftest.py").read_text()
     (suite.path / "conftest.py").write_text(conftest.replace('"session"', f'"{scope}"'))
-    run(suite, "--xai-explainer=subject:good", "-k", "beats").assert_outcomes(passed=1, deselected=2)
-    run(suite, "--xai-explainer=subject:bad", "-k", "beats").assert_outcomes(failed=1, deselected=2)
+    run(suite, "--xai-explainer=subject:good", "-k", "beats").assert_outcomes(passed=1, skipped=1, deselected=2)
+    run(suite, "--xai-explainer=subject:bad", "-k", "beats").assert_outcomes(failed=1, skipped=1, deselected=2)
 
 
 @pytest.mark.parametrize(("left_out", "missing"), [(0, "model"), (1, "inputs")])
 def test_an_explainer_without_a_model_or_inputs_is_an_error(bare, left_out, missing):
     result = run(bare, *(option for place, option in enumerate(options()) if place != left_out))
-    result.assert_outcomes(errors=3)
+    result.assert_outcomes(errors=4)
     result.stdout.fnmatch_lines([f"xai_{missing}: found no fixture of this name*or give --xai-{missing}=module:name*"])
 
 
@@ -169,7 +195,7 @@ def test_what_is_named_is_loaded_once(bare):
 )
 def test_a_wrong_name_is_one_line(bare, wrong, error):
     result = run(bare, *options(**wrong))
-    result.assert_outcomes(errors=3)
+    result.assert_outcomes(errors=4)
     result.stdout.fnmatch_lines([error])
     for noise in ("*Traceback*", "*During handling*", "*fixture.py*", "*battery.py*"):
         result.stdout.no_fnmatch_line(noise)

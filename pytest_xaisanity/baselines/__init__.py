@@ -10,6 +10,7 @@ BASELINES = Registry(
         "random": ".baselines.random:Random",
         "edges": ".baselines.edges:Edges",
         "uninformative": ".adversary:Uninformative",
+        "mutants": ".mutants:Mutants",
         "input_times_noise": ".baselines.uninformative:InputTimesNoise",
     },
 )

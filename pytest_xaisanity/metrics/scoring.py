@@ -21,12 +21,12 @@ _CONTROLLED = 16  # inputs that the control is shown on: it does not decide
 
 
 class MapSource(Protocol):
-    """A baseline that makes maps without asking the explainer."""
+    """A baseline that makes maps; one whose ``explains`` is true makes them from the explainer's own."""
 
     name: str
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
-        """Return one or more batches of maps of the shape of ``like``."""
+        """Return one or more batches of maps of the shape of ``like``: the explainer's maps where it explains."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Scoring:
 
     @property
     def explains(self) -> bool:
-        """Whether the scores are the explainer's."""
-        return self.baseline is None
+        """Whether the scores depend on the explainer."""
+        return self.baseline is None or getattr(self.baseline, "explains", False)
 
     def start(self, explained: Explained, block: Block) -> _Scoring:
         """Begin on the first block."""
@@ -71,7 +71,8 @@ class _Scoring:
         if self.scoring.baseline is None:
             candidates = [self.explained(block)]
         else:
-            candidates = self.scoring.baseline.maps(block, empty_maps(block.inputs), seed=seed)
+            like = self.explained(block) if self.scoring.explains else empty_maps(block.inputs)
+            candidates = self.scoring.baseline.maps(block, like, seed=seed)
         who = "explainer" if self.scoring.baseline is None else self.scoring.baseline.name
         scored = [metric.score(prepared, maps, draw=f"{who} {k}") for k, maps in enumerate(candidates)]
         result = {"scores": torch.stack([one.values for one in scored], dim=1)}

@@ -13,6 +13,7 @@ import pytest
 
 from ..errors import XaiError
 from . import marks
+from .audit import AUDIT, Auditor
 from .fixture import CURRENT_ITEM, Xai, named
 from .options import add_options, check_settings, setting
 from .records import VERDICTS
@@ -43,6 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
     except XaiError as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(Verdicts(config), "xaisanity-verdicts")
+    if setting(config, "audit"):
+        config.stash[AUDIT] = Auditor(config)
+        config.pluginmanager.register(config.stash[AUDIT], "xaisanity-audit")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -152,6 +156,16 @@ def xai_targets() -> Any:
 def xai_explainer(pytestconfig: pytest.Config) -> Any:
     """Override it to return the explainer of tests whose markers name none; by default ``--xai-explainer``."""
     return named(pytestconfig, "explainer")
+
+
+@pytest.fixture(scope="session")
+def xai_mutants() -> Any:
+    """Override it to return mutants of your own for ``--xai-audit``, by name.
+
+    Each is a function ``(explain, model, inputs, targets) -> attributions`` that is given the original's
+    ``explain(model, inputs, targets)``.
+    """
+    return {}
 
 
 @pytest.fixture(scope="session")

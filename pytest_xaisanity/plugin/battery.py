@@ -39,9 +39,17 @@ def xai_explainer(pytestconfig: pytest.Config) -> Any:
     return named(pytestconfig, "explainer")
 
 
-@pytest.mark.xai_changes_under("cascading_randomization")
+@pytest.mark.xai_changes_under("cascading_randomization", similarity="spearman")
 @pytest.mark.xai_beats("random", on="pixel_flipping")
 @pytest.mark.xai_invariant_under("batch_order")
 def test_battery(xai_verdict: object) -> None:
     """Each claim holds for the explainer of ``--xai-explainer``."""
+    assert xai_verdict
+
+
+@pytest.mark.xai_beats("mutants", on="pixel_flipping")
+def test_detail(xai_verdict: object, xai_inputs: Any) -> None:
+    """What a map of an image shows in detail matters: made coarse, it is worse."""
+    if hasattr(xai_inputs, "ndim") and xai_inputs.ndim != 4:
+        pytest.skip("inputs that are no images (N, C, H, W): their maps have no detail to lose")
     assert xai_verdict

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from ..errors import XaiError, XaiWarning
+from .audit import AUDIT
 from .options import given, setting
 from .records import VERDICTS
 from .zero_code import BATTERY
 
 if TYPE_CHECKING:
-    from ..bench import Bench
+    from ..bench import Bench, BoundExplainer
     from ..claims import Claim
     from ..verdict import Verdict
 
@@ -126,16 +127,7 @@ class Xai:
         from ..bench import Bench
 
         __tracebackhide__ = True
-        item = self._config.stash.get(CURRENT_ITEM, None)
-        request = getattr(item, "funcargs", {}).get("request")
-        if item is None or request is None:
-            raise XaiError(
-                "xai",
-                found="a claim made outside of a test that asks for xai",
-                expected="a test, or a fixture of it, with the argument xai",
-                fix="name xai among the arguments, or use pytest_xaisanity.Bench outside of a test",
-            )
-        subject = tuple(request.getfixturevalue(name) for name in SUBJECT_FIXTURES)
+        subject = tuple(self._request.getfixturevalue(name) for name in SUBJECT_FIXTURES)
         key = tuple(id(part) for part in subject)
         if key not in self._benches:
             bench = Bench(*subject, **{name: setting(self._config, name) for name in ("device", "seed", "confidence")})
@@ -145,6 +137,21 @@ class Xai:
                 self._benches.popitem(last=False)
         self._benches.move_to_end(key)
         return self._benches[key][0]
+
+    @property
+    def _request(self) -> pytest.FixtureRequest:
+        """That of the running test."""
+        __tracebackhide__ = True
+        item = self._config.stash.get(CURRENT_ITEM, None)
+        request: pytest.FixtureRequest | None = getattr(item, "funcargs", {}).get("request")
+        if request is None:
+            raise XaiError(
+                "xai",
+                found="a claim made outside of a test that asks for xai",
+                expected="a test, or a fixture of it, with the argument xai",
+                fix="name xai among the arguments, or use pytest_xaisanity.Bench outside of a test",
+            )
+        return request
 
     def decide(self, claim: Claim, source: Any, name: str | None, settings: dict[str, Any]) -> Verdict:
         """Decide a claim, record the verdict with the running test, and apply the policy for inconclusive ones."""
@@ -156,6 +163,7 @@ class Xai:
             _raise(error)
         item = self._config.stash[CURRENT_ITEM]
         assert item is not None
+        self._audit(explainer, claim, verdict)
         policy = setting(self._config, "inconclusive")
         if verdict.inconclusive and policy == "warn":
             verdict = dataclasses.replace(verdict, tolerated=True)
@@ -169,11 +177,24 @@ class Xai:
             pytest.skip(f"inconclusive: {verdict.claim}: {verdict.reason}")
         return verdict
 
+    def _audit(self, explainer: BoundExplainer, claim: Claim, verdict: Verdict) -> None:
+        """Hand a claim that passed to the audit, where one is asked for."""
+        __tracebackhide__ = True
+        auditor = self._config.stash.get(AUDIT, None)
+        if auditor is not None and verdict.passed:
+            try:
+                auditor.passed(
+                    explainer.bench, explainer.explainer, claim, self._request.getfixturevalue("xai_mutants")
+                )
+            except XaiError as error:
+                _raise(error)
+
 
 def _command(item: pytest.Item) -> str:
     """Return the command that decides the claims of a test again."""
     options = {"seed": setting(item.config, "seed"), **given(item.config)}
-    options.pop("json", None)
+    for about_the_suite in ("json", "audit", "audit-all", "audit-fail-under"):
+        options.pop(about_the_suite, None)
     module, _, name = item.nodeid.partition("::")
     if module == BATTERY:
         which = f"-k '{name.partition('[')[0]} and {name.partition('[')[2].partition('-')[0]}'"

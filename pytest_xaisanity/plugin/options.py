@@ -23,6 +23,11 @@ class _Option(NamedTuple):
     choices: tuple[str, ...] | None = None
 
     @property
+    def key(self) -> str:
+        """The ini key."""
+        return f"xai_{self.name.replace('-', '_')}"
+
+    @property
     def expected(self) -> str:
         """What a value should be, for error texts."""
         return f"one of {', '.join(self.choices)}" if self.choices else f"a value of type {self.kind.__name__}"
@@ -48,6 +53,12 @@ _OPTIONS = (
     _Option("confidence", "P", "one minus the accepted rate of wrong passes of a claim", 0.95, float),
     _Option("inconclusive", "WHAT", "what an inconclusive verdict does", "fail", str, ("fail", "skip", "warn")),
     _Option("json", "FILE", "write every verdict with its whole evidence to FILE"),
+    _Option(
+        "audit", "", "replace each explainer by broken copies of it, its mutants, and decide the claims that passed "
+        "again: a mutant that still passes them all has survived", False, bool,
+    ),
+    _Option("audit-all", "", "also put mutants that a claim has killed to the other claims", False, bool),
+    _Option("audit-fail-under", "SHARE", "fail when a smaller share of the mutants is killed, in [0, 1]", None, float),
 )  # fmt: skip
 
 
@@ -69,18 +80,18 @@ def add_options(parser: pytest.Parser) -> None:
     """Add ``--xai-NAME`` and the ini key ``xai_NAME`` for each option."""
     group = parser.getgroup("xaisanity", "explanations of models")
     for option in _OPTIONS:
-        shown = f" (default: {option.default})" if option.default is not None else ""
-        group.addoption(
-            f"--xai-{option.name}",
-            metavar=option.metavar if option.choices is None else None,
-            default=None,
-            type=option.kind,
-            choices=option.choices,
-            help=option.help + shown,
-            action=_Once if option.name == "explainer" else "store",
-        )
+        shown = f" (default: {option.default})" if option.default is not None and option.kind is not bool else ""
+        taking: dict[str, Any] = {"action": "store_const", "const": True}
+        if option.kind is not bool:
+            taking = {
+                "metavar": option.metavar if option.choices is None else None,
+                "type": option.kind,
+                "choices": option.choices,
+                "action": _Once if option.name == "explainer" else "store",
+            }
+        group.addoption(f"--xai-{option.name}", default=None, help=option.help + shown, **taking)
         kind: Any = "string" if option.kind is str else option.kind.__name__
-        parser.addini(f"xai_{option.name}", f"--xai-{option.name}: {option.help}{shown}", type=kind, default=None)
+        parser.addini(option.key, f"--xai-{option.name}: {option.help}{shown}", type=kind, default=None)
 
 
 def given(config: pytest.Config) -> dict[str, Any]:
@@ -99,7 +110,7 @@ def setting(config: pytest.Config, name: str) -> Any:
 
 
 def _from_ini(config: pytest.Config, option: _Option) -> Any:
-    key = f"xai_{option.name}"
+    key = option.key
     cause: Exception | None = None
     value: Any = None
     try:
@@ -135,6 +146,15 @@ def check_settings(config: pytest.Config) -> None:
                 f"--xai-{name}", found=repr(values[name]), expected="module:name",
                 fix="put a colon between the module and the name in it, as in captum.attr:Saliency",
             )  # fmt: skip
+    least = values["audit-fail-under"]
+    if least is not None and not (values["audit"] and 0 <= least <= 1):
+        found = f"{least:g}" if values["audit"] else f"{least:g} without --xai-audit"
+        raise XaiError(
+            "--xai-audit-fail-under",
+            found=found,
+            expected="a share between 0 and 1, beside --xai-audit",
+            fix="use 0.95",
+        )
     if values["json"] is not None:
         _check_file("--xai-json", Path(values["json"]))
 
