@@ -29,9 +29,9 @@ _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platst
 def digest_of(*values: Any) -> str:
     """Return a digest of 32 hexadecimal digits, equal for equal content in every process.
 
-    A function counts with its source, defaults, closure and the globals it names; functions and classes among these
-    count likewise, modules and modules' members from installed packages by name and version only. An object counts
-    with its attributes when its class is the user's own, and otherwise with its ``repr``.
+    A function counts with its bytecode, defaults, closure and the globals it names; functions and classes among these
+    count likewise, but those of installed packages by name alone, and installed modules by name and version. An object
+    counts with its attributes when its class is the user's own, and otherwise with its ``repr``.
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in _parts(values, set()):
@@ -100,7 +100,7 @@ def _inner(value: Any) -> Iterator[Any] | None:
 
 
 def _function(function: FunctionType) -> Iterator[Any]:
-    yield _source(function.__code__) or function.__code__
+    yield function.__code__
     yield function.__defaults__
     yield function.__kwdefaults__
     for cell in function.__closure__ or ():

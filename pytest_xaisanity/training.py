@@ -248,8 +248,10 @@ def _packed(weights: Weights) -> dict[str, np.ndarray[Any, Any]]:
 
 def _unpacked(archive: Any) -> Iterator[tuple[str, Tensor]]:
     for place, (name, dtype, shape) in enumerate(json.loads(str(archive["header"]))):
+        tensor = torch.empty(shape, dtype=getattr(torch, dtype))
         content = torch.from_numpy(archive[f"tensor {place}"])
-        yield name, content.view(getattr(torch, dtype)).reshape(shape)  # type: ignore[no-untyped-call, unused-ignore]
+        tensor.view(-1).view(torch.uint8).copy_(content)  # type: ignore[no-untyped-call, unused-ignore]
+        yield name, tensor
 
 
 # --------------------------------------------------------------------------------------------------------- bad input

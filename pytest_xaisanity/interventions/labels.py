@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import XaiError
+from ..errors import XaiError, XaiWarning
 from ..explainers import Explained
 from ..seeding import generator, seed_of
 from ..subject import Block, Subject
@@ -126,6 +127,7 @@ class _Retrained:
         self._weights = retraining.weights(model, jobs)
         self._seeds = [job.seed for job in jobs[::2]]
         self._sizes = {"training": len(data.targets), "test": len(data.test_targets)}
+        self._check_seeded()
         found = [self._accuracies(data, job, weights) for job, weights in zip(jobs, self._weights, strict=True)]
         self._controls, self._permuted = found[::2], found[1::2]
         for control, permuted in zip(self._controls, self._permuted, strict=True):
@@ -184,6 +186,16 @@ class _Retrained:
             # Permuted labels agree with the true ones by chance too: in training, and from there in its neighbourhood.
             spread=sqrt(max(0.0, chance * (1 - chance)) * (1 / len(truth) + 1 / len(fitted))),
         )
+
+    def _check_seeded(self) -> None:
+        given = state_of(self.model)
+        controls = self._weights[::2]
+        if all(torch.equal(controls[0][name], tensor.detach().cpu()) for name, tensor in given.items()):
+            warnings.warn(
+                "xai_train returned the weights of xai_model itself, bit for bit, on the true labels with another "
+                "seed: unless nothing is drawn in it, let it seed the initialization and the batches with seed",
+                XaiWarning, stacklevel=2,
+            )  # fmt: skip
 
     def _check_learnt(self, control: _Accuracies, permuted: _Accuracies) -> None:
         if control.surplus <= 0:
