@@ -66,10 +66,10 @@ class Bench:
         progress: Any = None,
     ) -> None:
         self.seed = _checked_seed(seed)
+        self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)
         self.subject = Subject(
-            model, inputs, targets, device=device, batch_size=batch_size, seed=self.seed,
-            retraining=Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress),
-        )  # fmt: skip
+            model, inputs, targets, device=device, batch_size=batch_size, seed=self.seed, retraining=self._retraining
+        )
         self.confidence = claims.checked_confidence(confidence, where="confidence")
         self._cache = None if self.subject.streamed else MapCache()
         self._explained: dict[Hashable, Explained] = {}
@@ -132,6 +132,7 @@ class Bench:
             self._fingerprint = fingerprint
             self._runs.clear()
             self._explained.clear()
+            self._retraining.measured.clear()
             self._cache = None if self.subject.streamed else MapCache()
 
     def _baseline(self, other: Any) -> Explainer | None:

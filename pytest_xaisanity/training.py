@@ -73,6 +73,9 @@ class Retraining:
             that training depends on: the function and what it refers to, the data, the seed, the shapes of the weights
             and the version of torch. None keeps them in memory alone.
         progress: A stream for a progress bar; standard error by default. Nothing is shown unless it is a terminal.
+
+    Attributes:
+        measured: What interventions have measured of trained models, for as long as ``xai_model`` stays as it is.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Retraining:
         self._folder = None if cache_dir is None else Path(cache_dir)
         self._progress = progress
         self._trained: dict[str, Weights] = {}
+        self.measured: dict[str, Any] = {}
 
     @cached_property
     def data(self) -> TrainingData:

@@ -528,6 +528,27 @@ def test_models_are_trained_once_a_session(model):
     assert train.calls == 2
 
 
+def test_accuracies_are_measured_once_for_each_state_of_the_model(model):
+    class Watched(Net):
+        passes = 0
+
+        def forward(self, x):
+            Watched.passes += len(x)
+            return super().forward(x)
+
+    watched = Watched().eval()
+    watched.load_state_dict(model.state_dict())
+    claims, counts = bench(watched), []
+    for change in (None, None, "another attribute"):
+        watched.attribute = change
+        before = Watched.passes
+        claims.explainer(magnitude).changes_under(NAME, similarity="spearman" if not counts else "cosine", early=False)
+        counts.append(Watched.passes - before)
+    both = 2 * (len(TRAIN[0]) + len(TEST[0]))
+    assert counts[0] - counts[1] >= both > counts[1]
+    assert counts[2] >= both
+
+
 def test_a_second_session_does_not_train(model, tmp_path):
     first = decide(model, cache_dir=tmp_path)
     assert train.calls == 2

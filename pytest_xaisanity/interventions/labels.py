@@ -123,12 +123,15 @@ class _Retrained:
         self.shape = (settings.seeds, 1)
         data = retraining.data
         jobs = [job for seed in range(settings.seeds) for job in _jobs(data, explained.seed, seed)]
-        self._states: list[Hashable] = [retraining.key(model, job) for job in jobs]
+        self._states = [retraining.key(model, job) for job in jobs]
         self._weights = retraining.weights(model, jobs)
         self._seeds = [job.seed for job in jobs[::2]]
         self._sizes = {"training": len(data.targets), "test": len(data.test_targets)}
         self._check_seeded()
-        found = [self._accuracies(data, job, weights) for job, weights in zip(jobs, self._weights, strict=True)]
+        for state, job, weights in zip(self._states, jobs, self._weights, strict=True):
+            if state not in retraining.measured:
+                retraining.measured[state] = self._accuracies(data, job, weights)
+        found: list[_Accuracies] = [retraining.measured[state] for state in self._states]
         self._controls, self._permuted = found[::2], found[1::2]
         for control, permuted in zip(self._controls, self._permuted, strict=True):
             self._check_learnt(control, permuted)
