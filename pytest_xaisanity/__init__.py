@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .claims import beats, bounded, changes_under, invariant_under
     from .errors import XaiError, XaiWarning
     from .interventions.batch_order import BatchOrder
+    from .interventions.labels import LabelRandomization
     from .interventions.weights import BottomUpRandomization, CascadingRandomization, IndependentRandomization
     from .metrics.pixel_flipping import PixelFlipping
     from .metrics.scale_preservation import ScalePreservation
@@ -27,6 +28,7 @@ __all__ = [
     "CascadingRandomization",
     "Gap",
     "IndependentRandomization",
+    "LabelRandomization",
     "PixelFlipping",
     "ScalePreservation",
     "Verdict",
@@ -48,6 +50,7 @@ _HOMES = {
     "BoundExplainer": "bench",
     "CascadingRandomization": "interventions.weights",
     "IndependentRandomization": "interventions.weights",
+    "LabelRandomization": "interventions.labels",
     "Gap": "ranking_gap",
     "PixelFlipping": "metrics.pixel_flipping",
     "ScalePreservation": "metrics.scale_preservation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from .explainers import Explained, Explainer, as_explainer
 from .explainers.running import MapCache, empty_maps
 from .seeding import isolated
 from .subject import Block, Subject, guarded
+from .training import Retraining
 from .verdict import Verdict
 
 __all__ = ["Bench", "BoundExplainer"]
@@ -35,6 +37,13 @@ class Bench:
         seed: Seeds everything that is drawn: same seed, same verdict.
         confidence: Of every claim that does not name its own, in (0.5, 1).
         batch_size: The most inputs in one pass; sized automatically by default, and halved when memory runs out.
+        train: A function ``(inputs, targets, seed) -> model`` that trains a model like ``model``, for claims that need
+            one (``"label_randomization"``).
+        training_data: ``(inputs, targets)``, a tenth of which is held out of training to test on, or ``(inputs,
+            targets, test_inputs, test_targets)``; or a function without arguments that returns it.
+        cache_dir: A folder in which trained weights are kept for later sessions (see
+            :class:`~pytest_xaisanity.training.Retraining`); None keeps none.
+        progress: A stream for the progress bar of trainings; standard error by default, if it is a terminal.
 
     >>> bench = Bench(model, images)                                     # doctest: +SKIP
     >>> bench.explainer(Saliency).beats("random", on="pixel_flipping")   # doctest: +SKIP
@@ -51,9 +60,16 @@ class Bench:
         seed: int = 0,
         confidence: float = 0.95,
         batch_size: int | None = None,
+        train: Any = None,
+        training_data: Any = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        progress: Any = None,
     ) -> None:
         self.seed = _checked_seed(seed)
-        self.subject = Subject(model, inputs, targets, device=device, batch_size=batch_size, seed=self.seed)
+        self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)
+        self.subject = Subject(
+            model, inputs, targets, device=device, batch_size=batch_size, seed=self.seed, retraining=self._retraining
+        )
         self.confidence = claims.checked_confidence(confidence, where="confidence")
         self._cache = None if self.subject.streamed else MapCache()
         self._explained: dict[Hashable, Explained] = {}
@@ -116,6 +132,7 @@ class Bench:
             self._fingerprint = fingerprint
             self._runs.clear()
             self._explained.clear()
+            self._retraining.measured.clear()
             self._cache = None if self.subject.streamed else MapCache()
 
     def _baseline(self, other: Any) -> Explainer | None:

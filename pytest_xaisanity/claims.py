@@ -289,9 +289,10 @@ def _retention_view(
     question: dict[str, Any] = {"low": -1.0, "high": 1.0, "confidence": level, "early": claim.early}
     above: dict[str, Any] = {**question, "threshold": REPRODUCES, "direction": "above"}
     gap = decide_mean(_clip(gap_lo), _clip(gap_hi), **above, final=look.final)
+    ceiling = look.descriptions[0].get("ceiling")
     if gap.outcome != "passed":
         needed = _twice(inputs_needed(_clip(gap_lo), _clip(gap_hi), **above)) if gap.outcome == "inconclusive" else None
-        return _unreproduced_view(s, gap, needed, evidence, (least + most) / 2)
+        return _unreproduced_view(s, gap, needed, evidence, (least + most) / 2, ceiling)
     below: dict[str, Any] = {**question, "threshold": 0.0, "direction": "below"}
     lo, hi = _clip(_pairs(least)), _clip(_pairs(most))
     kept = decide_mean(lo, hi, **below, final=look.final)
@@ -299,23 +300,26 @@ def _retention_view(
     estimate, *interval = (r + value / scale for value in (kept.estimate, *kept.interval))
     evidence |= {"gap": scale, "retention": _number(estimate)}
     sides = {"passed": "at most", "failed": "more than", "inconclusive": "perhaps more, perhaps less than", None: ""}
-    reason = f"{sides[kept.outcome]} {r:.0%} of the similarity above chance is left ({s.name})"
+    whole = f" of what {ceiling} leaves" if ceiling else ""
+    above_chance = f"the similarity above chance{f' that {ceiling} leaves' if ceiling else ''}"
+    reason = f"{sides[kept.outcome]} {r:.0%} of {above_chance} is left ({s.name})"
     needed = _twice(inputs_needed(lo, hi, **below)) if kept.outcome == "inconclusive" else None
     return _View(
-        s.name, kept.outcome, kept, f"retention ({s.name})", estimate, (interval[0], interval[1]),
+        s.name, kept.outcome, kept, f"retention{whole} ({s.name})", estimate, (interval[0], interval[1]),
         reason + _constant(evidence), needed, evidence, _plain((least + most) / 2),
     )  # fmt: skip
 
 
 def _unreproduced_view(
-    s: Similarity, gap: Decision, needed: int | None, evidence: dict[str, Any], scores: Scores
+    s: Similarity, gap: Decision, needed: int | None, evidence: dict[str, Any], scores: Scores, ceiling: str | None
 ) -> _View:
     """Quote the similarity of the explainer to itself, where it is not shown to be above chance."""
     evidence |= {"gap": _number(gap.estimate), "retention": None}
     shown = gap.outcome == "failed"
     return _View(
-        s.name, None if gap.outcome is None else "inconclusive", gap, f"{s.name} to itself above chance",
-        gap.estimate, gap.interval, _not_reproduced(s.name, evidence, shown=shown), needed, evidence, _plain(scores),
+        s.name, None if gap.outcome is None else "inconclusive", gap,
+        f"{s.name} to {'itself' if ceiling is None else 'that of ' + ceiling} above chance", gap.estimate, gap.interval,
+        _not_reproduced(s.name, evidence, shown=shown, ceiling=ceiling), needed, evidence, _plain(scores),
         settles=gap.estimate > REPRODUCES or evidence["constant_or_not_finite"] > 0,
     )  # fmt: skip
 
@@ -340,11 +344,16 @@ def _number(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
-def _not_reproduced(name: str, evidence: Mapping[str, Any], *, shown: bool) -> str:
+def _not_reproduced(name: str, evidence: Mapping[str, Any], *, shown: bool, ceiling: str | None) -> str:
     own, chance = (evidence["self"], evidence["chance"])
     if own is None or chance is None:
         return f"all maps are constant, so {name} cannot compare them"
-    figures = f"{name} {own:z.2f} between two runs on one input, {chance:z.2f} between unrelated inputs"
+    between = "between two runs on one input" if ceiling is None else f"to that of {ceiling}"
+    figures = f"{name} {own:z.2f} {between}, {chance:z.2f} between unrelated inputs"
+    if ceiling is not None and chance <= 0.5:
+        if not shown:
+            return f"not shown that the explanation outlives {ceiling} ({figures})" + _constant(evidence)
+        return f"{ceiling} changes the explanation nearly as much as another input does ({figures})"
     if own - chance > REPRODUCES:
         return f"not shown that the explainer reproduces itself ({figures})" + _constant(evidence)
     if chance > 0.5:

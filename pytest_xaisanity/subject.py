@@ -23,6 +23,7 @@ from torch.nn.parameter import is_lazy
 
 from .errors import XaiError, XaiWarning
 from .seeding import generator, isolated
+from .training import Retraining
 
 __all__ = ["Block", "Inputs", "MicroBatches", "Subject", "evaluating", "guarded", "out_of_memory", "select"]
 
@@ -129,6 +130,7 @@ class Subject:
             is one. The model is moved only while it is measured.
         batch_size: The most inputs in one pass of the model; None sizes it automatically.
         seed: Seeds the order in which inputs held in memory are visited.
+        retraining: Trains models of this kind again, for claims that need it.
 
     Raises:
         XaiError: Inputs are empty, of unequal lengths or no tensors; targets do not fit; the device is not there.
@@ -143,6 +145,7 @@ class Subject:
         device: str | torch.device = "auto",
         batch_size: int | None = None,
         seed: int = 0,
+        retraining: Retraining | None = None,
     ) -> None:
         _check_model(model)
         if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
@@ -151,6 +154,7 @@ class Subject:
             )
         self.model = model
         self.seed = seed
+        self.retraining = retraining
         inputs = _from_numpy(inputs)
         self._source = _Memory(inputs, targets, seed) if _in_memory(inputs) else _Stream(inputs, targets)
         self.device = _device(device, model)

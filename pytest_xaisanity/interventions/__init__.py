@@ -11,6 +11,7 @@ INTERVENTIONS = Registry(
         "cascading_randomization": ".interventions.weights:CascadingRandomization",
         "independent_randomization": ".interventions.weights:IndependentRandomization",
         "bottom_up_randomization": ".interventions.weights:BottomUpRandomization",
+        "label_randomization": ".interventions.labels:LabelRandomization",
         "batch_order": ".interventions.batch_order:BatchOrder",
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from math import inf
@@ -25,6 +25,10 @@ _CONTROLLED = 16  # inputs that the controls are shown on: they do not decide
 
 class Session(Protocol):
     """An intervention on one subject and explainer, begun on its first block.
+
+    It may also have a method ``control(block)``, which yields maps to compare with in place of a second run of the
+    explainer, where an explanation changes for a reason that is not the point. Its description then has ``ceiling``:
+    that reason in words.
 
     Attributes:
         shape: ``(seeds, positions)``: how many maps it yields for each input.
@@ -66,8 +70,9 @@ class Comparison:
     """Similarity of an explanation to itself, to unrelated ones, and to the one after an intervention.
 
     For each named similarity and input: ``after`` ``(b, seeds, positions)``; ``self`` ``(b,)``, two runs on the same
-    input; ``chance`` ``(b,)``, similarity to another input: each two that are visited in a row are compared with one
-    another, and an odd last one with the one before. NaN where a map is constant.
+    input, or the mean over the intervention's control; ``chance`` ``(b,)``, similarity to another input: each two that
+    are visited in a row are compared with one another, and an odd last one with the one before. NaN where a map is
+    constant.
 
     Args:
         intervention: What is done.
@@ -103,21 +108,16 @@ class _Comparing:
     def measure(self, block: Block) -> dict[str, Tensor]:
         """Return the scores of one block, under ``after <similarity>`` and so on."""
         before = self.explained(block)
-        again = self.explained(block, run=1)
         prepared = {s.name: s.prepare(before) for s in self.similarities}
+        own = self._compared(prepared, self._again(block))
         result: dict[str, Tensor] = {}
         for s in self.similarities:
-            result[f"self {s.name}"] = s.compare(prepared[s.name], s.prepare(again))
+            result[f"self {s.name}"] = own[s.name].mean(1)
             result[f"chance {s.name}"] = self._chance(s, prepared[s.name])
-        after: dict[str, list[Tensor]] = {s.name: [] for s in self.similarities}
         with closing(self.session.maps(block)) as changed:  # however this ends, the intervention is undone here
-            for maps in changed:
-                finite = torch.isfinite(torch.linalg.vector_norm(maps.flatten(1), ord=inf, dim=1))
-                for s in self.similarities:
-                    scores = s.compare(prepared[s.name], s.prepare(maps))
-                    after[s.name].append(torch.where(finite, scores, torch.nan))
-        for name, columns in after.items():
-            result[f"after {name}"] = torch.stack(columns, dim=1).reshape(len(block), *self.session.shape)
+            after = self._compared(prepared, changed)
+        for name, scores in after.items():
+            result[f"after {name}"] = scores.reshape(len(block), *self.session.shape)
         if not self.controls:
             self._measure_controls(block, before)
         return result
@@ -126,6 +126,21 @@ class _Comparing:
         """Return the similarities, the controls and what the intervention says of itself."""
         names = [s.name for s in self.similarities]
         return {"similarities": names, "controls": self.controls, **self.session.describe()}
+
+    def _again(self, block: Block) -> Iterable[Tensor]:
+        """Return maps that are as like those of the block as can be asked of any."""
+        control = getattr(self.session, "control", None)
+        return [self.explained(block, run=1)] if control is None else control(block)
+
+    def _compared(self, prepared: dict[str, Prepared], others: Iterable[Tensor]) -> dict[str, Tensor]:
+        """Return the similarity of a block's maps to each of several others, ``(b, others)``; NaN to infinite ones."""
+        columns: dict[str, list[Tensor]] = {s.name: [] for s in self.similarities}
+        for maps in others:
+            finite = torch.isfinite(torch.linalg.vector_norm(maps.flatten(1), ord=inf, dim=1))
+            for s in self.similarities:
+                scores = s.compare(prepared[s.name], s.prepare(maps))
+                columns[s.name].append(torch.where(finite, scores, torch.nan))
+        return {name: torch.stack(scores, dim=1) for name, scores in columns.items()}
 
     def _chance(self, similarity: Similarity, prepared: Prepared) -> Tensor:
         """Return the similarity of each input's maps to those of its partner."""

@@ -169,6 +169,21 @@ def xai_mutants() -> Any:
 
 
 @pytest.fixture(scope="session")
+def xai_train(pytestconfig: pytest.Config) -> Any:
+    """Override it to return a function (inputs, targets, seed) -> trained model; by default ``--xai-train``."""
+    return named(pytestconfig, "train")
+
+
+@pytest.fixture(scope="session")
+def xai_training_data(pytestconfig: pytest.Config) -> Any:
+    """Override it to return what ``xai_train`` trains on; by default ``--xai-training-data``.
+
+    That is (inputs, targets), a tenth of which is held out to test on, or (inputs, targets, test_inputs, test_targets).
+    """
+    return named(pytestconfig, "training_data")
+
+
+@pytest.fixture(scope="session")
 def xai_device(pytestconfig: pytest.Config) -> str:
     """The device claims are measured on, as given: auto, cpu, cuda, cuda:<number> or mps."""
     return str(setting(pytestconfig, "device"))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..report.mutation import Mutations
-from .options import setting
+from .options import flag, setting
+from .stream import Terminal
 
 if TYPE_CHECKING:
     from ..bench import Bench
@@ -49,7 +48,7 @@ class Auditor:
         result = yield
         if self._passed:
             self._audit()
-        least, worker = setting(self._config, "audit-fail-under"), hasattr(self._config, "workerinput")
+        least, worker = setting(self._config, "audit_fail_under"), hasattr(self._config, "workerinput")
         collected = session.config.getoption("collectonly")
         if not worker and not collected and (self.found.count("broken") or (least and self.found.below(least))):
             session.testsfailed += 1
@@ -70,7 +69,7 @@ class Auditor:
 
                 audited = audit(
                     bench, explainer, list(claims.values()), mutants=self._mutants, killed=self._kills,
-                    every=setting(self._config, "audit-all"), suggest=alone, advance=advance,
+                    every=setting(self._config, "audit_all"), suggest=alone, advance=advance,
                 )  # fmt: skip
                 record = audited.plain()
                 for mutation in record["mutations"].values():
@@ -82,18 +81,12 @@ class Auditor:
         """Whether a test that asserts the verdict would fail."""
         return verdict.failed or (verdict.inconclusive and setting(self._config, "inconclusive") == "fail")
 
-    @contextmanager
-    def _bar(self, total: int) -> Generator[Any]:
-        """Yield a progress bar on the terminal, which captured output does not reach; none without a terminal."""
+    def _bar(self, total: int) -> Any:
+        """Return a progress bar for the terminal."""
         from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
-        capture = self._config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            stream = os.fdopen(os.dup(2), "w")
-        with stream, tqdm(total=total, file=stream, desc="xai audit", disable=None, leave=False, unit="claim") as bar:
-            if not bar.disable:
-                stream.write("\n")
-            yield bar
+        stream = Terminal(self._config)
+        return tqdm(total=total, file=stream, desc="xai audit", disable=None, leave=False, unit="claim")
 
     def pytest_sessionfinish(self) -> None:
         """Send what a worker found to the controller."""
@@ -111,9 +104,9 @@ class Auditor:
         terminalreporter.section(self.found.headline())
         for line, markup in self.found.lines():
             terminalreporter.write_line(line, **markup)
-        least = setting(self._config, "audit-fail-under")
+        least = setting(self._config, "audit_fail_under")
         if least and (reason := self.found.below(least)):
-            terminalreporter.write_line(f"--xai-audit-fail-under: found {reason}", red=True)
+            terminalreporter.write_line(f"{flag('audit_fail_under')}: found {reason}", red=True)
 
 
 AUDIT = pytest.StashKey[Auditor]()

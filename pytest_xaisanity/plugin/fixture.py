@@ -15,8 +15,9 @@ import pytest
 
 from ..errors import XaiError, XaiWarning
 from .audit import AUDIT
-from .options import given, setting
+from .options import flag, given, setting
 from .records import VERDICTS
+from .stream import Terminal
 from .zero_code import BATTERY
 
 if TYPE_CHECKING:
@@ -28,12 +29,15 @@ __all__ = ["CURRENT_ITEM", "SUBJECT_FIXTURES", "Xai", "XaiExplainer", "fail", "n
 
 CURRENT_ITEM = pytest.StashKey[pytest.Item | None]()
 SUBJECT_FIXTURES = ("xai_model", "xai_inputs", "xai_targets")
+RETRAINING_FIXTURES = ("xai_train", "xai_training_data")
 _BENCHES = 4
 _NAMED = pytest.StashKey[dict[str, Any]]()
 _RETURNS = {
     "model": "a torch.nn.Module in evaluation mode",
     "inputs": "a tensor of inputs (N, ...)",
     "explainer": "a Captum class or a function (model, inputs, targets) -> attributions",
+    "train": "a function (inputs, targets, seed) -> model",
+    "training_data": "(inputs, targets) or (inputs, targets, test_inputs, test_targets)",
 }
 
 
@@ -48,7 +52,7 @@ def named(config: pytest.Config, option: str) -> Any:
         spec = setting(config, option)
         try:
             value = _imported(config, spec, option)
-            called = option != "explainer" and (inspect.isfunction(value) or inspect.isclass(value))
+            called = option not in ("explainer", "train") and (inspect.isfunction(value) or inspect.isclass(value))
             if called:
                 _check_takes_nothing(value, spec, option)
         except XaiError as error:
@@ -62,7 +66,7 @@ def _imported(config: pytest.Config, spec: str | None, option: str) -> Any:
         raise XaiError(
             f"xai_{option}", found="no fixture of this name in your tests",
             expected=f"a fixture that returns {_RETURNS[option]}",
-            fix=f"write a fixture xai_{option} in conftest.py, or give --xai-{option}=module:name",
+            fix=f"write a fixture xai_{option} in conftest.py, or give {flag(option)}=module:name",
         )  # fmt: skip
     folder = str(config.invocation_params.dir)
     if folder not in sys.path:
@@ -74,7 +78,7 @@ def _imported(config: pytest.Config, spec: str | None, option: str) -> Any:
             value = getattr(value, part)
     except (ImportError, AttributeError) as error:
         raise XaiError(
-            f"--xai-{option}", found=f"{spec!r} ({type(error).__name__}: {error})",
+            flag(option), found=f"{spec!r} ({type(error).__name__}: {error})",
             expected="module:name of something that can be imported from here",
             fix="check the name, and that the module's folder is on the path (pytest's pythonpath setting)",
         ) from error  # fmt: skip
@@ -86,7 +90,7 @@ def _check_takes_nothing(function: Any, spec: str, option: str) -> None:
         inspect.signature(function).bind()
     except TypeError as error:
         raise XaiError(
-            f"--xai-{option}", found=f"{spec!r}, which cannot be called without arguments ({error})",
+            flag(option), found=f"{spec!r}, which cannot be called without arguments ({error})",
             expected=f"{_RETURNS[option]}, or a function without arguments that returns it",
             fix="name a function that calls it with its arguments",
         ) from error  # fmt: skip
@@ -124,15 +128,22 @@ class Xai:
     @property
     def bench(self) -> Bench:
         """The bench of the running test."""
+        __tracebackhide__ = True
+        return self._bench(retrains=False)
+
+    def _bench(self, *, retrains: bool) -> Bench:
+        """Return the bench of the running test: one that can train models has the fixtures for it too."""
         from ..bench import Bench
 
         __tracebackhide__ = True
         subject = tuple(self._request.getfixturevalue(name) for name in SUBJECT_FIXTURES)
-        key = tuple(id(part) for part in subject)
+        training = tuple(self._request.getfixturevalue(name) for name in RETRAINING_FIXTURES) if retrains else ()
+        key = tuple(id(part) for part in (*subject, *training))
         if key not in self._benches:
-            bench = Bench(*subject, **{name: setting(self._config, name) for name in ("device", "seed", "confidence")})
+            settings = {name: setting(self._config, name) for name in ("device", "seed", "confidence")}
+            bench = Bench(*subject, **settings | (self._retraining(*training) if training else {}))
             # What the fixtures returned is kept alive, so that its identity stays its own; old benches are let go.
-            self._benches[key] = bench, subject
+            self._benches[key] = bench, (*subject, *training)
             while len(self._benches) > _BENCHES:
                 self._benches.popitem(last=False)
         self._benches.move_to_end(key)
@@ -153,11 +164,17 @@ class Xai:
             )
         return request
 
+    def _retraining(self, train: Any, data: Any) -> dict[str, Any]:
+        cache: pytest.Cache | None = getattr(self._config, "cache", None)
+        folder = None if cache is None else cache.mkdir("xaisanity")
+        return {"train": train, "training_data": data, "cache_dir": folder, "progress": Terminal(self._config)}
+
     def decide(self, claim: Claim, source: Any, name: str | None, settings: dict[str, Any]) -> Verdict:
         """Decide a claim, record the verdict with the running test, and apply the policy for inconclusive ones."""
         __tracebackhide__ = True
         try:
-            explainer = self.bench.explainer(source, name=name, **settings)
+            retrains = getattr(getattr(claim, "intervention", None), "retrains", False)
+            explainer = self._bench(retrains=retrains).explainer(source, name=name, **settings)
             verdict = explainer.decide(claim)
         except XaiError as error:
             _raise(error)
@@ -193,14 +210,14 @@ class Xai:
 def _command(item: pytest.Item) -> str:
     """Return the command that decides the claims of a test again."""
     options = {"seed": setting(item.config, "seed"), **given(item.config)}
-    for about_the_suite in ("json", "audit", "audit-all", "audit-fail-under"):
+    for about_the_suite in ("json", "audit", "audit_all", "audit_fail_under"):
         options.pop(about_the_suite, None)
     module, _, name = item.nodeid.partition("::")
     if module == BATTERY:
         which = f"-k '{name.partition('[')[0]} and {name.partition('[')[2].partition('-')[0]}'"
     else:
         which = shlex.quote(item.nodeid)
-    return " ".join(["pytest", which, *(shlex.quote(f"--xai-{key}={value}") for key, value in options.items())])
+    return " ".join(["pytest", which, *(shlex.quote(f"{flag(key)}={value}") for key, value in options.items())])
 
 
 def _raise(error: XaiError) -> NoReturn:

@@ -11,7 +11,7 @@ import pytest
 
 from ..errors import XaiError
 
-__all__ = ["add_options", "check_settings", "given", "setting"]
+__all__ = ["add_options", "check_settings", "flag", "given", "setting"]
 
 
 class _Option(NamedTuple):
@@ -25,7 +25,7 @@ class _Option(NamedTuple):
     @property
     def key(self) -> str:
         """The ini key."""
-        return f"xai_{self.name.replace('-', '_')}"
+        return f"xai_{self.name}"
 
     @property
     def expected(self) -> str:
@@ -48,6 +48,15 @@ _OPTIONS = (
         "the explainer of tests whose markers name none; on the command line, with a model and inputs named like it or "
         "given by the fixtures of conftest.py, it is put to the standard battery of claims, without a test file",
     ),
+    _Option(
+        "train", "MODULE:NAME",
+        "a function (inputs, targets, seed) -> model, when no fixture xai_train is written; some claims train models",
+    ),
+    _Option(
+        "training_data", "MODULE:NAME",
+        "what that function trains on, when no fixture xai_training_data is written: (inputs, targets) or (inputs, "
+        "targets, test_inputs, test_targets), or a function without arguments that returns them",
+    ),
     _Option("device", "DEVICE", "auto, cpu, cuda, cuda:<number> or mps", "auto"),
     _Option("seed", "N", "seed of everything that is drawn: same seed, same verdict", 0, int),
     _Option("confidence", "P", "one minus the accepted rate of wrong passes of a claim", 0.95, float),
@@ -57,8 +66,8 @@ _OPTIONS = (
         "audit", "", "replace each explainer by broken copies of it, its mutants, and decide the claims that passed "
         "again: a mutant that still passes them all has survived", False, bool,
     ),
-    _Option("audit-all", "", "also put mutants that a claim has killed to the other claims", False, bool),
-    _Option("audit-fail-under", "SHARE", "fail when a smaller share of the mutants is killed, in [0, 1]", None, float),
+    _Option("audit_all", "", "also put mutants that a claim has killed to the other claims", False, bool),
+    _Option("audit_fail_under", "SHARE", "fail when a smaller share of the mutants is killed, in [0, 1]", None, float),
 )  # fmt: skip
 
 
@@ -76,6 +85,11 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def flag(name: str) -> str:
+    """Return an option as the command line has it."""
+    return f"--xai-{name.replace('_', '-')}"
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Add ``--xai-NAME`` and the ini key ``xai_NAME`` for each option."""
     group = parser.getgroup("xaisanity", "explanations of models")
@@ -89,21 +103,21 @@ def add_options(parser: pytest.Parser) -> None:
                 "choices": option.choices,
                 "action": _Once if option.name == "explainer" else "store",
             }
-        group.addoption(f"--xai-{option.name}", default=None, help=option.help + shown, **taking)
+        group.addoption(flag(option.name), default=None, help=option.help + shown, **taking)
         kind: Any = "string" if option.kind is str else option.kind.__name__
-        parser.addini(option.key, f"--xai-{option.name}: {option.help}{shown}", type=kind, default=None)
+        parser.addini(option.key, f"{flag(option.name)}: {option.help}{shown}", type=kind, default=None)
 
 
 def given(config: pytest.Config) -> dict[str, Any]:
     """Return the options that the command line names, by name."""
-    values = {option.name: config.getoption(f"--xai-{option.name}") for option in _OPTIONS}
+    values = {option.name: config.getoption(flag(option.name)) for option in _OPTIONS}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def setting(config: pytest.Config, name: str) -> Any:
     """Return the value of an option: from the command line, the ini file, or the default, in this order."""
     option = next(option for option in _OPTIONS if option.name == name)
-    value = config.getoption(f"--xai-{name}")
+    value = config.getoption(flag(option.name))
     if value is None:
         value = _from_ini(config, option)
     return option.default if value is None else value
@@ -140,13 +154,15 @@ def check_settings(config: pytest.Config) -> None:
             "--xai-device", found=repr(values["device"]), expected="auto, cpu, cuda, cuda:<number> or mps",
             fix="choose one of these",
         )  # fmt: skip
-    for name in ("model", "inputs", "explainer"):
-        if values[name] is not None and not re.fullmatch(r"[\w.]+:[\w.]+", values[name]):
+    for option in _OPTIONS:
+        name = option.name
+        named = option.metavar == "MODULE:NAME" and values[name] is not None
+        if named and not re.fullmatch(r"[\w.]+:[\w.]+", values[name]):
             raise XaiError(
-                f"--xai-{name}", found=repr(values[name]), expected="module:name",
+                flag(option.name), found=repr(values[name]), expected="module:name",
                 fix="put a colon between the module and the name in it, as in captum.attr:Saliency",
             )  # fmt: skip
-    least = values["audit-fail-under"]
+    least = values["audit_fail_under"]
     if least is not None and not (values["audit"] and 0 <= least <= 1):
         found = f"{least:g}" if values["audit"] else f"{least:g} without --xai-audit"
         raise XaiError(

@@ -49,6 +49,7 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "means", ", ".join(f"{name} {_number(value)}" for name, value in evidence["means"].items())
     yield from _controls(evidence)
     yield from _layers(evidence)
+    yield from _trained(evidence)
     yield from _worst(record)
     yield "reproduce", record["reproduce"]
     yield from _advice(record)
@@ -59,9 +60,10 @@ def _similarities(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         curve = " ".join(_number(value) for value in part["after_by_position"][:_POSITIONS])
         more = " ..." if len(part["after_by_position"]) > _POSITIONS else ""
         kept = f"; retention {_number(part['retention'])}" if "retention" in part else ""
+        again = evidence.get("ceiling", "one input twice")
         yield (
             name,
-            f"one input twice {_number(part['self'])}, unrelated inputs {_number(part['chance'])}, "
+            f"{again} {_number(part['self'])}, unrelated inputs {_number(part['chance'])}, "
             f"before and after {curve}{more}{kept}",
         )
 
@@ -86,6 +88,16 @@ def _layers(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "randomized", f"{shown}; {how}"
     for name, why in list(evidence.get("not_randomized", {}).items())[:_WORST]:
         yield "untouched", f"{name}: {why}"
+
+
+def _trained(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for labels, models in evidence.get("accuracies", {}).items():
+        shown = (
+            f"training accuracy {_number(model['training'])}, test accuracy {_number(model['test'])} "
+            f"(chance {_number(model['chance'])})"
+            for model in models
+        )
+        yield "trained", f"on {labels}: {'; '.join(shown)}"
 
 
 def _worst(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -128,7 +140,7 @@ def _against(record: Mapping[str, Any], value: float) -> float:
 
 def _advice(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     advice = {
-        ("changes_under", "failed"): "the explanation hardly depends on the weights that were randomized: use a method "
+        ("changes_under", "failed"): "the explanation hardly depends on what was changed in the model: use a method "
         "that does (gradients, Integrated Gradients), or look for a multiplication by the input",
         ("beats", "failed"): "the ranking carries no more than the baseline: check targets, baselines and sign, and "
         "compare another imputer=",
