@@ -33,9 +33,10 @@ class EfficientMPRT:
     so that a claim is about the median. Where the map before is constant, or one after is not finite, the score is
     NaN; a claim counts such inputs against either decision.
 
-    The score compares two complexities and not two maps: an explanation that ignores the model and is noisy may well
-    score as high as a good one. The randomized models are the last ones of ``cascading_randomization`` with the same
-    ``seeds`` and ``reinit``, whose maps are not computed twice.
+    A map that ignores the model has exactly 0, so that a claim worth making has a bound above it, such as
+    ``at_least=0.02``. The score compares two complexities and not two maps: it cannot tell what has changed. The
+    randomized models are the last ones of ``cascading_randomization`` with the same ``seeds`` and ``reinit``, whose
+    maps are not computed twice.
 
     Args:
         bins: Number of bins, 2 or more.
@@ -101,10 +102,10 @@ class _Measuring:
         entropies = [histogram_entropy(self.explained(block), self.metric.bins)]
         with closing(self.session.maps(block, last=True)) as randomized:
             entropies += [histogram_entropy(maps, self.metric.bins) for maps in randomized]
-        before, after = entropies[0], torch.stack(entropies[1:], dim=1)
-        rise = (after.mean(1) - before) / before
-        scores = torch.where(before > 0, rise, torch.nan)
-        return {"scores": scores[:, None], "curve entropy": torch.stack(entropies, dim=1)}
+        curve = torch.stack(entropies, dim=1)
+        before, after = curve[:, :1], curve[:, 1:]
+        rise = ((after - before) / before).mean(1, keepdim=True)  # exactly 0 where nothing changed
+        return {"scores": torch.where(before > 0, rise, torch.nan), "curve entropy": curve}
 
     def describe(self) -> dict[str, Any]:
         """Return the points of the curve, the bins, and what was randomized."""
