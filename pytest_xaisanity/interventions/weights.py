@@ -12,10 +12,12 @@ from ..errors import XaiError
 from ..explainers import Explained
 from ..subject import Block
 from .layers import Layer, Layers, find_layers
-from .reinitialisation import REINITS, Law, Randomizer
+from .reinitialisation import REINITS, Kept, Law, Randomizer
 from .smoothing import NOISE, check_noise, smoothed
 
 __all__ = ["BottomUpRandomization", "CascadingRandomization", "IndependentRandomization", "Randomizing"]
+
+_KEPT_BYTES = 32 * 2**20  # of weights, those of all seeds; more than that is drawn anew for each block
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Randomizing:
             raise settings._error("depth", str(settings.depth), f"at most the model's {len(ordered)} layers")
         self.layers: tuple[Layer, ...] = tuple(ordered)[: settings.depth]
         self.shape = (settings.seeds, len(self.layers))
+        size = sum(p.numel() * p.element_size() for p in explained.subject.model.parameters())
+        self._kept: Kept | None = {} if settings.seeds * size <= _KEPT_BYTES else None
 
     def maps(self, block: Block, *, last: bool = False) -> Generator[Tensor]:
         """Yield the maps after each randomization; the model is restored when the iterator ends or is closed.
@@ -120,15 +124,18 @@ class Randomizing:
             return
         law = self.settings.reinit
         assert not isinstance(law, str)
-        with Randomizer(self.explained.subject.model, self.layers, law) as randomizer:
+        with Randomizer(self.explained.subject.model, self.layers, law, kept=self._kept) as randomizer:
             for seed in range(self.settings.seeds):
-                randomizer.restore()
+                if shown == self.layers:  # otherwise every layer is drawn anew before anything is explained
+                    randomizer.restore()
                 for layer in self.layers:
                     if not self.settings.cumulative:
                         randomizer.restore()
                     randomizer.randomize(layer, seed=self._seed(seed))
                     if layer in shown:
                         yield self._explain(block, seed, layer)
+        if block.last and self._kept is not None:
+            self._kept.clear()
 
     def _explain(self, block: Block, seed: int, layer: Layer) -> Tensor:
         targets = None
