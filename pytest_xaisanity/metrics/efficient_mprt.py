@@ -127,11 +127,12 @@ def histogram_entropy(maps: Tensor, bins: int) -> Tensor:
     count, places = flat.shape
     low, high = torch.aminmax(flat, dim=1, keepdim=True)
     width = high - low
-    # What is in no bin (maps that are not finite) falls into the first, as does a constant map.
-    bin_of = ((flat - low) / width).nan_to_num(0.0, 1.0, 0.0).mul(bins).long().clamp_(0, bins - 1)
-    bin_of += bins * torch.arange(count, device=flat.device)[:, None]
+    # Constant maps and those that are not finite have no bins, and fall into whichever: their entropy is known below.
+    bin_of = (flat - low).div_(width).mul_(bins).int().clamp_(0, bins - 1)
+    bin_of += bins * torch.arange(count, dtype=torch.int32, device=flat.device)[:, None]
     counts = torch.bincount(bin_of.flatten(), minlength=count * bins).reshape(count, bins)
     entropy = torch.special.entr(counts.to(flat.dtype) / places).sum(1)
+    entropy = torch.where(width[:, 0] == 0, 0.0, entropy)
     return torch.where(width[:, 0].isfinite(), entropy, torch.nan)
 
 
