@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,54 @@ def quantus_mprt(
             batch_size=len(inputs),
         )
     return {layer: np.asarray(values) for layer, values in scores.items()}
+
+
+def quantus_smooth_mprt(
+    model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, *, samples: int, explain: Explain = gradients
+) -> dict[str, np.ndarray]:
+    """Run Quantus's smooth MPRT: cascading from the top, signed Spearman correlation, one randomization.
+
+    Returns:
+        Layer name to the ``(N,)`` correlations after that layer and all above it were drawn anew.
+    """
+    import quantus
+
+    metric = quantus.SmoothMPRT(
+        similarity_func=quantus.similarity_func.correlation_spearman,
+        layer_order="top_down",
+        nr_samples=samples,
+        abs=False,
+        normalise=False,
+        disable_warnings=True,
+    )
+    scores = _randomized(metric, model, inputs, targets, explain)
+    return {layer: np.asarray(values) for layer, values in scores.items()}
+
+
+def quantus_efficient_mprt(
+    model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, *, explain: Explain = gradients
+) -> np.ndarray:
+    """Run Quantus's efficient MPRT: the rise of the entropy of 100 bins, one randomization; return it, ``(N,)``."""
+    import quantus
+
+    metric = quantus.EfficientMPRT(
+        complexity_func=quantus.complexity_func.discrete_entropy,
+        complexity_func_kwargs={"n_bins": 100},
+        disable_warnings=True,
+    )
+    return np.asarray(_randomized(metric, model, inputs, targets, explain))
+
+
+def _randomized(metric: Any, model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, explain: Explain) -> Any:
+    with torch.random.fork_rng(devices=[]):  # Quantus seeds the global generator anew before each layer
+        return metric(
+            model=model,
+            x_batch=inputs.numpy(),
+            y_batch=targets.numpy(),
+            explain_func=_numpy(explain),
+            device="cpu",
+            batch_size=64,
+        )
 
 
 def quantus_pixel_flipping(

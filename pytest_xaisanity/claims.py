@@ -709,7 +709,8 @@ class Bounded(Claim):
     def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
         """On the mean where the metric has a range; otherwise on the share of inputs within the bound: the median."""
         values = look.scores[0]["scores"][:, 0].astype(float)
-        _check_known(values, values[:, None], f"{name} {self}")
+        known = values[~np.isnan(values)] if getattr(self.metric, "undefined", False) else values
+        _check_known(known, known[:, None], f"{name} {self}")
         both: list[tuple[str, float | None, Direction]] = [
             ("at most", self.at_most, "below"), ("at least", self.at_least, "above"),
         ]  # fmt: skip
@@ -730,11 +731,12 @@ class Bounded(Claim):
             "scores": {"explainer": _plain(values)},
             "means": {"explainer": _mean(values)},
             "curves": {"explainer": _curves(look.scores[0])},
+            "constant_or_not_finite": len(values) - len(known),
         }
+        reason = f"{what} {verb} {words} {bound:g}{_constant(evidence)}{_settle(needed, outcome)}"
         return self._verdict(
-            look, name, confidence, decision, outcome,
+            look, name, confidence, decision, outcome, reason=reason, evidence=evidence,
             quantity=what if ranged else f"share of inputs with {self.metric.name} {words} {bound:g}",
-            reason=f"{what} {verb} {words} {bound:g}{_settle(needed, outcome)}", evidence=evidence,
         )  # fmt: skip
 
     def _side(
@@ -742,12 +744,14 @@ class Bounded(Claim):
     ) -> tuple[Decision, int | None]:
         question = self._asked(bound, direction) | {"confidence": confidence, "early": self.early}
         if not question.get("share"):
-            decision = decide_mean(values, values, **question, final=look.final)
+            lo, hi = _known(values, question["low"], question["high"])
+            decision = decide_mean(lo, hi, **question, final=look.final)
         else:
-            values = (values <= bound if direction == "below" else values >= bound).astype(float)
+            lo = (values <= bound if direction == "below" else values >= bound).astype(float)
+            hi = np.maximum(lo, np.isnan(values))
             limits: dict[str, Any] = {key: question[key] for key in ("threshold", "confidence", "early")}
-            decision = decide_share(values, values, **limits, final=look.final)
-        return decision, inputs_needed(values, values, **question) if decision.outcome == "inconclusive" else None
+            decision = decide_share(lo, hi, **limits, final=look.final)
+        return decision, inputs_needed(lo, hi, **question) if decision.outcome == "inconclusive" else None
 
     def _asked(self, bound: float, direction: Direction) -> dict[str, Any]:
         low, high = self.metric.low, self.metric.high
@@ -1024,8 +1028,8 @@ def _metric(spec: Any, settings: Mapping[str, Any], where: str, verb: Any) -> An
     built = _build(METRICS, spec, settings, where, verb)
     if verb is beats and hasattr(built, "measurement"):
         raise XaiError(
-            where, found=f"{_label(built)!r}, which measures the model rather than an explanation",
-            expected="a metric of explanations", fix="claim bounded(...) of it, or name pixel_flipping",
+            where, found=f"{_label(built)!r}, which cannot score the maps of a baseline",
+            expected="a metric of given maps", fix="claim bounded(...) of it, or name pixel_flipping",
         )  # fmt: skip
     parts = ("measurement",) if hasattr(built, "measurement") else ("prepare", "score")
     if not all(hasattr(built, part) for part in (*parts, "low", "high", "higher_is_better")):

@@ -18,10 +18,11 @@ from captum.attr import (
 from torch import nn
 from torch.nn import functional as F
 
+from pytest_xaisanity import Bench
 from pytest_xaisanity.baselines.edges import edge_maps
 from pytest_xaisanity.errors import XaiError
 from pytest_xaisanity.explainers import Explained, as_explainer
-from pytest_xaisanity.interventions import Comparison
+from pytest_xaisanity.interventions import Comparison, weights
 from pytest_xaisanity.interventions.weights import (
     BottomUpRandomization,
     CascadingRandomization,
@@ -531,3 +532,32 @@ class TestModels:
         assert caught.value.__traceback__ is not None
         assert calls
         assert_same(cnn, before)
+
+
+class TestKeptWeights:
+    class Counting(nn.Linear):
+        """A layer that counts how often it was drawn."""
+
+        drawn = 0
+
+        def reset_parameters(self):
+            type(self).drawn += 1
+            super().reset_parameters()
+
+    def claimed(self, monkeypatch, limit):
+        """Return the scores of a claim over three blocks, and how often a layer was drawn anew."""
+        monkeypatch.setattr(weights, "_KEPT_BYTES", limit)
+        model = seeded(lambda: nn.Sequential(self.Counting(12, 8), nn.Tanh(), self.Counting(8, 3)).eval())
+        before = self.Counting.drawn
+        verdict = (
+            Bench(model, noise(130, 12), device="cpu")
+            .explainer(gradients)
+            .changes_under("bottom_up_randomization", similarity="spearman", at_most=0.5, seeds=3, early=False)
+        )
+        return verdict.evidence["scores"], self.Counting.drawn - before
+
+    def test_weights_are_drawn_once_for_all_blocks_where_they_are_small(self, monkeypatch):
+        kept, once = self.claimed(monkeypatch, 2**20)
+        anew, thrice = self.claimed(monkeypatch, 0)
+        assert (once, thrice) == (2 * 3, 3 * 2 * 3)
+        assert kept == anew

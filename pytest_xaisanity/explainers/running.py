@@ -108,11 +108,7 @@ class Explained:
         if self.samples is None:
             self._find_out(block, stage)
         chosen = block.targets if targets is None else targets
-        if self.samples:
-            parts = [self._one(block, place, chosen, stage, (run, repr(state))) for place in range(len(block))]
-            maps = torch.cat(parts)
-        else:
-            maps = self.subject.batches.run(len(block), lambda part: self._part(block.inputs, chosen, part, stage))
+        maps = self._explain(block, chosen, stage, (run, repr(state)))
         if not state:
             self._check_values(maps, stage)
         if self._cache is not None and targets is None:
@@ -135,13 +131,19 @@ class Explained:
     def _key(self, block: Block, state: tuple[Hashable, ...], run: int) -> Hashable:
         return (self._fingerprint, self.explainer.key, self.seed, state, run, block.indices)
 
+    def _explain(self, block: Block, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
+        """Return the maps of inputs; ``draw`` tells apart what an explainer draws for them that draws."""
+        if self.samples:
+            return torch.cat([self._one(block, place, targets, stage, draw) for place in range(len(block))])
+        return self.subject.batches.run(len(block), lambda part: self._part(block.inputs, targets, part, stage))
+
     def _find_out(self, block: Block, stage: str) -> None:
         with isolated(self.seed, "explain"):
             before = global_state()
             self._part(block.inputs, block.targets, slice(0, 1), stage)
             self.samples = not same_state(before, global_state())
 
-    def _one(self, block: Block, place: int, targets: Tensor | None, stage: str, draw: tuple[int, str]) -> Tensor:
+    def _one(self, block: Block, place: int, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
         with isolated(self.seed, "explain", self.explainer.name, *draw, block.indices[place]):
             return self._part(block.inputs, targets, slice(place, place + 1), stage)
 

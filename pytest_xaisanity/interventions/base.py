@@ -15,8 +15,10 @@ from ..baselines.edges import edge_maps
 from ..baselines.random import noise_maps
 from ..errors import XaiError
 from ..explainers import Explained
+from ..explainers.running import empty_maps
 from ..similarity import SIMILARITIES, Prepared, Similarity
 from ..subject import Block
+from .edge_resemblance import EdgeResemblance, mean
 
 __all__ = ["Comparison", "Intervention", "Session"]
 
@@ -32,6 +34,9 @@ class Session(Protocol):
 
     Attributes:
         shape: ``(seeds, positions)``: how many maps it yields for each input.
+
+    A session whose maps are not made as ``explained`` makes them (those of noisy copies, averaged) has an attribute of
+    that name, which makes the maps before the intervention alike.
     """
 
     shape: tuple[int, int]
@@ -99,10 +104,11 @@ class Comparison:
 
 class _Comparing:
     def __init__(self, comparison: Comparison, explained: Explained, block: Block) -> None:
-        self.explained = explained
         self.session = comparison.intervention.start(explained, block)
-        self.similarities = _similarities(comparison.similarities, explained(block))
+        self.explained: Explained = getattr(self.session, "explained", explained)
+        self.similarities = _similarities(comparison.similarities, empty_maps(block.inputs))
         self.controls: dict[str, Any] = {}
+        self._changes = "changes_under" in comparison.intervention.relations
         self._lasts: dict[str, Prepared] = {}
 
     def measure(self, block: Block) -> dict[str, Tensor]:
@@ -114,12 +120,15 @@ class _Comparing:
         for s in self.similarities:
             result[f"self {s.name}"] = own[s.name].mean(1)
             result[f"chance {s.name}"] = self._chance(s, prepared[s.name])
+        resemblance = self._resemblance(block, before) if self._changes and not self.controls else None
         with closing(self.session.maps(block)) as changed:  # however this ends, the intervention is undone here
-            after = self._compared(prepared, changed)
+            after = self._compared(prepared, changed, resemblance)
         for name, scores in after.items():
             result[f"after {name}"] = scores.reshape(len(block), *self.session.shape)
         if not self.controls:
             self._measure_controls(block, before)
+            if resemblance is not None:
+                self.controls["edge resemblance"] = resemblance.describe(self.session.shape[1])
         return result
 
     def describe(self) -> dict[str, Any]:
@@ -132,14 +141,18 @@ class _Comparing:
         control = getattr(self.session, "control", None)
         return [self.explained(block, run=1)] if control is None else control(block)
 
-    def _compared(self, prepared: dict[str, Prepared], others: Iterable[Tensor]) -> dict[str, Tensor]:
+    def _compared(
+        self, prepared: dict[str, Prepared], others: Iterable[Tensor], resemblance: EdgeResemblance | None = None
+    ) -> dict[str, Tensor]:
         """Return the similarity of a block's maps to each of several others, ``(b, others)``; NaN to infinite ones."""
         columns: dict[str, list[Tensor]] = {s.name: [] for s in self.similarities}
         for maps in others:
             finite = torch.isfinite(torch.linalg.vector_norm(maps.flatten(1), ord=inf, dim=1))
             for s in self.similarities:
-                scores = s.compare(prepared[s.name], s.prepare(maps))
-                columns[s.name].append(torch.where(finite, scores, torch.nan))
+                later = s.prepare(maps)
+                columns[s.name].append(torch.where(finite, s.compare(prepared[s.name], later), torch.nan))
+                if resemblance is not None:
+                    resemblance.add(s, later, finite)
         return {name: torch.stack(scores, dim=1) for name, scores in columns.items()}
 
     def _chance(self, similarity: Similarity, prepared: Prepared) -> Tensor:
@@ -154,6 +167,13 @@ class _Comparing:
             partner[-1] = count - 2
         return similarity.compare(prepared, tuple(part[partner] for part in prepared))
 
+    def _resemblance(self, block: Block, maps: Tensor) -> EdgeResemblance | None:
+        if not _images(block):
+            return None
+        few = block.part(0, _CONTROLLED)
+        images, seed = few.inputs[0], self.explained.seed
+        return EdgeResemblance(self.similarities, images, maps[:_CONTROLLED], indices=few.indices, seed=seed)
+
     def _measure_controls(self, block: Block, maps: Tensor) -> None:
         """Maps that do not come from the model, under the same similarities: what a randomization cannot tell apart."""
         block, maps = block.part(0, _CONTROLLED), maps[:_CONTROLLED]
@@ -164,11 +184,15 @@ class _Comparing:
         if len(block.inputs) == 1 and image.is_floating_point():
             reduced = image.to(maps.dtype).sum(1) if image.ndim > 2 else image.to(maps.dtype)
             pairs["input × noise"] = (reduced * noise[0], reduced * noise[1])
-            if image.ndim == 4:
+            if _images(block):
                 edges = edge_maps(image).to(maps.dtype)
                 pairs["edges"] = (edges, edges)
         for name, maps_of in pairs.items():
             self.controls[name] = {s.name: _control(s, *maps_of) for s in self.similarities}
+
+
+def _images(block: Block) -> bool:
+    return len(block.inputs) == 1 and block.inputs[0].ndim == 4 and block.inputs[0].is_floating_point()
 
 
 def _control(similarity: Similarity, first: Tensor, second: Tensor) -> dict[str, float | None]:
@@ -176,7 +200,7 @@ def _control(similarity: Similarity, first: Tensor, second: Tensor) -> dict[str,
     a = similarity.prepare(first)
     b = a if second is first else similarity.prepare(second)
     neighbours = tuple(part.roll(1, 0) for part in b)
-    return {"after": _mean(similarity.compare(a, b)), "chance": _mean(similarity.compare(a, neighbours))}
+    return {"after": mean(similarity.compare(a, b)), "chance": mean(similarity.compare(a, neighbours))}
 
 
 def _relative_distance(before: Prepared, after: Prepared) -> Tensor:
@@ -188,11 +212,6 @@ def _relative_distance(before: Prepared, after: Prepared) -> Tensor:
 _DISTANCE = Similarity(
     "distance", lambda maps: (maps.flatten(1),), _relative_distance, low=0.0, high=inf, identical=0.0
 )
-
-
-def _mean(scores: Tensor) -> float | None:
-    known = scores[~scores.isnan()]
-    return float(known.mean()) if len(known) else None
 
 
 def _similarities(names: tuple[str, ...], maps: Tensor) -> list[Similarity]:

@@ -7,6 +7,7 @@ device. Only the finished numbers are written into the model's own tensors, whic
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +26,7 @@ from ..registry import Registry
 from ..seeding import generator, isolated
 from .layers import Inventory, Layer
 
-__all__ = ["REINITS", "Law", "Own", "Permutation", "Randomizer", "TruncatedNormal"]
+__all__ = ["REINITS", "Kept", "Law", "Own", "Permutation", "Randomizer", "TruncatedNormal"]
 
 REINITS = Registry(
     "reinit",
@@ -136,6 +137,7 @@ class Permutation(Law):
 # -------------------------------------------------------------------------------------------------- the randomizer
 
 _Write: TypeAlias = tuple[str, Tensor, Tensor]  # name, tensor of the model, new values
+Kept: TypeAlias = dict[tuple[int, str], dict[str, Tensor]]  # by seed and layer, the new values by name
 
 
 class Randomizer:
@@ -153,14 +155,25 @@ class Randomizer:
         layers: Its layers, all or some, from :func:`~pytest_xaisanity.interventions.layers.find_layers`.
         law: A law or its name.
         seed: What :meth:`randomize` uses by default.
+        kept: Where drawn weights are kept for the next randomizer of the same weights with the same law; None keeps
+            none.
 
     Raises:
         XaiError: If ``law`` is unknown, or a layer is not one of the model's.
     """
 
-    def __init__(self, model: nn.Module, layers: Iterable[Layer], law: Law | str = "own", seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Iterable[Layer],
+        law: Law | str = "own",
+        seed: int = 0,
+        *,
+        kept: Kept | None = None,
+    ) -> None:
         self.law: Law = REINITS.build(law, {}, where="reinit")
         self.seed = seed
+        self._kept = kept
         self._inventory = Inventory(model)
         self._backup: dict[int, tuple[Tensor, Tensor]] = {}
         self._attributes: dict[tuple[int, str], tuple[nn.Module, str, object]] = {}
@@ -187,10 +200,7 @@ class Randomizer:
             XaiError: If the layer is not one of the model's, or its new weights would not be finite.
         """
         self._require_known(layer)
-        writes = _Draw(self._inventory, layer, self.law, self.seed if seed is None else seed, self._original).writes()
-        for name, _, value in writes:
-            if value.is_floating_point() and not bool(value.isfinite().all()):
-                raise _not_finite(name, self.law)
+        writes = self._writes(layer, self.seed if seed is None else seed)
         for _, tensor, _ in writes:
             self._back_up(tensor)
         for _, tensor, value in writes:
@@ -198,6 +208,19 @@ class Randomizer:
             tensor.data.copy_(value)
         self._refresh(layer)
         torch.clear_autocast_cache()
+
+    def _writes(self, layer: Layer, seed: int) -> list[_Write]:
+        kept = None if self._kept is None else self._kept.get((seed, layer.name))
+        if kept is not None:
+            tensors = self._inventory.parameters | self._inventory.buffers
+            return [(name, tensors[name], value) for name, value in kept.items()]
+        writes = _Draw(self._inventory, layer, self.law, seed, self._original).writes()
+        for name, _, value in writes:
+            if value.is_floating_point() and not _all_finite(value):
+                raise _not_finite(name, self.law)
+        if self._kept is not None:
+            self._kept[seed, layer.name] = {name: value for name, _, value in writes}
+        return writes
 
     def restore(self) -> None:
         """Put every original weight back; more layers may be randomized afterwards.
@@ -309,7 +332,7 @@ class _Draw:
         return [(name, tensors[name], value) for name, value in new.items()]
 
     def _changes(self, new: Mapping[str, Tensor]) -> bool:
-        return any(not torch.equal(self._copied(self.inventory.parameters[n]), new[n]) for n in self.layer.parameters)
+        return any(not torch.equal(self._seen(self.inventory.parameters[n]), new[n]) for n in self.layer.parameters)
 
     def _weights(self, law: Law, *, own_reset: bool) -> dict[str, Tensor]:
         """Return the new parameters, and the buffers that go with them, by name."""
@@ -342,7 +365,7 @@ class _Draw:
         for name in self.layer.parameters:
             known = reset.get(name.removeprefix(f"{path}.")) if _is_below(path, name) else None
             if self.inventory.holder(name) == path and name not in sources:
-                new[name] = self._fill(name, self._copied(self.inventory.parameters[name]), known, law)
+                new[name] = self._fill(name, self._seen(self.inventory.parameters[name]), known, law)
             elif known is not None and name not in sources and not bool(known.isnan().any()):
                 new[name] = known  # attention resets the bias of its output projection too
         for weight in computed:
@@ -379,6 +402,8 @@ class _Draw:
 
     def _fill(self, name: str, old: Tensor, reset: Tensor | None, law: Law) -> Tensor:
         """Return ``reset``, in the dtype of ``old``, with the entries that it leaves NaN redrawn by ``law``."""
+        if reset is not None and reset.shape == old.shape and _all_finite(reset):
+            return reset.to(old.dtype)
         if reset is None or reset.shape != old.shape:
             unset, new = torch.ones(old.shape, dtype=torch.bool), old.clone()
         else:
@@ -390,7 +415,7 @@ class _Draw:
         if bool(unset.any()):
             rng = generator(self.seed, "reinit", self.layer.name, name)
             whole = bool(unset.all())
-            drawn = law.redraw((old.flatten() if whole else old[unset]).to(_precision(old.dtype)), rng)
+            drawn = law.redraw((old.clone().flatten() if whole else old[unset]).to(_precision(old.dtype)), rng)
             if old.is_floating_point():
                 limits = torch.finfo(old.dtype)
                 drawn = drawn.clamp(limits.min, limits.max)
@@ -447,7 +472,11 @@ class _Draw:
         constant = _AFFINE.get(name.rpartition(".")[2])
         if self.law.resets_norms and (reset is None or bool(reset.isnan().any())) and constant is not None:
             reset = torch.full(tensor.shape, constant)
-        return self._fill(name, self._copied(tensor), reset, self.law)
+        return self._fill(name, self._seen(tensor), reset, self.law)
+
+    def _seen(self, tensor: Tensor) -> Tensor:
+        """Return, on the CPU and to be read only, what ``tensor`` was when nothing was randomized."""
+        return self.original(tensor).detach().cpu()
 
     def _copied(self, tensor: Tensor) -> Tensor:
         """Return a copy, on the CPU, of what ``tensor`` was when nothing was randomized."""
@@ -458,6 +487,11 @@ class _Draw:
         if isinstance(tensor, nn.Parameter) and (tensor.is_floating_point() or tensor.is_complex()):
             return torch.full(tensor.shape, math.nan, dtype=tensor.dtype)
         return self._copied(tensor)
+
+
+def _all_finite(values: Tensor) -> bool:
+    """Whether no entry is NaN or infinite. A sum tells many times as fast, unless it overflows."""
+    return cmath.isfinite(values.sum().item()) or bool(values.isfinite().all())
 
 
 def _precision(dtype: torch.dtype) -> torch.dtype:

@@ -12,9 +12,12 @@ from ..errors import XaiError
 from ..explainers import Explained
 from ..subject import Block
 from .layers import Layer, Layers, find_layers
-from .reinitialisation import REINITS, Law, Randomizer
+from .reinitialisation import REINITS, Kept, Law, Randomizer
+from .smoothing import NOISE, check_noise, smoothed
 
-__all__ = ["BottomUpRandomization", "CascadingRandomization", "IndependentRandomization"]
+__all__ = ["BottomUpRandomization", "CascadingRandomization", "IndependentRandomization", "Randomizing"]
+
+_KEPT_BYTES = 32 * 2**20  # of weights, those of all seeds; more than that is drawn anew for each block
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class _WeightRandomization:
             randomized model is explained.
         reinit: The law new weights are drawn from: ``"own"`` (each layer's ``reset_parameters``),
             ``"truncated_normal"``, ``"permutation"``, or a law object.
+        samples: How many noisy copies of each input a map is the mean over, before and after (sMPRT, Hedström et al.
+            2024); 1 explains the input itself. The copies are the same for every model, so that the models alone
+            differ.
+        noise: Standard deviation of the noise, as a share of the range of the input; with two or more ``samples``.
 
     Layers are ordered by execution. Normalization layers go with the layer that feeds them. The model is randomized in
     place, so that everything bound to it follows, and restored bit for bit.
@@ -37,18 +44,21 @@ class _WeightRandomization:
     seeds: int = 5
     target: Literal["fixed", "dynamic"] = "fixed"
     reinit: str | Law = "own"
+    samples: int = 1
+    noise: float = NOISE
     name: ClassVar[str]
     relations: ClassVar[tuple[str, ...]] = ("changes_under",)
     cumulative: ClassVar[bool] = True
     from_output: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for setting, value in (("depth", self.depth), ("seeds", self.seeds)):
+        for setting, value in (("depth", self.depth), ("seeds", self.seeds), ("samples", self.samples)):
             if (value is None and setting == "depth") or (type(value) is int and value >= 1):
                 continue
             raise self._error(setting, repr(value), "a whole number of at least 1")
         if self.target not in ("fixed", "dynamic"):
             raise self._error("target", repr(self.target), "'fixed' or 'dynamic'")
+        check_noise(self.samples, self.noise, where=self.name)
         if isinstance(self.reinit, str):
             object.__setattr__(self, "reinit", REINITS.get(self.reinit, where=f"{self.name} reinit")())
 
@@ -57,11 +67,11 @@ class _WeightRandomization:
         """Equal for equal settings."""
         return self
 
-    def start(self, explained: Explained, block: Block) -> _Randomizing:
+    def start(self, explained: Explained, block: Block) -> Randomizing:
         """Trace the layers on one input of the block."""
         probe = tuple(tensor[:1] for tensor in block.inputs)
         layers = find_layers(explained.subject.model, lambda: explained.subject.outputs(probe))
-        return _Randomizing(self, explained, layers)
+        return Randomizing(self, smoothed(explained, block, self.samples, self.noise, where=self.name), layers)
 
     def _error(self, setting: str, found: str, expected: str) -> XaiError:
         return XaiError(f"{self.name} {setting}", found=found, expected=expected, fix=f"change {setting}=")
@@ -87,7 +97,7 @@ class BottomUpRandomization(_WeightRandomization):
     from_output = False
 
 
-class _Randomizing:
+class Randomizing:
     """A weight randomization of one subject: yields the maps of each randomized model."""
 
     def __init__(self, settings: _WeightRandomization, explained: Explained, layers: Layers) -> None:
@@ -97,23 +107,35 @@ class _Randomizing:
             raise settings._error("depth", str(settings.depth), f"at most the model's {len(ordered)} layers")
         self.layers: tuple[Layer, ...] = tuple(ordered)[: settings.depth]
         self.shape = (settings.seeds, len(self.layers))
+        size = sum(p.numel() * p.element_size() for p in explained.subject.model.parameters())
+        self._kept: Kept | None = {} if settings.seeds * size <= _KEPT_BYTES else None
 
-    def maps(self, block: Block) -> Generator[Tensor]:
-        """Yield the maps after each randomization; the model is restored when the iterator ends or is closed."""
-        states = [(seed, layer) for seed in range(self.settings.seeds) for layer in self.layers]
+    def maps(self, block: Block, *, last: bool = False) -> Generator[Tensor]:
+        """Yield the maps after each randomization; the model is restored when the iterator ends or is closed.
+
+        Args:
+            block: The inputs.
+            last: Whether only the last randomization of each seed is explained, that of all layers in a cascade.
+        """
+        shown = self.layers[-1:] if last else self.layers
+        states = [(seed, layer) for seed in range(self.settings.seeds) for layer in shown]
         if self.settings.target == "fixed" and all(self.explained.cached(self._state(*s), block) for s in states):
             yield from (self.explained(block, state=self._state(*state)) for state in states)
             return
         law = self.settings.reinit
         assert not isinstance(law, str)
-        with Randomizer(self.explained.subject.model, self.layers, law) as randomizer:
+        with Randomizer(self.explained.subject.model, self.layers, law, kept=self._kept) as randomizer:
             for seed in range(self.settings.seeds):
-                randomizer.restore()
+                if shown == self.layers:  # otherwise every layer is drawn anew before anything is explained
+                    randomizer.restore()
                 for layer in self.layers:
                     if not self.settings.cumulative:
                         randomizer.restore()
                     randomizer.randomize(layer, seed=self._seed(seed))
-                    yield self._explain(block, seed, layer)
+                    if layer in shown:
+                        yield self._explain(block, seed, layer)
+        if block.last and self._kept is not None:
+            self._kept.clear()
 
     def _explain(self, block: Block, seed: int, layer: Layer) -> Tensor:
         targets = None
@@ -138,4 +160,5 @@ class _Randomizing:
             "reinit": str(self.settings.reinit),
             "target": self.settings.target,
             "seeds": self.settings.seeds,
+            **({"samples": self.settings.samples, "noise": self.settings.noise} if self.settings.samples > 1 else {}),
         }

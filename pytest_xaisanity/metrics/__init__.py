@@ -8,6 +8,7 @@ __all__ = ["METRICS", "Metric", "Scores"]
 METRICS = Registry(
     "metric",
     {
+        "efficient_mprt": ".metrics.efficient_mprt:EfficientMPRT",
         "pixel_flipping": ".metrics.pixel_flipping:PixelFlipping",
         "scale_preservation": ".metrics.scale_preservation:ScalePreservation",
     },

@@ -31,6 +31,10 @@ class Metric(Protocol):
 
     Attributes:
         name: Its name in the registry.
+
+    A metric with a method ``measurement()`` says itself what a claim has measured, and needs no ``prepare`` and
+    ``score``. With an attribute ``undefined = True`` its scores may be NaN, where a map is constant or not finite;
+    a claim counts these against either decision.
     """
 
     name: str

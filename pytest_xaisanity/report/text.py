@@ -72,6 +72,8 @@ def _controls(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, control in evidence.get("controls", {}).items():
         if "score" in control:
             yield "control", f"{name}: {_number(control['score'])} (first {control['n']} inputs)"
+        elif name == "edge resemblance":
+            yield "control", f"{name}: {', '.join(_resemblance(*entry) for entry in control.items())}"
         else:
             shown = (
                 f"{similarity} {_number(value['after'])} (unrelated inputs {_number(value['chance'])})"
@@ -80,11 +82,18 @@ def _controls(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "control", f"{name}: {', '.join(shown)}"
 
 
+def _resemblance(similarity: str, value: Mapping[str, Any]) -> str:
+    known = [one for one in value["after"] if one is not None]
+    after = f"{_number(min(known))} to {_number(max(known))}" if known else "unknown"
+    return f"{similarity} {_number(value['before'])} before, {after} after (noise {_number(value['null'])})"
+
+
 def _layers(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     layers = evidence.get("layers")
     if layers:
         shown = ", ".join(layers[:_LAYERS]) + (f", ... ({len(layers)} in all)" if len(layers) > _LAYERS else "")
-        how = f"seeds {evidence['seeds']}, law {evidence['reinit']}, target {evidence['target']}"
+        how = f"seeds {evidence['seeds']}, law {evidence['reinit']}"
+        how += f", target {evidence['target']}" if "target" in evidence else ""
         yield "randomized", f"{shown}; {how}"
     for name, why in list(evidence.get("not_randomized", {}).items())[:_WORST]:
         yield "untouched", f"{name}: {why}"
