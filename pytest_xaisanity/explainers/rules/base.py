@@ -16,7 +16,7 @@ from .interception import Method, intercepting
 __all__ = ["RuleExplainer", "channels"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class RuleExplainer:
     """Explains a model by replacing its gradient: called with ``(model, inputs, targets)``, it returns attributions.
 

@@ -170,6 +170,8 @@ class _Differences(Method):
     def clone(self, original: Tensor, copy: Tensor) -> None:
         if original in self.parts:
             self.parts[copy] = self.parts[original]
+        elif copy in self.parts:
+            del self.parts[copy]
 
     def _parts_of(self, inputs: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the positive and the negative contributions to the difference, each of the shape of ``inputs``."""

@@ -11,6 +11,8 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...errors import XaiError
 
-__all__ = ["Method", "Operation", "intercepting", "modified", "source_of"]
+__all__ = ["Method", "Operation", "behind", "intercepting", "modified", "source_of"]
 
 _NAMES = {
     "linear": "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
@@ -31,7 +33,7 @@ _NAMES = {
     "logsigmoid softsign",
     "maximum": "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
     "max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
-    "average": "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean",
+    "average": "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean sum",
     "normalization": "batch_norm",
     "sum": "add radd",
     "scale": "mul rmul div truediv true_divide sub subtract rsub neg",
@@ -46,12 +48,64 @@ _MODULES = {
     "relu": "ReLU",
     "activation": "LeakyReLU, ELU, GELU, SiLU, Tanh, Sigmoid and other activations of single values",
     "maximum": "MaxPool, AdaptiveMaxPool",
-    "average": "AvgPool, AdaptiveAvgPool, mean",
+    "average": "AvgPool, AdaptiveAvgPool, mean and sum",
     "normalization": "BatchNorm",
-    "sum": "sums",
     "structure": "Flatten, Dropout, padding, concatenation, reshaping",
 }
 Backward = Callable[["Operation", Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A function with its arguments, as the forward pass calls it."""
+
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    def run(self) -> Any:
+        return self.function(*self.args, **self.kwargs)
+
+    def argument(self, place: int, name: str) -> Any:
+        return self.args[place] if len(self.args) > place else self.kwargs.get(name)
+
+    @cached_property
+    def data(self) -> list[Tensor]:
+        """The tensors among the arguments that depend on the model's inputs."""
+        return _data((*self.args, *self.kwargs.values()))
+
+    @cached_property
+    def name(self) -> str:
+        return str(getattr(self.function, "__name__", self.function)).strip("_")
+
+    @property
+    def suffixed(self) -> bool:
+        """Whether it is a function whose name says that it works in place."""
+        name = str(getattr(self.function, "__name__", ""))
+        return name.endswith("_") and not name.endswith("__")
+
+    @property
+    def in_place(self) -> bool:
+        return self.suffixed or bool(self.kwargs.get("inplace"))
+
+    @cached_property
+    def kind(self) -> str | None:
+        """What it is to a rule, or None if no rule knows it, or knows it with other arguments."""
+        kind = KINDS.get(self.name)
+        first = self.argument(0, "input")
+        if kind == "structure":
+            sampling = self.name.endswith("dropout") and self.argument(2, "training") and self.argument(1, "p")
+            return None if sampling else kind
+        if self.in_place and first is not self.data[0]:
+            return None
+        if kind in ("sum", "scale"):
+            # A constant summand shifts values.
+            return "scale" if len(self.data) == 1 else "sum" if kind == "sum" and len(self.data) == 2 else None
+        if len(self.data) > 1 or first is not self.data[0]:  # weights that depend on the inputs are none
+            return None
+        if kind == "normalization" and (self.function is not F.batch_norm or self.kwargs.get("training")):
+            return None
+        return kind
 
 
 class Operation(nn.Module):
@@ -72,38 +126,28 @@ class Operation(nn.Module):
     weight: nn.Parameter | None
     bias: nn.Parameter | None
 
-    def __init__(
-        self,
-        function: Any,
-        kind: str,
-        caller: nn.Module,
-        path: str,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        data: Tensor,
-    ) -> None:
+    def __init__(self, call: _Call, kind: str, caller: nn.Module, path: str) -> None:
         super().__init__()
         self.__dict__["caller"] = caller  # not registered: it is no part of this one
-        self.name, self.kind, self.path = _plain(function), kind, path
+        self.name, self.kind, self.path = call.name, kind, path
         # A call in place is computed out of place.
-        self.function = getattr(torch, self.name, None) or getattr(F, self.name) if _in_place(function) else function
-        self.kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
-        self.args = args
+        self.function = getattr(torch, self.name, None) or getattr(F, self.name) if call.suffixed else call.function
         self.weight = self.bias = None
         self.weight_name: str | None = None
         self.uses = 0
         self.merged = False
+        args, kwargs = list(call.args), {key: value for key, value in call.kwargs.items() if key != "inplace"}
         if kind == "linear":
-            self.kwargs |= dict(zip(("input", "weight", "bias"), args, strict=False))
-            self.args = args[3:]
+            kwargs |= dict(zip(("input", "weight", "bias"), args, strict=False))
+            args = args[3:]
             for key in ("weight", "bias"):
-                value = self.kwargs.pop(key, None)
+                value = kwargs.pop(key, None)
                 setattr(self, key, None if value is None else nn.Parameter(value.detach(), requires_grad=False))
-        everything = [*enumerate(self.args), *self.kwargs.items()]
-        self.place = next((key for key, value in everything if value is data), None)
+        data = call.data[0]
+        self.place = next((key for key, value in [*enumerate(args), *kwargs.items()] if value is data), None)
         # The graph keeps the data where its backward pass needs it, and this keeps none.
-        self.args = tuple(None if value is data else value for value in self.args)
-        self.kwargs = {key: None if value is data else value for key, value in self.kwargs.items()}
+        self.args = tuple(None if value is data else value for value in args)
+        self.kwargs = {key: None if value is data else value for key, value in kwargs.items()}
 
     def forward(self, inputs: Tensor) -> Any:
         """Return what the call returns for ``inputs``."""
@@ -129,6 +173,10 @@ class Operation(nn.Module):
     def transposed(self, weight: Tensor, inputs: Tensor, gradient: Tensor) -> Tensor:
         """Return the plain gradient at ``inputs`` with another weight."""
         return _gradient(lambda values: self.with_weights(weight, values), inputs, gradient)
+
+    def of_stack(self, operands: Tensor) -> Operation:
+        """Return this sum as an operation on its operands, stacked on a new first axis."""
+        return Operation(_Call(torch.sum, (operands, 0), {}), self.kind, self.caller, self.path)
 
     @property
     def where(self) -> str:
@@ -198,7 +246,7 @@ class Method:
         return first + second
 
     def clone(self, original: Tensor, copy: Tensor) -> None:
-        """See that ``copy`` stands for ``original`` from now on."""
+        """See that ``copy`` has the values of ``original`` from now on."""
 
 
 class _Modified(torch.autograd.Function):
@@ -339,82 +387,64 @@ class _Mode(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Compute ``func``, with another gradient where the method replaces it."""
-        kwargs = kwargs or {}
-        data = _data((*args, *kwargs.values()))
-        if not data or not torch.is_grad_enabled():
-            return func(*args, **kwargs)
-        first = args[0] if args else kwargs.get("input")
-        kind = KINDS.get(_plain(func))
-        if kind != "structure" and not self._fits(kind, first, data, func, kwargs):
-            kind = None
+        call = _Call(func, args, kwargs or {})
+        if not call.data or not torch.is_grad_enabled():
+            return call.run()
+        kind = call.kind
         if self.method.watches:
             if kind in ("linear", "relu"):
-                self.method.watch(self._operation(func, kind, args, kwargs, data[0]))
-            return func(*args, **kwargs)
-        if kind is None or kind == "structure":
-            return self._passed(func, kind, data, func(*args, **kwargs), args, kwargs)
-        operation = self._operation(func, kind, args, kwargs, data[0])
-        self._use(operation, data)
-        self.met.add(kind)
-        in_place = _in_place(func) or bool(kwargs.get("inplace"))
-        if kind == "sum" and len(data) == 2 and isinstance(first, Tensor):
-            alpha = kwargs.get("alpha", 1)
-            other = args[1] if len(args) > 1 else kwargs["other"]
-            result = self.method.sum(operation, first, other if alpha == 1 else alpha * other)
-        else:
-            # What a call in place overwrites would be missing in its backward pass.
-            operand = data[0].clone() if in_place else data[0]
-            result = getattr(self.method, operation.kind)(operation, operand)
-        if in_place:
-            assert isinstance(first, Tensor)
-            return first.copy_(result)
-        return result
-
-    def _operation(
-        self, func: Any, kind: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], data: Tensor
-    ) -> Operation:
-        module = self.running[-1]
-        operation = Operation(func, kind or "unknown", module, self.paths.get(id(module), ""), args, kwargs, data)
-        if kind == "linear":
-            weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
-            operation.weight_name = self.weights.get(id(weight))
-        return operation
-
-    def _fits(self, kind: str | None, first: Any, data: list[Tensor], func: Any, kwargs: Mapping[str, Any]) -> bool:
-        """Whether the arguments are such as a rule knows: one tensor of data, in evaluation mode."""
-        if (_in_place(func) or kwargs.get("inplace")) and first is not data[0]:
-            return False
-        if kind in ("sum", "scale"):
-            return len(data) == 1 or (kind == "sum" and len(data) == 2)
-        # Weights, or statistics of the batch, that depend on the inputs are none.
-        return len(data) == 1 and first is data[0] and not (kind == "normalization" and kwargs.get("training"))
-
-    def _passed(
-        self,
-        func: Any,
-        kind: str | None,
-        data: list[Tensor],
-        result: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Any:
-        """Return the result of an operation that no rule changes, if rules can do without knowing it."""
-        name = _plain(func)
-        if name != "setitem" and not _data((result,)):
-            return result
-        operation = self._operation(func, None, args, kwargs, data[0])
-        if kind is None or (name.endswith("dropout") and kwargs.get("training") and kwargs.get("p")):
-            raise operation.refused(
-                f"{name}(), an operation that {self.method.label} does not know",
+                self.method.watch(self._operation(call, kind))
+            return call.run()
+        if kind == "structure" or call.name not in KINDS:
+            result = call.run()
+            if call.name != "setitem" and not _data((result,)):  # a question about a tensor, as for its shape
+                return result
+            if kind == "structure":
+                return self._passed(call, result)
+        if kind is None:
+            raise self._operation(call, "unknown").refused(
+                f"{call.name}(), an operation that {self.method.label} does not know",
                 f"only {'; '.join(_MODULES.values())}; sums of two layers; products with constants",
                 "choose an explainer that needs no rules (Saliency, IntegratedGradients), leave a final softmax out, "
                 "or write the operation with known ones",
             )
-        if name == "clone":  # which stands for the original
-            self.method.clone(data[0], result)
+        return self._computed(call, kind)
+
+    def _passed(self, call: _Call, result: Any) -> Any:
+        """Return the result of an operation that moves values and keeps them."""
+        if call.name == "clone":  # which stands for the original
+            self.method.clone(call.data[0], result)
         else:
-            self._use(operation, data)
+            self._use(self._operation(call, "structure"), call.data)
         return result
+
+    def _computed(self, call: _Call, kind: str) -> Any:
+        """Return what the method makes of an operation."""
+        operation = self._operation(call, kind)
+        self._use(operation, call.data)
+        self.met.add(kind)
+        if kind == "sum":
+            first, second = call.args[0], call.argument(1, "other")
+            alpha = call.kwargs.get("alpha", 1)
+            result = self.method.sum(operation, first, second if alpha == 1 else alpha * second)
+        else:
+            data = call.data[0]
+            if call.in_place:  # what it overwrites would be missing in its backward pass
+                data = data.clone()
+                self.method.clone(call.data[0], data)
+            result = getattr(self.method, kind)(operation, data)
+        if not call.in_place:
+            return result
+        overwritten = call.data[0].copy_(result)
+        self.method.clone(result, overwritten)
+        return overwritten
+
+    def _operation(self, call: _Call, kind: str) -> Operation:
+        module = self.running[-1]
+        operation = Operation(call, kind, module, self.paths.get(id(module), ""))
+        if kind == "linear":
+            operation.weight_name = self.weights.get(id(call.argument(1, "weight")))
+        return operation
 
     def _use(self, operation: Operation, data: list[Tensor]) -> None:
         """Count the uses of each operation's output, and refuse what has escaped."""
@@ -436,15 +466,6 @@ class _Mode(TorchFunctionMode):
                     "layers whose only use is the batch normalization that is merged into them",
                     "choose an explainer that needs no rules",
                 )
-
-
-def _plain(function: Any) -> str:
-    return str(getattr(function, "__name__", function)).strip("_")
-
-
-def _in_place(function: Any) -> bool:
-    name = str(getattr(function, "__name__", ""))
-    return name.endswith("_") and not name.endswith("__")
 
 
 def _leaf(value: Any) -> Any:

@@ -67,12 +67,12 @@ class LRP(RuleExplainer):
             )
 
     def _method(self) -> Method:
-        return _Relevance(self._rule, repr(self))
+        return _Relevance(self, repr(self))
 
     def _start(self, explained: Tensor) -> Tensor:
         return explained.detach()
 
-    def _rule(self, operation: Operation, inputs: Tensor) -> Any:
+    def layer_rule(self, operation: Operation, inputs: Tensor) -> Any:
         """Return zennit's rule for a layer with weights."""
         composite = self.rule == "composite"
         name = "alpha1beta0" if composite else self.rule
@@ -112,7 +112,7 @@ class DeepTaylor(RuleExplainer):
     high: float | tuple[float, ...]
 
     def _method(self) -> Method:
-        return _Relevance(LRP("zplus", first="zbox", low=self.low, high=self.high)._rule, repr(self))
+        return _Relevance(LRP("zplus", first="zbox", low=self.low, high=self.high), repr(self))
 
     def _start(self, explained: Tensor) -> Tensor:
         return explained.detach()
@@ -126,7 +126,7 @@ class ExcitationBackprop(RuleExplainer):
     """
 
     def _method(self) -> Method:
-        return _Relevance(LRP("zplus", bias=False)._rule, repr(self))
+        return _Relevance(LRP("zplus", bias=False), repr(self))
 
 
 class _Relevance(Method):
@@ -134,10 +134,10 @@ class _Relevance(Method):
 
     needs = "linear"
 
-    def __init__(self, rule: Callable[[Operation, Tensor], Any], label: str) -> None:
-        self.rule = rule
+    def __init__(self, explainer: LRP, label: str) -> None:
+        self.rule = explainer.layer_rule
         self.label = label
-        self.share = _by(zennit_rules().Norm(stabilizer=_TINY))
+        self.share = _by(zennit_rules().Norm(stabilizer=_TINY if explainer.rule == "z" else 1e-6))
 
     def linear(self, operation: Operation, inputs: Tensor) -> Tensor:
         return modified(operation, inputs, _by(self.rule(operation, inputs)))
@@ -159,7 +159,7 @@ class _Relevance(Method):
 
     def sum(self, operation: Operation, first: Tensor, second: Tensor) -> Tensor:
         operands = torch.stack(torch.broadcast_tensors(first, second))  # type: ignore[no-untyped-call]
-        total = Operation(torch.sum, "sum", operation.caller, operation.path, (operands, 0), {}, operands)
+        total = operation.of_stack(operands)
         return modified(total, operands, self.share)
 
 
@@ -195,7 +195,7 @@ def _merge(operation: Operation, layer: Operation | None) -> None:
     The normalization itself then passes relevance on.
     """
     follows = layer is not None and layer.kind == "linear" and layer.uses == 1 and "transpose" not in layer.name
-    if not follows or layer is None or operation.function is not F.batch_norm:
+    if not follows or layer is None:
         raise operation.refused(
             "batch normalization that cannot be merged",
             "a Linear or convolution before it, whose output goes nowhere else",
