@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import XaiError, unknown_name
 from ..subject import Inputs
+from .rules.base import RuleExplainer
 
 __all__ = ["Explainer", "as_explainer"]
 
@@ -55,7 +56,7 @@ def as_explainer(
     """
     if isinstance(source, Explainer) and not kwargs:
         return source
-    if isinstance(source, type) and hasattr(source, "rules"):
+    if isinstance(source, type) and issubclass(source, RuleExplainer):
         source, kwargs = _built(source, kwargs, where), {}
     label = name or _name_of(source, kwargs)
     key = (label, *_key(source, kwargs))  # the name seeds what a sampling explainer draws
@@ -80,7 +81,7 @@ def as_explainer(
     return Explainer(label, _function(source, kwargs), key, source)
 
 
-def _built(kind: Any, kwargs: Mapping[str, Any], where: str) -> Any:
+def _built(kind: type[RuleExplainer], kwargs: Mapping[str, Any], where: str) -> RuleExplainer:
     """Return the explainer by rules of class ``kind`` with the settings ``kwargs``."""
     where = f"{where} {kind.__name__}"
     _check_keywords(kind, kwargs, where, own=())
@@ -118,7 +119,7 @@ def _key(source: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
     parts = tuple(
         (k, v if isinstance(v, (bool, int, float, str, type(None))) else id(v)) for k, v in sorted(kwargs.items())
     )
-    by_value = isinstance(source, type) or hasattr(source, "rules")
+    by_value = isinstance(source, (type, RuleExplainer))
     return (source if by_value else id(source), *parts)
 
 

@@ -329,6 +329,7 @@ def intercepting(model: nn.Module, method: Method) -> Iterator[None]:
             stack.callback(register_module_forward_pre_hook(mode.enter).remove)  # type: ignore[arg-type]
             stack.callback(register_module_forward_hook(mode.check).remove)
             stack.callback(register_module_forward_hook(mode.leave, always_call=True).remove)
+        stack.callback(mode.close)
         if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing the compiler takes a second
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
@@ -382,6 +383,12 @@ class _Mode(TorchFunctionMode):
             self.running.pop()
             if not self.running:
                 self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Stop watching, where an interrupted forward pass has not come to its end."""
+        if self.running:
+            self.running.clear()
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
