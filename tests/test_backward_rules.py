@@ -340,6 +340,8 @@ class TestMistakes:
             (lambda x: x.clamp(min=0), "clamp"),
             (lambda x: x * x, "mul"),
             (lambda x: x @ x.T, "matmul"),
+            (lambda x: torch.div(torch.ones(4), x), "div"),
+            (lambda x: 1 / x, r"r\w*div"),
             (lambda x: torch.where(x > 0, x, 0.0), "where"),
             (lambda x: F.batch_norm(x, None, None, training=True), "batch_norm"),
             (lambda x: F.dropout(x, 0.5, training=True), "dropout"),
@@ -387,6 +389,7 @@ class TestMistakes:
         with pytest.raises(XaiError, match="batch normalization"):
             LRP()(model, self.INPUTS, self.TARGETS)
 
+    @pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning", "ignore:.*deprecated:DeprecationWarning")
     def test_scripted_models_and_functions(self):
         with pytest.raises(XaiError, match="a ScriptModule, inside which rules cannot reach"):
             LRP().rules(torch.jit.trace(nn.Linear(4, 2), self.INPUTS)).__enter__()

@@ -99,6 +99,8 @@ class _Call:
         if self.in_place and first is not self.data[0]:
             return None
         if kind in ("sum", "scale"):
+            if "div" in self.name and first is not self.data[0]:  # a constant over data is not linear in it
+                return None
             # A constant summand shifts values.
             return "scale" if len(self.data) == 1 else "sum" if kind == "sum" and len(self.data) == 2 else None
         if len(self.data) > 1 or first is not self.data[0]:  # weights that depend on the inputs are none
