@@ -1,6 +1,55 @@
-"""Explainers: adapters to what users have, and running them on a subject."""
+"""Explainers: adapters to what users have, running them on a subject, and explainers by rules of their own."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from .adapters import Explainer, as_explainer
 from .running import Explained
 
-__all__ = ["Explained", "Explainer", "as_explainer"]
+if TYPE_CHECKING:
+    from .backward import BackwardRules, backward_rules
+    from .rules.deeplift import DeepLift
+    from .rules.gates import Deconvolution, GuidedBackprop, GuidedGradCAM, RectGrad
+    from .rules.lrp import LRP, DeepTaylor, ExcitationBackprop
+    from .rules.patterns import PatternAttribution, estimate_patterns
+
+__all__ = [
+    "LRP",
+    "BackwardRules",
+    "Deconvolution",
+    "DeepLift",
+    "DeepTaylor",
+    "ExcitationBackprop",
+    "Explained",
+    "Explainer",
+    "GuidedBackprop",
+    "GuidedGradCAM",
+    "PatternAttribution",
+    "RectGrad",
+    "as_explainer",
+    "backward_rules",
+    "estimate_patterns",
+]
+
+_HOMES = {
+    "LRP": "rules.lrp",
+    "BackwardRules": "backward",
+    "Deconvolution": "rules.gates",
+    "DeepLift": "rules.deeplift",
+    "DeepTaylor": "rules.lrp",
+    "ExcitationBackprop": "rules.lrp",
+    "GuidedBackprop": "rules.gates",
+    "GuidedGradCAM": "rules.gates",
+    "PatternAttribution": "rules.patterns",
+    "RectGrad": "rules.gates",
+    "backward_rules": "backward",
+    "estimate_patterns": "rules.patterns",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

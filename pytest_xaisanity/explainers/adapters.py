@@ -1,4 +1,4 @@
-"""Adapters: a Captum class, a Captum instance or a plain function, as one kind of explainer."""
+"""Adapters: a Captum class, a Captum instance, an explainer by rules or a function, as one kind of explainer."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import XaiError, unknown_name
 from ..subject import Inputs
+from .rules.base import RuleExplainer
 
 __all__ = ["Explainer", "as_explainer"]
 
@@ -43,7 +44,8 @@ def as_explainer(
     Args:
         source: A Captum attribution class (built for the model; ``kwargs`` are shared out between its constructor and
             its ``attribute``), a Captum instance that is bound to the model (a ``NoiseTunnel`` included; ``kwargs`` go
-            to ``attribute``), or a callable ``(model, inputs, targets, **kwargs) -> attributions``.
+            to ``attribute``), one of our rule explainers or its class (``kwargs`` are its settings), or a callable
+            ``(model, inputs, targets, **kwargs) -> attributions``.
         model: The subject's model.
         name: Name for verdicts; by default that of the class or function.
         kwargs: Settings, see ``source``.
@@ -54,6 +56,8 @@ def as_explainer(
     """
     if isinstance(source, Explainer) and not kwargs:
         return source
+    if isinstance(source, type) and issubclass(source, RuleExplainer):
+        source, kwargs = _built(source, kwargs, where), {}
     label = name or _name_of(source, kwargs)
     key = (label, *_key(source, kwargs))  # the name seeds what a sampling explainer draws
     if isinstance(source, type) and _is_attribution(source):
@@ -75,6 +79,22 @@ def as_explainer(
         )
     _check_callable(source, kwargs, f"{where} {label}")
     return Explainer(label, _function(source, kwargs), key, source)
+
+
+def _built(kind: type[RuleExplainer], kwargs: Mapping[str, Any], where: str) -> RuleExplainer:
+    """Return the explainer by rules of class ``kind`` with the settings ``kwargs``."""
+    where = f"{where} {kind.__name__}"
+    _check_keywords(kind, kwargs, where, own=())
+    try:
+        inspect.signature(kind).bind(**kwargs)
+    except TypeError as error:
+        raise XaiError(
+            where,
+            found=f"settings that do not fit ({error})",
+            expected=f"{kind.__name__}{inspect.signature(kind)}",
+            fix="pass what is missing",
+        ) from error
+    return kind(**kwargs)
 
 
 def _is_attribution(kind: type) -> bool:
@@ -99,7 +119,8 @@ def _key(source: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
     parts = tuple(
         (k, v if isinstance(v, (bool, int, float, str, type(None))) else id(v)) for k, v in sorted(kwargs.items())
     )
-    return (source if isinstance(source, type) else id(source), *parts)
+    by_value = isinstance(source, (type, RuleExplainer))
+    return (source if by_value else id(source), *parts)
 
 
 def _captum_class(kind: Any, model: Any, kwargs: Mapping[str, Any], where: str) -> Callable[..., Any]:

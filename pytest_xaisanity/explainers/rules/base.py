@@ -1,0 +1,101 @@
+"""What the explainers by rules share: how they are called, compared and written."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import XaiError
+from ...subject import select
+from .interception import Method, intercepting
+
+__all__ = ["RuleExplainer", "channels"]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RuleExplainer:
+    """Explains a model by replacing its gradient: called with ``(model, inputs, targets)``, it returns attributions.
+
+    An explainer is a value: it holds its settings alone, compares by them, and its ``repr`` is the call that rebuilds
+    it. One explainer serves any number of models, and leaves each as it was.
+    """
+
+    def rules(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which the gradients of ``model`` are replaced by the rule.
+
+        Raises:
+            XaiError: In the forward pass, when the model holds an operation that the rule does not know, or none that
+                the rule would change.
+        """
+        return intercepting(model, self._method())
+
+    def __call__(self, model: nn.Module, inputs: Tensor | tuple[Tensor, ...], targets: Tensor | None) -> Any:
+        """Return the attributions of ``inputs``, in their shape.
+
+        Args:
+            model: The model; its outputs are logits ``(N, classes)``, ``(N, 1)`` or ``(N,)``.
+            inputs: The input tensor ``(N, ...)``, or a tuple of them.
+            targets: Class indices ``(N,)``, or None for a single output.
+        """
+        several = isinstance(inputs, tuple)
+        leaves = tuple(_leaf(tensor) for tensor in (inputs if isinstance(inputs, tuple) else (inputs,)))
+        with torch.enable_grad(), self.rules(model):
+            outputs = model(*leaves)
+            explained = select(outputs[:, None] if outputs.ndim == 1 else outputs, targets)
+            relevance = torch.autograd.grad(explained, leaves, self._start(explained))
+        result = tuple(self._attributions(leaf.detach(), one) for leaf, one in zip(leaves, relevance, strict=True))
+        return result if several else result[0]
+
+    def _method(self) -> Method:
+        """Return a fresh method for one context."""
+        raise NotImplementedError
+
+    def _start(self, explained: Tensor) -> Tensor:
+        """Return the relevance ``(N,)`` of the explained outputs ``(N,)``."""
+        return torch.ones_like(explained)
+
+    def _attributions(self, inputs: Tensor, relevance: Tensor) -> Tensor:
+        """Return what is attributed to ``inputs``, to which the rule has brought ``relevance``."""
+        return relevance
+
+    @property
+    def __name__(self) -> str:
+        return repr(self)
+
+    def __repr__(self) -> str:
+        """The call that rebuilds it, without the settings that are left as they are."""
+        settings = []
+        for position, field in enumerate(fields(self)):
+            value = getattr(self, field.name)
+            if value != field.default:
+                label = "" if position == 0 and isinstance(value, str) else f"{field.name}="
+                settings.append(f"{label}{value!r}")
+        return f"{type(self).__name__}({', '.join(settings)})"
+
+
+def channels(value: float | tuple[float, ...], inputs: Tensor) -> Tensor:
+    """Return ``value``, one number or one for each channel, as a tensor that is broadcast to ``inputs``."""
+    tensor = torch.as_tensor(value, dtype=inputs.dtype, device=inputs.device)
+    if tensor.ndim and (inputs.ndim < 2 or len(tensor) != inputs.shape[1]):
+        raise XaiError(
+            "explainer",
+            found=f"{len(tensor)} values for inputs of shape {tuple(inputs.shape)}",
+            expected="one number, or one for each channel",
+            fix="pass as many numbers as the inputs have channels",
+        )
+    return tensor.reshape(1, -1, *[1] * (inputs.ndim - 2)) if tensor.ndim else tensor
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        raise XaiError(
+            "xai_inputs",
+            found=f"inputs of {tensor.dtype}",
+            expected="floating-point inputs, through which a rule can propagate",
+            fix="explain what the embedding returns, as the input of the rest of the model",
+        )
+    return tensor.detach().requires_grad_()

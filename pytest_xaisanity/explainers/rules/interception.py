@@ -1,0 +1,493 @@
+"""Seeing every operation of a forward pass, whether a module or a function does it, and replacing its gradient.
+
+Module hooks do not see functional activations, and remember but one call of a module that is used twice. Here the
+forward pass itself is watched, so that functions, reused modules and in-place activations are all alike: each call is
+an operation of its own, with what it needs for its backward pass kept in the graph.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction, once_differentiable
+from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+
+from ...errors import XaiError
+
+__all__ = ["Method", "Operation", "behind", "intercepting", "modified", "source_of"]
+
+_NAMES = {
+    "linear": "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
+    "relu": "relu",
+    "activation": "leaky_relu hardtanh relu6 elu celu selu gelu silu mish sigmoid tanh softplus hardswish hardsigmoid "
+    "logsigmoid softsign",
+    "maximum": "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
+    "max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
+    "average": "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean sum",
+    "normalization": "batch_norm",
+    "sum": "add radd",
+    "scale": "mul rmul div truediv true_divide sub subtract rsub neg",
+    "structure": "flatten unflatten reshape view permute transpose movedim squeeze unsqueeze contiguous clone to float "
+    "double cpu cuda cat concat concatenate stack split chunk unbind narrow select getitem expand repeat pad dropout "
+    "dropout1d dropout2d dropout3d feature_dropout alpha_dropout feature_alpha_dropout interpolate upsample "
+    "pixel_shuffle pixel_unshuffle roll flip identity type_as view_as reshape_as get",
+}
+KINDS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
+_MODULES = {
+    "linear": "Linear, Conv1d to 3d, ConvTranspose1d to 3d",
+    "relu": "ReLU",
+    "activation": "LeakyReLU, ELU, GELU, SiLU, Tanh, Sigmoid and other activations of single values",
+    "maximum": "MaxPool, AdaptiveMaxPool",
+    "average": "AvgPool, AdaptiveAvgPool, mean and sum",
+    "normalization": "BatchNorm",
+    "structure": "Flatten, Dropout, padding, concatenation, reshaping",
+}
+Backward = Callable[["Operation", Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A function with its arguments, as the forward pass calls it."""
+
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    def run(self) -> Any:
+        return self.function(*self.args, **self.kwargs)
+
+    def argument(self, place: int, name: str) -> Any:
+        return self.args[place] if len(self.args) > place else self.kwargs.get(name)
+
+    @cached_property
+    def data(self) -> list[Tensor]:
+        """The tensors among the arguments that depend on the model's inputs."""
+        return _data((*self.args, *self.kwargs.values()))
+
+    @cached_property
+    def name(self) -> str:
+        return str(getattr(self.function, "__name__", self.function)).strip("_")
+
+    @property
+    def suffixed(self) -> bool:
+        """Whether it is a function whose name says that it works in place."""
+        name = str(getattr(self.function, "__name__", ""))
+        return name.endswith("_") and not name.endswith("__")
+
+    @property
+    def in_place(self) -> bool:
+        return self.suffixed or bool(self.kwargs.get("inplace"))
+
+    @cached_property
+    def kind(self) -> str | None:
+        """What it is to a rule, or None if no rule knows it, or knows it with other arguments."""
+        kind = KINDS.get(self.name)
+        first = self.argument(0, "input")
+        if kind == "structure":
+            sampling = self.name.endswith("dropout") and self.argument(2, "training") and self.argument(1, "p")
+            return None if sampling else kind
+        if self.in_place and first is not self.data[0]:
+            return None
+        if kind in ("sum", "scale"):
+            if "div" in self.name and first is not self.data[0]:  # a constant over data is not linear in it
+                return None
+            # A constant summand shifts values.
+            return "scale" if len(self.data) == 1 else "sum" if kind == "sum" and len(self.data) == 2 else None
+        if len(self.data) > 1 or first is not self.data[0]:  # weights that depend on the inputs are none
+            return None
+        if kind == "normalization" and (self.function is not F.batch_norm or self.kwargs.get("training")):
+            return None
+        return kind
+
+
+class Operation(nn.Module):
+    """One call in a forward pass, as a module of its own: called with another input, it computes the same.
+
+    Attributes:
+        name: Name of the function that was called.
+        kind: What it is to a rule: ``linear``, ``relu``, ``activation``, ``maximum``, ``average``, ``normalization``,
+            ``sum``, ``scale`` or ``structure``.
+        caller: The innermost module that was running.
+        path: Its path in the model.
+        weight: The weight of a linear operation, or None.
+        bias: Its bias, or None.
+        weight_name: The weight's name in the model, if it is a parameter.
+    """
+
+    caller: nn.Module
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, call: _Call, kind: str, caller: nn.Module, path: str) -> None:
+        super().__init__()
+        self.__dict__["caller"] = caller  # not registered: it is no part of this one
+        self.name, self.kind, self.path = call.name, kind, path
+        # A call in place is computed out of place.
+        self.function = getattr(torch, self.name, None) or getattr(F, self.name) if call.suffixed else call.function
+        self.weight = self.bias = None
+        self.weight_name: str | None = None
+        self.uses = 0
+        self.merged = False
+        args, kwargs = list(call.args), {key: value for key, value in call.kwargs.items() if key != "inplace"}
+        if kind == "linear":
+            kwargs |= dict(zip(("input", "weight", "bias"), args, strict=False))
+            args = args[3:]
+            for key in ("weight", "bias"):
+                value = kwargs.pop(key, None)
+                setattr(self, key, None if value is None else nn.Parameter(value.detach(), requires_grad=False))
+        data = call.data[0]
+        self.place = next((key for key, value in [*enumerate(args), *kwargs.items()] if value is data), None)
+        # The graph keeps the data where its backward pass needs it, and this keeps none.
+        self.args = tuple(None if value is data else value for value in args)
+        self.kwargs = {key: None if value is data else value for key, value in kwargs.items()}
+
+    def forward(self, inputs: Tensor) -> Any:
+        """Return what the call returns for ``inputs``."""
+        if self.kind == "linear":
+            return self._product(inputs, self.weight, self.bias)
+        args: dict[Any, Any] = dict(enumerate(self.args)) | {self.place: inputs}
+        kwargs = self.kwargs | {key: args.pop(key) for key in [self.place] if isinstance(key, str)}
+        return self.function(*args.values(), **kwargs)
+
+    def _product(self, inputs: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        kwargs = {key: value for key, value in self.kwargs.items() if key != "input"}
+        result: Tensor = self.function(inputs, weight, bias, *self.args, **kwargs)
+        return result
+
+    def with_weights(self, weight: Tensor, inputs: Tensor) -> Tensor:
+        """Return the output for ``inputs`` with another weight and no bias."""
+        return self._product(inputs, weight, None)
+
+    def backward(self, inputs: Tensor, gradient: Tensor) -> Tensor:
+        """Return the plain gradient at ``inputs``."""
+        return _gradient(self, inputs, gradient)
+
+    def transposed(self, weight: Tensor, inputs: Tensor, gradient: Tensor) -> Tensor:
+        """Return the plain gradient at ``inputs`` with another weight."""
+        return _gradient(lambda values: self.with_weights(weight, values), inputs, gradient)
+
+    def of_stack(self, operands: Tensor) -> Operation:
+        """Return this sum as an operation on its operands, stacked on a new first axis."""
+        return Operation(_Call(torch.sum, (operands, 0), {}), self.kind, self.caller, self.path)
+
+    @property
+    def where(self) -> str:
+        """The module that was running, for error texts."""
+        return f"{self.path or 'the model'} ({type(self.caller).__name__})"
+
+    def refused(self, found: str, expected: str, fix: str) -> XaiError:
+        """Return the error for an operation that a rule cannot take."""
+        return XaiError(f"xai_model {self.where}", found=found, expected=expected, fix=fix)
+
+
+class Method:
+    """How the kinds of operations are computed while a rule is in force; by default with their plain gradient.
+
+    Attributes:
+        label: What is said of it in error texts.
+        needs: The kind of operation without which the rule would change nothing, or None.
+        watches: Whether operations are only shown to :meth:`watch`, and unknown ones let through.
+    """
+
+    label = "the rule"
+    needs: str | None = None
+    watches = False
+
+    def begin(self, model: nn.Module, inputs: tuple[Any, ...], watched: AbstractContextManager[Any]) -> None:
+        """Prepare for a forward pass of ``model`` on ``inputs``; what runs inside ``watched`` comes to this method."""
+
+    def watch(self, operation: Operation) -> None:
+        """See an operation that runs as it is."""
+
+    def linear(self, operation: Operation, inputs: Tensor) -> Tensor:
+        """Return the output of a product with weights."""
+        result: Tensor = operation(inputs)
+        return result
+
+    def relu(self, operation: Operation, inputs: Tensor) -> Tensor:
+        """Return the output of a ReLU."""
+        result: Tensor = operation(inputs)
+        return result
+
+    def activation(self, operation: Operation, inputs: Tensor) -> Tensor:
+        """Return the output of another activation of single values."""
+        result: Tensor = operation(inputs)
+        return result
+
+    def maximum(self, operation: Operation, inputs: Tensor) -> Any:
+        """Return the output of a max-pooling."""
+        return operation(inputs)
+
+    def average(self, operation: Operation, inputs: Tensor) -> Tensor:
+        """Return the output of a mean or of an average pooling."""
+        result: Tensor = operation(inputs)
+        return result
+
+    def normalization(self, operation: Operation, inputs: Tensor) -> Tensor:
+        """Return the output of a batch normalization in evaluation mode."""
+        result: Tensor = operation(inputs)
+        return result
+
+    def scale(self, operation: Operation, inputs: Tensor) -> Tensor:
+        """Return ``inputs`` multiplied or shifted by constants."""
+        result: Tensor = operation(inputs)
+        return result
+
+    def sum(self, operation: Operation, first: Tensor, second: Tensor) -> Tensor:
+        """Return the sum of two tensors that both depend on the model's inputs."""
+        return first + second
+
+    def clone(self, original: Tensor, copy: Tensor) -> None:
+        """See that ``copy`` has the values of ``original`` from now on."""
+
+
+class _Modified(torch.autograd.Function):
+    """An operation whose gradient is replaced."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, operation: Operation, backward: Backward) -> Tensor:
+        ctx.operation, ctx.rule = operation, backward
+        ctx.save_for_backward(inputs)
+        result: Tensor = operation(inputs)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None, None]:
+        (inputs,) = ctx.saved_tensors
+        return ctx.rule(ctx.operation, inputs, relevance), None, None
+
+
+def modified(operation: Operation, inputs: Tensor, backward: Backward) -> Tensor:
+    """Return the output of ``operation``; ``backward(operation, inputs, relevance)`` is what its gradient will be."""
+    result: Tensor = _Modified.apply(inputs, operation, backward)
+    return result
+
+
+def _gradient(function: Callable[[Tensor], Tensor], inputs: Tensor, gradient: Tensor) -> Tensor:
+    """Return the product of ``gradient`` with the Jacobian of ``function`` at ``inputs``."""
+    with torch.enable_grad():
+        leaf = inputs.detach().requires_grad_()
+        return torch.autograd.grad(function(leaf), leaf, gradient)[0]
+
+
+def source_of(tensor: Tensor) -> Operation | None:
+    """Return the operation whose output ``tensor`` is, if its gradient was replaced; clones count as the original."""
+    node = tensor.grad_fn
+    while node is not None and node.name() == "CloneBackward0":
+        node = node.next_functions[0][0]
+    found = getattr(node, "operation", None)
+    return found if isinstance(found, Operation) else None
+
+
+def behind(tensor: Tensor) -> Iterator[Operation]:
+    """Yield the operations with a replaced gradient on which ``tensor`` depends, the nearest first."""
+    nodes, seen = [tensor.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        found = getattr(node, "operation", None)
+        if isinstance(found, Operation):
+            yield found
+        nodes += [before for before, _ in node.next_functions]
+
+
+@contextmanager
+def intercepting(model: nn.Module, method: Method) -> Iterator[None]:
+    """Let forward passes of ``model`` be computed by ``method`` while the context is open.
+
+    The model's parameters ask for no gradients meanwhile, so that what asks for one depends on the inputs.
+    """
+    if not isinstance(model, nn.Module) or any(isinstance(part, torch.jit.ScriptModule) for part in model.modules()):
+        scripted = isinstance(model, nn.Module)
+        raise XaiError(
+            "xai_model",
+            found="a ScriptModule, inside which rules cannot reach" if scripted else f"a {type(model).__name__}",
+            expected="a torch.nn.Module whose operations can be seen, for rules that replace the gradient",
+            fix="give the model from before torch.jit" if scripted else "wrap the function in a torch.nn.Module",
+        )
+    mode = _Mode(getattr(model, "_orig_mod", model), method)  # what torch.compile wraps
+    with ExitStack() as stack:
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                stack.callback(parameter.requires_grad_)
+                parameter.requires_grad_(False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*global hooks on modules")
+            # Hooks for all modules leave the model's own alone.
+            # A hook may put other inputs in their place, whatever its annotation says.
+            stack.callback(register_module_forward_pre_hook(mode.enter).remove)  # type: ignore[arg-type]
+            stack.callback(register_module_forward_hook(mode.check).remove)
+            stack.callback(register_module_forward_hook(mode.leave, always_call=True).remove)
+        stack.callback(mode.close)
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing the compiler takes a second
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
+
+
+class _Mode(TorchFunctionMode):
+    """Hands each operation of a forward pass of the model to the method."""
+
+    def __init__(self, model: nn.Module, method: Method) -> None:
+        super().__init__()
+        self.model, self.method = model, method
+        self.paths = {id(module): path for path, module in model.named_modules()}
+        self.weights = {id(parameter): name for name, parameter in model.named_parameters()}
+        self.running: list[nn.Module] = []
+        self.met: set[str] = set()
+
+    def enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Note that ``module`` runs; for the model itself, start watching."""
+        if not self.running:
+            if module is not self.model or not torch.is_grad_enabled():
+                return None
+            tensors = [value for value in inputs if isinstance(value, Tensor)]
+            if not any(tensor.requires_grad for tensor in tensors):
+                inputs = tuple(_leaf(value) for value in inputs)
+            self.running.append(module)
+            self.met.clear()
+            try:
+                self.method.begin(module, inputs, self)
+            except BaseException:
+                self.running.clear()
+                raise
+            self.__enter__()  # type: ignore[no-untyped-call]
+            return inputs
+        self.running.append(module)
+        return None
+
+    def check(self, module: nn.Module, _inputs: object, _output: object) -> None:
+        """Raise when the model has run and the rule has met nothing to change."""
+        needed = self.method.needs
+        if len(self.running) == 1 and module is self.model and needed is not None and needed not in self.met:
+            raise XaiError(
+                f"xai_model {type(module).__name__}",
+                found=f"no {_MODULES[needed]} in the forward pass, so that {self.method.label} changes nothing",
+                expected=f"a model with {_MODULES[needed]}",
+                fix="choose an explainer that fits the architecture",
+            )
+
+    def leave(self, module: nn.Module, _inputs: object, _output: object) -> None:
+        """Note that ``module`` has run, or has raised; for the model itself, stop watching."""
+        if self.running and self.running[-1] is module:
+            self.running.pop()
+            if not self.running:
+                self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Stop watching, where an interrupted forward pass has not come to its end."""
+        if self.running:
+            self.running.clear()
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Compute ``func``, with another gradient where the method replaces it."""
+        call = _Call(func, args, kwargs or {})
+        if not call.data or not torch.is_grad_enabled():
+            return call.run()
+        kind = call.kind
+        if self.method.watches:
+            if kind in ("linear", "relu"):
+                self.method.watch(self._operation(call, kind))
+            return call.run()
+        if kind == "structure" or call.name not in KINDS:
+            result = call.run()
+            if call.name != "setitem" and not _data((result,)):  # a question about a tensor, as for its shape
+                return result
+            if kind == "structure":
+                return self._passed(call, result)
+        if kind is None:
+            raise self._operation(call, "unknown").refused(
+                f"{call.name}(), an operation that {self.method.label} does not know",
+                f"only {'; '.join(_MODULES.values())}; sums of two layers; products with constants",
+                "choose an explainer that needs no rules (Saliency, IntegratedGradients), leave a final softmax out, "
+                "or write the operation with known ones",
+            )
+        return self._computed(call, kind)
+
+    def _passed(self, call: _Call, result: Any) -> Any:
+        """Return the result of an operation that moves values and keeps them."""
+        if call.name == "clone":  # which stands for the original
+            self.method.clone(call.data[0], result)
+        else:
+            self._use(self._operation(call, "structure"), call.data)
+        return result
+
+    def _computed(self, call: _Call, kind: str) -> Any:
+        """Return what the method makes of an operation."""
+        operation = self._operation(call, kind)
+        self._use(operation, call.data)
+        self.met.add(kind)
+        if kind == "sum":
+            first, second = call.args[0], call.argument(1, "other")
+            alpha = call.kwargs.get("alpha", 1)
+            result = self.method.sum(operation, first, second if alpha == 1 else alpha * second)
+        else:
+            data = call.data[0]
+            if call.in_place:  # what it overwrites would be missing in its backward pass
+                data = data.clone()
+                self.method.clone(call.data[0], data)
+            result = getattr(self.method, kind)(operation, data)
+        if not call.in_place:
+            return result
+        overwritten = call.data[0].copy_(result)
+        self.method.clone(result, overwritten)
+        return overwritten
+
+    def _operation(self, call: _Call, kind: str) -> Operation:
+        module = self.running[-1]
+        operation = Operation(call, kind, module, self.paths.get(id(module), ""))
+        if kind == "linear":
+            operation.weight_name = self.weights.get(id(call.argument(1, "weight")))
+        return operation
+
+    def _use(self, operation: Operation, data: list[Tensor]) -> None:
+        """Count the uses of each operation's output, and refuse what has escaped."""
+        for tensor in data:
+            source = source_of(tensor)
+            if source is None:
+                if isinstance(tensor.grad_fn, BackwardCFunction):
+                    raise operation.refused(
+                        f"the result of {tensor.grad_fn.name().removesuffix('Backward')}, an autograd function of its "
+                        "own",
+                        f"operations that {self.method.label} knows",
+                        "write the autograd function with torch operations",
+                    )
+                continue
+            source.uses += 1
+            if source.merged:
+                raise operation.refused(
+                    f"the output of {source.where} used beside its batch normalization",
+                    "layers whose only use is the batch normalization that is merged into them",
+                    "choose an explainer that needs no rules",
+                )
+
+
+def _leaf(value: Any) -> Any:
+    floating = isinstance(value, Tensor) and value.is_floating_point()
+    return value.detach().requires_grad_() if floating else value
+
+
+def _data(values: Any) -> list[Tensor]:
+    """Return the tensors in ``values``, nested or not, that depend on the inputs."""
+    found = []
+    for value in values:
+        if isinstance(value, (tuple, list)):
+            found += _data(value)
+        elif isinstance(value, Tensor) and value.requires_grad:
+            found.append(value)
+    return found
