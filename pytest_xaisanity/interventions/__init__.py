@@ -12,5 +12,7 @@ INTERVENTIONS = Registry(
         "independent_randomization": ".interventions.weights:IndependentRandomization",
         "bottom_up_randomization": ".interventions.weights:BottomUpRandomization",
         "batch_order": ".interventions.batch_order:BatchOrder",
+        "other_target": ".interventions.other_target:OtherTarget",
+        "later_layers": ".interventions.later_layers:LaterLayers",
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable
 from contextlib import closing
 from dataclasses import dataclass
 from math import inf
@@ -18,7 +18,7 @@ from ..explainers import Explained
 from ..similarity import SIMILARITIES, Prepared, Similarity
 from ..subject import Block
 
-__all__ = ["Comparison", "Intervention", "Session"]
+__all__ = ["Comparison", "Intervention", "Session", "every_reading", "sign_blind"]
 
 _CONTROLLED = 16  # inputs that the controls are shown on: they do not decide
 
@@ -28,6 +28,9 @@ class Session(Protocol):
 
     Attributes:
         shape: ``(seeds, positions)``: how many maps it yields for each input.
+
+    A session may have ``similarities(image)``: the names of those that decide where the claim names none, for maps that
+    are images or are not.
     """
 
     shape: tuple[int, int]
@@ -71,7 +74,8 @@ class Comparison:
 
     Args:
         intervention: What is done.
-        similarities: Names of the similarities, or none: signed and absolute Spearman, and SSIM for images.
+        similarities: Names of the similarities, or none: those that the intervention prefers, or else signed and
+            absolute Spearman, and SSIM for images.
     """
 
     intervention: Intervention
@@ -96,7 +100,8 @@ class _Comparing:
     def __init__(self, comparison: Comparison, explained: Explained, block: Block) -> None:
         self.explained = explained
         self.session = comparison.intervention.start(explained, block)
-        self.similarities = _similarities(comparison.similarities, explained(block))
+        preferred = getattr(self.session, "similarities", every_reading)
+        self.similarities = _similarities(comparison.similarities, preferred, explained(block))
         self.controls: dict[str, Any] = {}
         self._lasts: dict[str, Prepared] = {}
 
@@ -180,10 +185,21 @@ def _mean(scores: Tensor) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _similarities(names: tuple[str, ...], maps: Tensor) -> list[Similarity]:
+def every_reading(image: bool) -> tuple[str, ...]:
+    """Return the similarities that decide together where nothing is known of the change."""
+    return ("spearman", "abs_spearman", *(["ssim"] if image else []))
+
+
+def sign_blind(image: bool) -> tuple[str, ...]:
+    """Return the similarity for maps that differ by a scalar of either sign when nothing has changed."""
+    return ("sign_flip_ssim",) if image else ("abs_pearson",)
+
+
+def _similarities(
+    names: tuple[str, ...], preferred: Callable[[bool], tuple[str, ...]], maps: Tensor
+) -> list[Similarity]:
     image = maps.ndim == 3 and min(maps.shape[1:]) >= 3
-    if not names:
-        return [SIMILARITIES[name] for name in ("spearman", "abs_spearman", *(["ssim"] if image else []))]
+    names = names or preferred(image)
     if names == ("distance",):
         return [_DISTANCE]
     for name in names:
