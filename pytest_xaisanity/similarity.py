@@ -545,7 +545,6 @@ def hog(a: Tensor, b: Tensor, *, pixels_per_cell: int | None = None) -> Tensor:
     return _inner(_prepare_hog(a, pixels_per_cell), _prepare_hog(b, pixels_per_cell))
 
 
-
 def _clipped(images: Tensor) -> Tensor:
     """Clip each image at its first and last percentile, unless nothing would be left of it."""
     rows = images.flatten(1)

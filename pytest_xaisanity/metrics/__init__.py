@@ -10,5 +10,6 @@ METRICS = Registry(
     {
         "pixel_flipping": ".metrics.pixel_flipping:PixelFlipping",
         "scale_preservation": ".metrics.scale_preservation:ScalePreservation",
+        "cosine_similarity_convergence": ".metrics.convergence:CosineSimilarityConvergence",
     },
 )
