@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from scipy import special
 from torch import Tensor
 
 __all__ = ["Distribution", "absolute_cosines", "null_mean", "null_median", "row_medians"]
 
+_SAFE = (1e-30, 1e30)  # squares of norms outside lose digits in float32
 _DROPPED_BITS = 16  # of a float's 23-bit significand and below: bins of 1 - |cos| that are 0.8 % wide
-_BINS = 1 + (0x3F800000 >> _DROPPED_BITS)  # the bits of 1.0, the greatest distance
+_BINS = 1 + (0x3F800000 >> _DROPPED_BITS)  # as many as the bits of 1.0, the greatest distance, have
+_UNDEFINED = 2.0  # a distance that no two vectors have, for NaN
 
 
 def absolute_cosines(vectors: Tensor) -> Tensor:
@@ -29,17 +32,28 @@ def absolute_cosines(vectors: Tensor) -> Tensor:
         Magnitudes in [0, 1], ``(..., V (V - 1) / 2)``; NaN where one of the two is zero or not finite.
     """
     wide = vectors if vectors.dtype == torch.float64 else vectors.float()
-    scaled = wide / wide.abs().amax(-1, keepdim=True)  # or squares of small relevance would vanish
-    gram = scaled @ scaled.transpose(-1, -2)
-    norms = gram.diagonal(dim1=-2, dim2=-1).sqrt()
-    first, second = torch.triu_indices(vectors.shape[-2], vectors.shape[-2], 1, device=vectors.device)
-    products = norms[..., first] * norms[..., second]
-    return (gram[..., first, second] / products).abs_().clamp_(max=1)
+    gram = wide @ wide.mT
+    squares = gram.diagonal(dim1=-2, dim2=-1)
+    poor = ~((squares > _SAFE[0]) & (squares < _SAFE[1])).all(-1)
+    if bool(poor.any()):
+        scaled = wide[poor] / wide[poor].abs().amax(-1, keepdim=True)
+        gram[poor] = scaled @ scaled.mT
+    norms, count = squares.sqrt(), vectors.shape[-2]
+    first, second = torch.triu_indices(count, count, 1, device=vectors.device)
+    products = norms.index_select(-1, first).mul_(norms.index_select(-1, second))
+    pairs = gram.flatten(-2).index_select(-1, first * count + second)
+    return pairs.div_(products).abs_().clamp_(max=1)
 
 
 def row_medians(values: Tensor) -> Tensor:
     """Return the median of each row ``(n, m)`` without its NaN, ``(n,)``; NaN for a row of nothing else."""
-    return (values.nanmedian(1).values - (-values).nanmedian(1).values) / 2  # torch takes the lower of the middle two
+    if values.device.type == "cpu":  # NumPy sorts with vector instructions, many times faster
+        ordered = torch.from_numpy(np.sort(values.numpy(), axis=1))
+    else:
+        ordered = values.sort(1).values
+    count = (~values.isnan()).sum(1)  # NaN comes last
+    middle = torch.stack([(count - 1).clamp(min=0) // 2, count // 2], dim=1)
+    return ordered.gather(1, middle).mean(1)
 
 
 def null_mean(channels: int) -> float:
@@ -76,13 +90,12 @@ class Distribution:
 
     def add(self, values: Tensor) -> None:
         """Count values in [0, 1]; NaN counts as undefined."""
-        distances = 1 - values.flatten()
-        known = distances[~distances.isnan()]
+        distances = (1 - values.flatten()).nan_to_num_(_UNDEFINED).float()
         # Floats that are not negative have the order of their bits.
-        bins = known.float().view(torch.int32) >> _DROPPED_BITS
-        self.counts += torch.bincount(bins, minlength=_BINS).cpu()
-        self.total += len(known) - float(known.sum(dtype=torch.float64 if values.device.type == "cpu" else None))
-        self.undefined += len(distances) - len(known)
+        found = torch.bincount(distances.view(torch.int32) >> _DROPPED_BITS, minlength=_BINS).cpu()
+        self.undefined += int(found[_BINS:].sum())
+        self.counts += found[:_BINS]
+        self.total += float(values.nansum(dtype=torch.float64 if values.device.type == "cpu" else None))
 
     def percentiles(self, percent: Sequence[float]) -> list[float]:
         """Return percentiles of |cos|, each in [0, 1]; NaN without values."""

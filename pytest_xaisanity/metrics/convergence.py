@@ -8,7 +8,7 @@ length, and perhaps its sign, still depends on them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -30,6 +30,7 @@ from ..subject import Block, Inputs, out_of_memory
 __all__ = ["CosineSimilarityConvergence"]
 
 _PERCENT = [0, 1, 5, 10, 20, 50, 80, 95, 99, 100]
+_POSITIONS = 256  # of an output's positions, how many are looked at where there are more
 _INPUT = "(input)"
 
 
@@ -38,12 +39,12 @@ class CosineSimilarityConvergence:
     """Median |cos| of random relevance, drawn at one layer and sent down to another by the explainer's own rule.
 
     Each input is sent through the model once. Normal relevance in the shape of the start layer's output is drawn
-    several times and backpropagated to every layer below. There each two of the draws are compared at each position,
-    over channels. The score of an input is the median over positions and pairs at ``layer``: 1 where all relevance has
-    become parallel; chance is what two random vectors of as many channels have, 0.09 for 64 channels and 0.5 for
-    three, and is quoted beside it. Any chain of layers converges slowly, that of the plain gradient too, so that what
-    matters is how fast: the evidence holds the distribution of |cos| at every layer from the start downwards, over all
-    inputs.
+    several times and backpropagated to every layer below. There each two of the draws are compared at each position
+    (at 256 random ones where there are more), over channels. The score of an input is the median over positions and
+    pairs at ``layer``: 1 where all relevance has become parallel; chance is what two random vectors of as many channels
+    have, 0.09 for 64 channels and 0.5 for three, and is quoted beside it. Any chain of layers converges slowly, that of
+    the plain gradient too, so that what matters is how fast: the evidence holds the distribution of |cos| at every
+    layer from the start downwards, over all inputs.
 
     A layer's output is taken where the next weights read it: behind the normalization, activation and pooling that
     follow the weights. Outputs with a single channel, where any two vectors are parallel, are left out; so are zero
@@ -199,26 +200,25 @@ class _Measuring:
             shape, seed = start.shape[1:], explained.seed
             drawn = [torch.randn(count, *shape, generator=generator(seed, "relevance", i)) for i in block.indices]
             draws = torch.stack(drawn, dim=1).to(start)
-            top, *below = plan.places
-            edges = [outputs[plan.places[name].call].edge for name in below]
-            sizes = {name: outputs[place.call].shape for name, place in plan.places.items() if name != top}
-            sizes[top] = tuple(start.shape)
-            vectors = {name: _empty(draws, sizes[name], place) for name, place in plan.places.items()}
+            edges = [outputs[place.call].edge for place in plan.places.values() if place.call != plan.start]
+            kept: dict[str, Tensor] = {}
             for k, draw in enumerate(draws):
-                found = torch.autograd.grad(start, edges, draw, retain_graph=k + 1 < count)
-                for name, relevance in zip(plan.places, (draw, *found), strict=True):
-                    vectors[name][:, :, k] = _by_position(relevance, plan.places[name].axis)
-        return vectors
+                swept = (draw, *torch.autograd.grad(start, edges, draw, retain_graph=k + 1 < count))
+                for (name, place), relevance in zip(plan.places.items(), swept, strict=True):
+                    rows = _by_position(relevance, place, seed)
+                    if k == 0:
+                        kept[name] = rows.new_empty(*rows.shape[:2], count, rows.shape[2])
+                    kept[name][:, :, k] = rows
+        return kept
 
 
-def _empty(draws: Tensor, shape: Sequence[int], place: _Place) -> Tensor:
-    positions = prod(shape) // (shape[0] * place.channels)
-    return draws.new_empty(shape[0], positions, len(draws), place.channels)
-
-
-def _by_position(relevance: Tensor, axis: int) -> Tensor:
-    """Return relevance as ``(b, positions, channels)``."""
-    return relevance.movedim(axis, -1).flatten(1, -2) if relevance.ndim > 2 else relevance[:, None]
+def _by_position(relevance: Tensor, place: _Place, seed: int) -> Tensor:
+    """Return relevance as ``(b, positions, channels)``, at random positions where there are very many."""
+    rows = relevance.movedim(place.axis, 1).flatten(2) if relevance.ndim > 2 else relevance[:, :, None]
+    if rows.shape[2] > _POSITIONS:
+        order = torch.randperm(rows.shape[2], generator=generator(seed, "positions", place.call.path))
+        rows = rows[:, :, order[:_POSITIONS].sort().values.to(rows.device)]
+    return rows.transpose(1, 2)
 
 
 @contextmanager
