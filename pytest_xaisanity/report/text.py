@@ -48,6 +48,7 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "means" in evidence:
         yield "means", ", ".join(f"{name} {_number(value)}" for name, value in evidence["means"].items())
     yield from _controls(evidence)
+    yield from _convergence(evidence)
     yield from _layers(evidence)
     yield from _worst(record)
     yield "reproduce", record["reproduce"]
@@ -76,6 +77,12 @@ def _controls(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 for similarity, value in control.items()
             )
             yield "control", f"{name}: {', '.join(shown)}"
+
+
+def _convergence(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for row in evidence.get("convergence", ()):
+        seen = f"median |cos| {_number(row['median'])} (random vectors {_number(row['null_median'])})"
+        yield "convergence", f"{row['layer']}: {seen}"
 
 
 def _layers(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
