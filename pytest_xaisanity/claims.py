@@ -975,8 +975,8 @@ def _metric(spec: Any, settings: Mapping[str, Any], where: str, verb: Any) -> An
     built = _build(METRICS, spec, settings, where, verb)
     if verb is beats and hasattr(built, "measurement"):
         raise XaiError(
-            where, found=f"{_label(built)!r}, which measures the model rather than an explanation",
-            expected="a metric of explanations", fix="claim bounded(...) of it, or name pixel_flipping",
+            where, found=f"{_label(built)!r}, which scores no attribution maps",
+            expected="a metric of attribution maps", fix="claim bounded(...) of it, or name pixel_flipping",
         )  # fmt: skip
     parts = ("measurement",) if hasattr(built, "measurement") else ("prepare", "score")
     if not all(hasattr(built, part) for part in (*parts, "low", "high", "higher_is_better")):

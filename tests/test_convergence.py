@@ -530,6 +530,26 @@ def test_equal_settings_have_equal_keys_and_belong_to_an_explainer():
     assert first.explains
 
 
+def test_the_report_shows_the_curve_beside_chance(suite):
+    suite.makepyfile("""
+        import pytest
+        from captum.attr import Saliency
+
+        @pytest.mark.xai_bounded("cosine_similarity_convergence", at_most=0.1)
+        @pytest.mark.xai_explainer(Saliency)
+        def test_rule(xai_verdict):
+            assert xai_verdict
+    """)
+    result = suite.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([r".*convergence +\(input\): median \|cos\| 0\.\d+ \(random vectors 0\.2\d+\)"])
+
+
+def test_it_cannot_be_beaten_for_it_scores_no_maps():
+    with pytest.raises(XaiError, match="scores no attribution maps"):
+        Bench(seeded(ConvNet), images()).explainer(Saliency).beats("random", on=NAME)
+
+
 # ------------------------------------------------------------------------------------------------------------ rules
 
 

@@ -59,7 +59,7 @@ def test_an_object_is_itself():
     ("spec", "settings", "words"),
     [
         ("pixel_fliping", {}, ("beats: found 'pixel_fliping'", "use 'pixel_flipping', the nearest known name")),
-        ("zzz", {}, ("one of pixel_flipping", "choose a metric from these names")),
+        ("zzz", {}, ("one of cosine_similarity_convergence, pixel_flipping", "choose a metric from these names")),
         ("pixel_flipping", {"step": 3}, ("beats 'pixel_flipping': found 'step'", "use 'steps', the nearest")),
         (PixelFlipping, {"step": 3}, ("beats 'PixelFlipping': found 'step'", "use 'steps', the nearest")),
         ("pixel_flipping", {"earl": 3}, ("use 'early', the nearest",)),
