@@ -190,6 +190,7 @@ class _Measuring:
             "not_randomized": dict(self.place.cut.found.not_randomized),
             "layer_order": self.place.cut.found.order,
             "reinit": str(self.metric.reinit),
+            "target": "fixed",
             "reduction": self.metric.reduction,
             "seeds": self.metric.seeds,
             "spearman": self._mean("by_seed"),
