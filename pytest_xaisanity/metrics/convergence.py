@@ -30,7 +30,7 @@ from ..subject import Block, Inputs, out_of_memory
 __all__ = ["CosineSimilarityConvergence"]
 
 _PERCENT = [0, 1, 5, 10, 20, 50, 80, 95, 99, 100]
-_POSITIONS = 256  # of an output's positions, how many are looked at where there are more
+_POSITIONS = 64  # of an output, looked at where it has more: what varies most are the draws, which all share
 _INPUT = "(input)"
 
 
@@ -40,7 +40,7 @@ class CosineSimilarityConvergence:
 
     Each input is sent through the model once. Normal relevance in the shape of the start layer's output is drawn
     several times and backpropagated to every layer below. There each two of the draws are compared at each position
-    (at 256 random ones where there are more), over channels. The score of an input is the median over positions and
+    (at 64 random ones where there are more), over channels. The score of an input is the median over positions and
     pairs at ``layer``: 1 where all relevance has become parallel; chance is what two random vectors of as many channels
     have, 0.09 for 64 channels and 0.5 for three, and is quoted beside it. Any chain of layers converges slowly, that of
     the plain gradient too, so that what matters is how fast: the evidence holds the distribution of |cos| at every
