@@ -789,8 +789,9 @@ def changes_under(
 
     Args:
         intervention: A name such as ``"cascading_randomization"``, or an intervention object.
-        similarity: ``"spearman"``, ``"abs_spearman"``, ``"ssim"``, ``"hog"``, ``"cosine"``, ``"pearson"`` or
-            ``"mse"``. With none named, signed and absolute Spearman, and SSIM for images, must agree.
+        similarity: ``"spearman"``, ``"abs_spearman"``, ``"ssim"``, ``"sign_flip_ssim"``, ``"hog"``, ``"cosine"``,
+            ``"pearson"``, ``"abs_pearson"`` or ``"mse"``. With none named, signed and absolute Spearman, and SSIM for
+            images, must agree, unless the intervention says better.
         at_most: Decide on the raw similarity, which must be named: its mean is at most this (for ``"mse"``, a
             distance, at least this).
         retention: Share of the similarity above chance that may be left, in (0, 1):

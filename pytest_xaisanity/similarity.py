@@ -31,6 +31,7 @@ __all__ = [
     "Normalization",
     "Prepared",
     "Similarity",
+    "abs_pearson",
     "abs_spearman",
     "cosine",
     "hog",
@@ -38,6 +39,7 @@ __all__ = [
     "mse",
     "pearson",
     "ranks",
+    "sign_flip_ssim",
     "spearman",
     "ssim",
 ]
@@ -219,6 +221,10 @@ def _prepare_cosine(maps: Tensor) -> Prepared:
     return _unit(_peak_one(_rows(maps)))
 
 
+def _inner_magnitude(a: Prepared, b: Prepared) -> Tensor:
+    return torch.maximum(_inner(a, b), _inner(a, (-b[0],)))
+
+
 def _squared_distance(a: Prepared, b: Prepared) -> Tensor:
     (left,), (right,) = a, b
     return (left - right).square_().sum(1, dtype=_wide(left)).to(left.dtype).clamp(0, 4)
@@ -238,6 +244,22 @@ def pearson(a: Tensor, b: Tensor) -> Tensor:
         XaiError: The shapes differ.
     """
     return SIMILARITIES["pearson"](a, b)
+
+
+def abs_pearson(a: Tensor, b: Tensor) -> Tensor:
+    """Return the magnitude of Pearson's correlation: how alike two maps are when a scalar and its sign do not count.
+
+    Args:
+        a: Attribution maps, ``(N, *features)``.
+        b: Attribution maps of the same shape.
+
+    Returns:
+        Scores in [0, 1], ``(N,)``; NaN for constant maps.
+
+    Raises:
+        XaiError: The shapes differ.
+    """
+    return SIMILARITIES["abs_pearson"](a, b)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -523,6 +545,46 @@ def hog(a: Tensor, b: Tensor, *, pixels_per_cell: int | None = None) -> Tensor:
     return _inner(_prepare_hog(a, pixels_per_cell), _prepare_hog(b, pixels_per_cell))
 
 
+def _clipped(images: Tensor) -> Tensor:
+    """Clip each image at its first and last percentile, unless nothing would be left of it."""
+    rows = images.flatten(1)
+    beyond = (rows.shape[1] - 1) // 100
+    low = rows.kthvalue(1 + beyond, dim=1).values
+    high = rows.kthvalue(rows.shape[1] - beyond, dim=1).values
+    clipped = images.clamp(_per_row(low, images), _per_row(high, images))
+    return torch.where(_per_row(low == high, images), images, clipped)
+
+
+def _prepare_sign_flip_ssim(maps: Tensor) -> Prepared:
+    images = _peak_one(_images(maps))  # infinities become NaN here, before they are clipped away
+    return _prepare_ssim(_clipped(images) if len(images) else images, window=5)
+
+
+def _compare_sign_flip_ssim(a: Prepared, b: Prepared) -> Tensor:
+    centred, means, variances, offset, low, high = b
+    return torch.maximum(_compare_ssim(a, b), _compare_ssim(a, (-centred, -means, variances, -offset, -high, -low)))
+
+
+def sign_flip_ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Return the larger of the SSIM of ``a`` and ``b`` and that of ``a`` and ``-b``, as Sixt et al. 2020 compare maps.
+
+    A rule that has converged can tell classes and later layers apart by one scalar only, whose sign may turn the map
+    over. Each map is clipped at its 1st and 99th percentile and divided by its root mean square; the window has five
+    pixels a side, or as many as fit. For the rest see :func:`ssim`.
+
+    Args:
+        a: Attribution maps, ``(N, H, W)`` or ``(N, C, H, W)``; channels are summed.
+        b: Attribution maps of the same shape.
+
+    Returns:
+        Scores in [-1, 1], ``(N,)``; 1 for maps that differ by a scalar of either sign, NaN for constant maps.
+
+    Raises:
+        XaiError: The maps have no two dimensions, are smaller than 3x3, or their shapes differ.
+    """
+    return SIMILARITIES["sign_flip_ssim"](a, b)
+
+
 # --- the similarities by name -----------------------------------------------------------------------------------
 
 
@@ -580,6 +642,8 @@ SIMILARITIES: dict[str, Similarity] = {
         Similarity("hog", _prepare_hog, _inner, needs_2d=True),
         Similarity("cosine", _prepare_cosine, _inner),
         Similarity("pearson", _prepare_pearson, _inner),
+        Similarity("abs_pearson", _prepare_pearson, _inner_magnitude),
+        Similarity("sign_flip_ssim", _prepare_sign_flip_ssim, _compare_sign_flip_ssim, needs_2d=True),
         Similarity("mse", _prepare_cosine, _squared_distance, low=0.0, high=4.0, identical=0.0),
     )
 }

@@ -403,7 +403,7 @@ class TestArguments:
             (lambda: changes_under(RANDOMIZATION, dept=1), "use 'depth'"),
             (lambda: changes_under(RANDOMIZATION, similarty="ssim"), "use 'similarity'"),
             (lambda: changes_under(RANDOMIZATION, similarity="sim"), "use 'ssim'"),
-            (lambda: changes_under(RANDOMIZATION, similarity=["ssim"]), "expected one of abs_spearman"),
+            (lambda: changes_under(RANDOMIZATION, similarity=["ssim"]), "expected one of abs_pearson"),
             (lambda: changes_under(RANDOMIZATION, reinit="permute"), "use 'permutation'"),
             (lambda: changes_under(RANDOMIZATION, depth=0), "whole number of at least 1"),
             (lambda: changes_under(RANDOMIZATION, seeds=True), "whole number of at least 1"),

@@ -303,3 +303,23 @@ def test_the_law_is_the_survival_function_of_f():
         assert order_law(ratio, units) == pytest.approx(expected, abs=6e-4)
         assert order_law(ratio, units) == pytest.approx(stats.f.sf(ratio**-2, units, units), abs=1e-12)
     assert order_law(float("inf"), 4) == 1
+
+
+def test_a_claim_that_fails_is_reported(suite):
+    suite.makepyfile("""
+        import pytest
+        import torch
+
+        @pytest.fixture(scope="session")
+        def xai_model():
+            torch.manual_seed(0)
+            return torch.nn.Sequential(torch.nn.Linear(8, 9), torch.nn.ReLU(), torch.nn.Linear(9, 3)).eval()
+
+        @pytest.mark.xai_bounded("scale_preservation", at_most=-0.5)
+        @pytest.mark.xai_explainer(lambda model, inputs, targets: inputs * 2)
+        def test_scale(xai_verdict):
+            assert xai_verdict
+    """)
+    result = suite.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([r".*randomized +2; seeds 5, law Own\(\), target fixed"])

@@ -64,7 +64,7 @@ def backward_rules(source: Any, model: nn.Module) -> AbstractContextManager[obje
         return _zennit(composite, model)
     raise XaiError(
         "backward rules",
-        found=f"{kind.__name__}, whose backward pass cannot be taken apart",
+        found=f"{getattr(source, '__name__', kind.__name__)}, whose backward pass cannot be taken apart",
         expected="a rule explainer of pytest_xaisanity.explainers, a zennit composite or an attributor with one, or "
         f"Captum's {', '.join(sorted(_MODIFIED | _GRADIENTS))}",
         fix='for Captum\'s DeepLift use DeepLift("rescale"), for its LRP use LRP(...), of pytest_xaisanity.explainers'

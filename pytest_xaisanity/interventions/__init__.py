@@ -13,5 +13,7 @@ INTERVENTIONS = Registry(
         "bottom_up_randomization": ".interventions.weights:BottomUpRandomization",
         "label_randomization": ".interventions.labels:LabelRandomization",
         "batch_order": ".interventions.batch_order:BatchOrder",
+        "other_target": ".interventions.other_target:OtherTarget",
+        "later_layers": ".interventions.later_layers:LaterLayers",
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterable
+from collections.abc import Callable, Generator, Hashable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from math import inf
@@ -20,7 +20,7 @@ from ..similarity import SIMILARITIES, Prepared, Similarity
 from ..subject import Block
 from .edge_resemblance import EdgeResemblance, mean
 
-__all__ = ["Comparison", "Intervention", "Session"]
+__all__ = ["Comparison", "Intervention", "Session", "every_reading", "sign_blind"]
 
 _CONTROLLED = 16  # inputs that the controls are shown on: they do not decide
 
@@ -36,7 +36,8 @@ class Session(Protocol):
         shape: ``(seeds, positions)``: how many maps it yields for each input.
 
     A session whose maps are not made as ``explained`` makes them (those of noisy copies, averaged) has an attribute of
-    that name, which makes the maps before the intervention alike.
+    that name, which makes the maps before the intervention alike. It may also have ``similarities(image)``: the names
+    of those that decide where the claim names none, for maps that are images or are not.
     """
 
     shape: tuple[int, int]
@@ -81,7 +82,8 @@ class Comparison:
 
     Args:
         intervention: What is done.
-        similarities: Names of the similarities, or none: signed and absolute Spearman, and SSIM for images.
+        similarities: Names of the similarities, or none: those that the intervention prefers, or else signed and
+            absolute Spearman, and SSIM for images.
     """
 
     intervention: Intervention
@@ -106,7 +108,8 @@ class _Comparing:
     def __init__(self, comparison: Comparison, explained: Explained, block: Block) -> None:
         self.session = comparison.intervention.start(explained, block)
         self.explained: Explained = getattr(self.session, "explained", explained)
-        self.similarities = _similarities(comparison.similarities, empty_maps(block.inputs))
+        preferred = getattr(self.session, "similarities", every_reading)
+        self.similarities = _similarities(comparison.similarities, preferred, empty_maps(block.inputs))
         self.controls: dict[str, Any] = {}
         self._changes = "changes_under" in comparison.intervention.relations
         self._lasts: dict[str, Prepared] = {}
@@ -214,10 +217,21 @@ _DISTANCE = Similarity(
 )
 
 
-def _similarities(names: tuple[str, ...], maps: Tensor) -> list[Similarity]:
+def every_reading(image: bool) -> tuple[str, ...]:
+    """Return the similarities that decide together where nothing is known of the change."""
+    return ("spearman", "abs_spearman", *(["ssim"] if image else []))
+
+
+def sign_blind(image: bool) -> tuple[str, ...]:
+    """Return the similarity for maps that differ by a scalar of either sign when nothing has changed."""
+    return ("sign_flip_ssim",) if image else ("abs_pearson",)
+
+
+def _similarities(
+    names: tuple[str, ...], preferred: Callable[[bool], tuple[str, ...]], maps: Tensor
+) -> list[Similarity]:
     image = maps.ndim == 3 and min(maps.shape[1:]) >= 3
-    if not names:
-        return [SIMILARITIES[name] for name in ("spearman", "abs_spearman", *(["ssim"] if image else []))]
+    names = names or preferred(image)
     if names == ("distance",):
         return [_DISTANCE]
     for name in names:

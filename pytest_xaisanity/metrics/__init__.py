@@ -11,5 +11,6 @@ METRICS = Registry(
         "efficient_mprt": ".metrics.efficient_mprt:EfficientMPRT",
         "pixel_flipping": ".metrics.pixel_flipping:PixelFlipping",
         "scale_preservation": ".metrics.scale_preservation:ScalePreservation",
+        "cosine_similarity_convergence": ".metrics.convergence:CosineSimilarityConvergence",
     },
 )

@@ -8,8 +8,8 @@ measures how much of the order of the channels is left; it scores the model, not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor, nn
 
-from ..errors import XaiError, unknown_name
+from ..errors import XaiError
 from ..explainers import Explained
-from ..interventions.layers import Inventory, Layer, Layers, find_layers
+from ..interventions.cut import Cut, find_cut
 from ..interventions.reinitialisation import REINITS, Law, Randomizer
 from ..seeding import generator, seed_of
 from ..similarity import spearman
@@ -131,13 +131,10 @@ def order_law(ratio: Any, above: Any, below: Any = None) -> NDArray[np.float64]:
 
 
 class _Place(NamedTuple):
-    """Where the channels are: a module, its axis of channels, and the layers above it."""
+    """Where the channels are: a module with the layers above it, and its axis of channels."""
 
-    path: str
-    module: nn.Module
+    cut: Cut
     axis: int
-    layers: tuple[Layer, ...]
-    found: Layers
 
 
 class _Channels(NamedTuple):
@@ -187,12 +184,13 @@ class _Measuring:
             for share, count in ((share, _count(share, self.channels)) for share in _TOP)
         }
         return {
-            "layer": self.place.path,
+            "layer": self.place.cut.path,
             "channels": self.channels,
-            "layers": [layer.name for layer in self.place.layers],
-            "not_randomized": dict(self.place.found.not_randomized),
-            "layer_order": self.place.found.order,
+            "layers": [layer.name for layer in self.place.cut.layers],
+            "not_randomized": dict(self.place.cut.found.not_randomized),
+            "layer_order": self.place.cut.found.order,
             "reinit": str(self.metric.reinit),
+            "target": "fixed",
             "reduction": self.metric.reduction,
             "seeds": self.metric.seeds,
             "spearman": self._mean("by_seed"),
@@ -217,11 +215,11 @@ class _Measuring:
         size, freedom = _sizes(given, metric.reduction)
         rows = [before, size, freedom]
         assert not isinstance(metric.reinit, str)
-        with Randomizer(model, self.place.layers, metric.reinit) as randomizer:
+        with Randomizer(model, self.place.cut.layers, metric.reinit) as randomizer:
             for seed in range(metric.seeds):
-                for layer in self.place.layers:
+                for layer in self.place.cut.layers:
                     randomizer.randomize(layer, seed=seed_of(self.explained.seed, metric.name, seed))
-                stage = f"the model with the layers above {self.place.path} randomized (seed {seed})"
+                stage = f"the model with the layers above {self.place.cut.path} randomized (seed {seed})"
                 activations, after = self._contributions(block, part, stage)
                 if not torch.equal(given, activations):
                     raise _not_below(self.place)
@@ -238,13 +236,13 @@ class _Measuring:
             outputs = outputs[:, None] if outputs.ndim == 1 else outputs
             explained = select(outputs if outputs.dtype == torch.float64 else outputs.float(), targets).sum()
             if len(seen) != 1:
-                found = f"{self.place.path!r}, called {len(seen)} times in a forward pass"
+                found = f"{self.place.cut.path!r}, called {len(seen)} times in a forward pass"
                 raise _error("layer", found, "a module that is called once, and is not compiled away")
             gradient = None
             if explained.requires_grad:
                 (gradient,) = torch.autograd.grad(explained, seen, allow_unused=True)
         if gradient is None:
-            found = f"{self.place.path!r}, on which the explained output does not depend differentiably"
+            found = f"{self.place.cut.path!r}, on which the explained output does not depend differentiably"
             raise _error("layer", found, "a module on the way to the output")
         activations = _by_channel(seen[0].detach(), self.place.axis)
         terms = activations * _by_channel(gradient, self.place.axis)
@@ -341,79 +339,23 @@ def _cut(place: _Place) -> Generator[list[Tensor]]:
         seen.append(output.detach().clone().requires_grad_())
         return seen[0].clone()  # what follows may alter it in place
 
-    handle = place.module.register_forward_hook(hook)
+    handle = place.cut.module.register_forward_hook(hook)
     try:
         yield seen
     finally:
         handle.remove()
 
 
-class _Reached(Exception):  # noqa: N818 - it ends a forward pass, and is no error
-    pass
-
-
 def _place(metric: ScalePreservation, subject: Subject, block: Block) -> _Place:
-    """Return where the metric looks in this model, and the layers above it."""
-    inventory = Inventory(subject.model)
+    """Return where the metric looks in this model."""
     probe = tuple(tensor[:1] for tensor in block.inputs)
-
-    def run() -> object:
-        return subject.outputs(probe)
-
-    found = find_layers(subject.model, run)
-    path = _last_with_channels(inventory, found, run) if metric.layer is None else metric.layer
-    if path not in inventory.modules:
-        raise unknown_name("scale_preservation layer", path, filter(None, inventory.modules), kind="module")
-    module = inventory.modules[path]
-    axis = _checked_axis(metric, path, [shape for _, shape in _calls({path: module}, run)])
-    below = _used_below(subject.model, module, run)
-    above = tuple(layer for layer in found.top_down() if not below & {*layer.parameters})
-    if not above:
-        raise _error("layer", f"{path!r} with no weights above it", "a module below the weights to be randomized")
-    return _Place(path, module, axis, above, found)
+    cut = find_cut(subject.model, lambda: subject.outputs(probe), metric.layer, where="scale_preservation layer")
+    return _Place(cut, _checked_axis(metric, cut))
 
 
-def _last_with_channels(inventory: Inventory, found: Layers, run: Callable[[], object]) -> str:
-    """Return the last module below the topmost weights that has places in its output, or else the last one."""
-    modules: dict[int, tuple[str, nn.Module]] = {}
-    for path, module in inventory.modules.items():
-        if path and not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
-            modules.setdefault(id(module), (path, module))
-    calls = _calls(dict(modules.values()), run)
-    paths = [path for path, _ in calls]
-    top = found.top_down()[0].name
-    end = len(paths) - 1 - paths[::-1].index(top) if top in paths else len(paths)
-    fit = [(path, shape) for path, shape in calls[:end] if len(shape) > 1 and paths.count(path) == 1]
-    chosen = [path for path, shape in fit if len(shape) > 2] or [path for path, _ in fit]
-    if not chosen:
-        found_here = "no module, used once, with channels in its output below the topmost weights"
-        raise XaiError(
-            "scale_preservation", found=found_here, expected="a model of two or more layers that are modules",
-            fix="name the module to look at with layer=",
-        )  # fmt: skip
-    return chosen[-1]
-
-
-def _calls(modules: dict[str, nn.Module], run: Callable[[], object]) -> list[tuple[str, tuple[int, ...]]]:
-    """Return path and output shape (``()`` for no tensor) of each call of ``modules``, in the order of their ends."""
-    calls: list[tuple[str, tuple[int, ...]]] = []
-    with ExitStack() as stack:
-        for path, module in modules.items():
-
-            def note(module: nn.Module, args: Any, output: Any, path: str = path) -> None:
-                floating = isinstance(output, Tensor) and output.is_floating_point()
-                calls.append((path, tuple(output.shape) if floating else ()))
-
-            stack.callback(module.register_forward_hook(note).remove)
-        run()
-    return calls
-
-
-def _checked_axis(metric: ScalePreservation, path: str, shapes: list[tuple[int, ...]]) -> int:
-    """Return the axis of the channels in the only output of the module."""
-    if len(shapes) != 1:
-        raise _error("layer", f"{path!r}, called {len(shapes)} times in a forward pass", "a module that is called once")
-    (shape,) = shapes
+def _checked_axis(metric: ScalePreservation, cut: Cut) -> int:
+    """Return the axis of the channels in the output of the module."""
+    path, shape = cut.path, cut.shape
     shown = f"outputs {('N', *shape[1:])} of {path!r}".replace("'N'", "N")
     if len(shape) < 2 or shape[0] != 1:
         raise _error("layer", shown if shape else f"{path!r}, which returns no tensor", "outputs (N, C, ...)")
@@ -427,29 +369,10 @@ def _checked_axis(metric: ScalePreservation, path: str, shapes: list[tuple[int, 
     return axis
 
 
-def _used_below(model: nn.Module, module: nn.Module, run: Callable[[], object]) -> set[str]:
-    """Return the names of the parameters that are used up to the module's output."""
-
-    def stop(module: nn.Module, args: Any, output: Any) -> None:
-        raise _Reached
-
-    def until_there() -> None:
-        with suppress(_Reached):
-            run()
-
-    handle = module.register_forward_hook(stop)
-    try:
-        return {name for layer in find_layers(model, until_there) for name in layer.parameters}
-    except XaiError:  # no layer is used before it
-        return set()
-    finally:
-        handle.remove()
-
-
 def _not_below(place: _Place) -> XaiError:
     return XaiError(
         "scale_preservation layer",
-        found=f"activations of {place.path!r} that changed when the layers above it were randomized",
+        found=f"activations of {place.cut.path!r} that changed when the layers above it were randomized",
         expected="a module that no randomized layer reaches",
         fix="name another module with layer=",
     )

@@ -48,6 +48,7 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "means" in evidence:
         yield "means", ", ".join(f"{name} {_number(value)}" for name, value in evidence["means"].items())
     yield from _controls(evidence)
+    yield from _convergence(evidence)
     yield from _layers(evidence)
     yield from _trained(evidence)
     yield from _worst(record)
@@ -86,6 +87,12 @@ def _resemblance(similarity: str, value: Mapping[str, Any]) -> str:
     known = [one for one in value["after"] if one is not None]
     after = f"{_number(min(known))} to {_number(max(known))}" if known else "unknown"
     return f"{similarity} {_number(value['before'])} before, {after} after (noise {_number(value['null'])})"
+
+
+def _convergence(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for row in evidence.get("convergence", ()):
+        seen = f"median |cos| {_number(row['median'])} (random vectors {_number(row['null_median'])})"
+        yield "convergence", f"{row['layer']}: {seen}"
 
 
 def _layers(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
