@@ -147,13 +147,11 @@ def audit(
 
 def _built(source: Any) -> Mutant:
     """Return a mutant; one that cannot be built raises when it is called."""
-    if not isinstance(source, type):
-        mutant: Mutant = source
-        return mutant
     try:
-        return source()
+        mutant: Mutant = source() if isinstance(source, type) else source
     except Exception as error:
-        return _Unbuilt(error)
+        mutant = _Unbuilt(error)
+    return mutant
 
 
 @dataclass(frozen=True)

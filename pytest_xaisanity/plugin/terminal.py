@@ -46,7 +46,7 @@ class Verdicts:
 
         try:
             settings = {name: setting(config, name) for name in _REPORTED}
-            auditor = config.stash.get(AUDIT, None)
-            write(Path(file), self._collected.records, settings=settings, audit=auditor and auditor.found.plain())
+            audit = config.stash[AUDIT].found.plain() if AUDIT in config.stash else None
+            write(Path(file), self._collected.records, settings=settings, audit=audit)
         except OSError as error:
             pytest.exit(f"--xai-json: {file!r} could not be written ({error})", returncode=pytest.ExitCode.USAGE_ERROR)
