@@ -226,6 +226,7 @@ def _catalogue() -> Iterator[Claim]:
     yield beats("mutants", on="pixel_flipping")
     yield invariant_under("batch_order")
     yield beats("mutants", on="pixel_flipping", mutants=("absolute_value",))
+    yield beats("mutants", on="pixel_flipping", mutants=("shuffled",))
     yield beats("edges", on="pixel_flipping")
     yield beats("uninformative", on="pixel_flipping")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -88,10 +89,8 @@ class Mutations:
             return
         rows = self._rows()
         first = max(map(len, rows)) + 2
-        widest = max(len(line) for column in columns for line in (*column.head, *column.cells.values())) + 2
-        fit = max(1, (width - first) // widest)
-        for start in range(0, len(columns), fit):
-            yield from _table(columns[start : start + fit], rows, first, widest)
+        for some in _fitting(columns, width - first):
+            yield from _table(some, rows, first)
         yield "", {}
         for number, claim in enumerate(claims, 1):
             yield f"{number:>3} {claim}", {}
@@ -142,10 +141,16 @@ class _Column(NamedTuple):
     head: Sequence[str]
     cells: Mapping[str, str]
 
+    @property
+    def width(self) -> int:
+        """Characters of the longest line, and two between columns."""
+        return max(map(len, (*self.head, *self.cells.values()))) + 2
+
 
 def _column(name: str, record: Record, claims: Sequence[str]) -> _Column:
     cells = {mutant: _cell(mutation, claims) for mutant, mutation in record["mutations"].items()}
-    return _Column(wrap(name, _WIDTH), cells)
+    # A name that is too long for a line goes on in the next at its settings.
+    return _Column(wrap(name if len(name) <= _WIDTH else re.sub(r"(?=[(\[])", " ", name), _WIDTH), cells)
 
 
 def _cell(mutation: Record, claims: Sequence[str]) -> str:
@@ -153,18 +158,28 @@ def _cell(mutation: Record, claims: Sequence[str]) -> str:
     return _MARKS.get(mutation["status"], " ".join(map(str, numbers)))
 
 
-def _table(columns: Sequence[_Column], rows: Sequence[str], first: int, widest: int) -> Iterator[Line]:
+def _fitting(columns: Sequence[_Column], room: int) -> Iterator[list[_Column]]:
+    """Yield columns that stand side by side: as many as there is room for, and one at least."""
+    some: list[_Column] = []
+    for column in columns:
+        if some and sum(one.width for one in (*some, column)) - 2 > room:
+            yield some
+            some = []
+        some.append(column)
+    yield some
+
+
+def _table(columns: Sequence[_Column], rows: Sequence[str], first: int) -> Iterator[Line]:
+    def line(name: str, cells: Iterable[str]) -> str:
+        spread = (f"{cell:<{column.width}}" for cell, column in zip(cells, columns, strict=True))
+        return f"{name:<{first}}{''.join(spread)}".rstrip()
+
     yield "", {}
-    for line in zip_longest(*(column.head for column in columns), fillvalue=""):
-        yield " " * first + _spread(line, widest), {"bold": True}
+    for words in zip_longest(*(column.head for column in columns), fillvalue=""):
+        yield line("", words), {"bold": True}
     for name in rows:
         cells = [column.cells.get(name, "") for column in columns]
-        markup = {"red": True} if {"SURVIVED", "BROKEN"} & {*cells} else {}
-        yield (f"{name:<{first}}" + _spread(cells, widest)).rstrip(), markup
-
-
-def _spread(cells: Iterable[str], widest: int) -> str:
-    return "".join(f"{cell:<{widest}}" for cell in cells).rstrip()
+        yield line(name, cells), {"red": True} if {"SURVIVED", "BROKEN"} & {*cells} else {}
 
 
 def _story(mutation: Record) -> str:
