@@ -15,7 +15,7 @@ from .errors import XaiError
 from .explainers import Explained, Explainer
 from .interventions.layers import find_layers
 from .interventions.reinitialisation import Randomizer
-from .mutants import MUTANTS, Inapplicable, mutated
+from .mutants import MUTANTS, Inapplicable, Mutant, mutated
 from .subject import Block, guarded
 from .verdict import Verdict
 
@@ -23,6 +23,7 @@ __all__ = ["Audited", "Mutation", "audit", "checked_mutants", "depends_on_the_ex
 
 _SEEN = 16  # inputs on which a mutant must differ from the original, on the model as given or an untrained one
 _EQUAL = 1e-5  # relative distance of two maps that counts as rounding
+_NO_LONGER = "it passed in its test, and no longer does"
 
 Killed = Callable[[Verdict], bool]
 
@@ -54,14 +55,14 @@ class Audited:
         subject: Digest of model, inputs and targets.
         claims: The claims, as they were written.
         mutations: What became of each mutant, by name.
-        dropped: Claims that the original itself no longer passed when they were to be audited.
+        dropped: Claims that could not be audited, and why.
     """
 
     explainer: str
     subject: str
     claims: list[str]
     mutations: dict[str, Mutation]
-    dropped: list[str] = field(default_factory=list)
+    dropped: dict[str, str] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return all of it as plain values."""
@@ -120,29 +121,45 @@ def audit(
         advance: Called with the mutant's name after each claim that was, or needed not be, decided about it.
     """
     sources = checked_mutants({}) if mutants is None else mutants
-    built = {name: source() if isinstance(source, type) else source for name, source in sources.items()}
-    suspects = {name: mutated(explainer, name, mutant) for name, mutant in built.items()}
+    suspects = {name: mutated(explainer, name, _built(source)) for name, source in sources.items()}
     mutations = _classified(bench, explainer, suspects)
     live = {name: suspect for name, suspect in suspects.items() if mutations[name].status == "survived"}
     verdicts = [(bench.decide(claim, explainer), claim) for claim in claims]  # all known, unless the model has changed
     audited = Audited(explainer.name, bench.subject.fingerprint(), [], mutations)
-    audited.dropped = [str(claim) for verdict, claim in verdicts if not verdict.passed]
+    audited.dropped = {str(claim): _NO_LONGER for verdict, claim in verdicts if not verdict.passed}
     # First the claims that took few inputs, and are likely to kill with few.
     for verdict, claim in sorted(verdicts, key=lambda pair: (pair[0].n, str(pair[1]))):
         if not verdict.passed:
             continue
         audited.claims.append(str(claim))
-        for name, suspect in live.items():
-            mutation = mutations[name]
-            if (every or mutation.status == "survived") and _kills(bench, claim, suspect, killed):
+        for name, mutation in mutations.items():
+            put = name in live and (every or mutation.status == "survived")
+            if put and _kills(bench, claim, live[name], killed):
                 mutation.status = "killed"
                 mutation.killed_by.append(str(claim))
             advance(name)
     if suggest and audited.claims:
         for name in (name for name in live if mutations[name].status == "survived"):
-            caught = _catching(bench, explainer, live[name], audited.claims)
+            caught = _catching(bench, explainer, live[name], audited.claims, killed)
             mutations[name].caught_by = None if caught is None else str(caught)
     return audited
+
+
+def _built(source: Any) -> Mutant:
+    """Return a mutant; one that cannot be built raises when it is called."""
+    try:
+        mutant: Mutant = source() if isinstance(source, type) else source
+    except Exception as error:
+        mutant = _Unbuilt(error)
+    return mutant
+
+
+@dataclass(frozen=True)
+class _Unbuilt:
+    error: Exception
+
+    def __call__(self, *args: Any) -> Any:
+        raise self.error
 
 
 def _kills(bench: Bench, claim: Claim, suspect: Explainer, killed: Killed) -> bool:
@@ -168,7 +185,8 @@ def _classified(bench: Bench, explainer: Explainer, suspects: Mapping[str, Expla
 def _status(originals: list[Tensor], maps: Iterator[Tensor]) -> Mutation:
     try:
         for original, one in zip(originals, maps, strict=True):
-            moved, norm = (original - one).flatten(1).norm(dim=1), original.flatten(1).norm(dim=1)
+            known = original.nan_to_num()  # an untrained model may well have no finite explanation
+            moved, norm = (known - one.nan_to_num()).flatten(1).norm(dim=1), known.flatten(1).norm(dim=1)
             if bool((moved > _EQUAL * norm).any()):
                 return Mutation()
     except XaiError as error:
@@ -208,13 +226,17 @@ def _catalogue() -> Iterator[Claim]:
     yield beats("mutants", on="pixel_flipping")
     yield invariant_under("batch_order")
     yield beats("mutants", on="pixel_flipping", mutants=("absolute_value",))
+    yield beats("mutants", on="pixel_flipping", mutants=("shuffled",))
     yield beats("edges", on="pixel_flipping")
     yield beats("uninformative", on="pixel_flipping")
 
 
-def _catching(bench: Bench, explainer: Explainer, suspect: Explainer, known: Sequence[str]) -> Claim | None:
+def _catching(
+    bench: Bench, explainer: Explainer, suspect: Explainer, known: Sequence[str], killed: Killed
+) -> Claim | None:
     for claim in _catalogue():
-        if str(claim) not in known and _passes(bench, claim, explainer) and not _passes(bench, claim, suspect):
+        new = str(claim) not in known
+        if new and _passes(bench, claim, explainer) and _kills(bench, claim, suspect, killed):
             return claim
     return None
 

@@ -1068,6 +1068,8 @@ def _label(spec: Any) -> str:
         return str(spec)
     if isinstance(spec, type) or inspect.isroutine(spec):
         return str(spec.__name__)
+    if isinstance(spec, (tuple, list)):
+        return "+".join(map(_label, spec))
     return str(getattr(spec, "name", type(spec).__name__))
 
 

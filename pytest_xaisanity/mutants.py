@@ -51,7 +51,7 @@ def mutated(explainer: Explainer, name: str, mutant: Mutant) -> Explainer:
     def attribute(model: Any, inputs: Inputs, targets: Tensor | None) -> Tensors:
         return mutant(explain, model, _as_given(inputs), targets)
 
-    return Explainer(explainer.name, attribute, (*explainer.key, "mutant", name), explainer.source)
+    return Explainer(explainer.name, attribute, (*explainer.key, "mutant", name, id(mutant)), explainer.source)
 
 
 def _all(tensors: Tensors) -> tuple[Any, ...]:
@@ -65,7 +65,7 @@ def _as_given(tensors: Sequence[Tensor]) -> Tensors:
 def _tensor(result: Any) -> Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(result)) if isinstance(result, np.ndarray) else result
     values: Tensor = tensor.detach()
-    return values if values.is_floating_point() else values.float()
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def _single(inputs: Tensors) -> Tensor:
@@ -104,7 +104,7 @@ def _flipped(maps: Tensor, places: int) -> Tensor:
 def _low_rank(maps: Tensor, places: int) -> Tensor:
     if places < 2:
         raise Inapplicable("its maps have one axis")
-    left, sizes, right = torch.linalg.svd(maps, full_matrices=False)
+    left, sizes, right = torch.linalg.svd(maps.nan_to_num(0, 0, 0), full_matrices=False)
     first: Tensor = left[..., :1] * sizes[..., None, :1] @ right[..., :1, :]
     return first
 
@@ -254,7 +254,10 @@ class Untrained:
             raise Inapplicable("the model is a function, whose weights are not known")
         if not self._layers:
             probe = [one[:1].detach().clone() for one in _all(inputs)]
-            self._layers = tuple(find_layers(model, lambda: model(*probe)))
+            try:
+                self._layers = tuple(find_layers(model, lambda: model(*probe)))
+            except XaiError as error:
+                raise Inapplicable("the model has no layer to draw anew") from error
         with Randomizer(model, self._layers, "own", seed=0) as randomizer:
             for layer in self._layers:
                 randomizer.randomize(layer)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,58 +27,102 @@ _OUTPUT = "xai_audit"
 _WITHOUT_SEARCH = "without -n, a claim that would have caught it is looked for"
 
 
+@dataclass
+class _Passed:
+    """The claims that one explainer of one subject passed, and the mutants of the suite."""
+
+    bench: Bench
+    explainer: Explainer
+    subject: str
+    mutants: dict[str, Any] = field(default_factory=dict)
+    claims: dict[Any, Claim] = field(default_factory=dict)
+
+    def distinct(self) -> list[Claim]:
+        """Return each claim once."""
+        return list({str(claim): claim for claim in self.claims.values()}.values())
+
+
 class Auditor:
     """A plugin for one session: gathers the claims that pass, and audits them when the tests are over."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._passed: dict[tuple[Any, ...], tuple[Bench, Explainer, dict[str, Claim]]] = {}
-        self._mutants: dict[str, Any] = {}
+        self._worker = hasattr(config, "workerinput")
+        self._passed: dict[tuple[Any, ...], _Passed] = {}
+        self._over = False
         self.found = Mutations()
 
-    def passed(self, bench: Bench, explainer: Explainer, claim: Claim, mutants: Any) -> None:
-        """Take note of a claim that an explainer passed; ``mutants`` are those of the suite."""
+    def decided(
+        self,
+        item: pytest.Item,
+        bench: Bench,
+        explainer: Explainer,
+        claim: Claim,
+        verdict: Verdict,
+        request: pytest.FixtureRequest,
+    ) -> None:
+        """Take note of a claim that an explainer passed in a test.
+
+        A ``@given`` test makes its claims once an example, perhaps with other settings: the last one counts.
+        """
         from ..audit import checked_mutants, depends_on_the_explainer
 
-        self._mutants = self._mutants or checked_mutants(mutants)
-        if depends_on_the_explainer(claim):
-            _, _, claims = self._passed.setdefault((id(bench), explainer.key), (bench, explainer, {}))
-            claims.setdefault(str(claim), claim)
+        if not depends_on_the_explainer(claim):
+            return
+        retrains = getattr(getattr(claim, "intervention", None), "retrains", False)
+        subject = bench.subject.fingerprint()  # a model may be built anew for each test
+        key = (subject, explainer.key, id(bench) if retrains else None)
+        passed = self._passed.setdefault(key, _Passed(bench, explainer, subject))
+        repeated = hasattr(getattr(item, "obj", None), "hypothesis")
+        words = (item.nodeid, re.sub(r"\(.*?\)", "", str(claim))) if repeated else str(claim)
+        if verdict.passed:
+            passed.mutants |= checked_mutants(request.getfixturevalue("xai_mutants"))
+            passed.claims[words] = claim
+        else:
+            passed.claims.pop(words, None)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Audit after the last test, and count a score that is too low as a failure."""
         result = yield
-        if self._passed:
-            self._audit()
-        least, worker = setting(self._config, "audit_fail_under"), hasattr(self._config, "workerinput")
-        collected = session.config.getoption("collectonly")
-        if not worker and not collected and (self.found.count("broken") or (least and self.found.below(least))):
-            session.testsfailed += 1
+        self._over = True
+        self._audit()
+        least = setting(self._config, "audit_fail_under")
+        if not self._worker and not session.config.getoption("collectonly"):
+            session.testsfailed += bool(self.found.count("broken") or (least and self.found.below(least)))
         return result
 
     def _audit(self) -> None:
-        from ..audit import audit
-
-        alone = not hasattr(self._config, "workerinput")
-        total = sum(len(claims) for _, _, claims in self._passed.values()) * len(self._mutants)
-        with warnings.catch_warnings(), self._bar(total) as bar:
+        waiting = [passed for passed in self._passed.values() if passed.claims]
+        total = sum(len(passed.distinct()) * len(passed.mutants) for passed in waiting)
+        if not waiting:
+            return
+        with warnings.catch_warnings(), self._captured(), self._bar(total) as bar:
             warnings.simplefilter("ignore")  # they were said of the originals
-            for bench, explainer, claims in self._passed.values():
+            for passed in waiting:
+                self.found.add(self._record(passed, bar))
 
-                def advance(name: str, explainer: Explainer = explainer) -> None:
-                    bar.set_postfix_str(f"{explainer.name} / {name}", refresh=False)
-                    bar.update()
+    def _record(self, passed: _Passed, bar: Any) -> dict[str, Any]:
+        from ..audit import Audited, audit
 
-                audited = audit(
-                    bench, explainer, list(claims.values()), mutants=self._mutants, killed=self._kills,
-                    every=setting(self._config, "audit_all"), suggest=alone, advance=advance,
-                )  # fmt: skip
-                record = audited.plain()
-                for mutation in record["mutations"].values():
-                    if mutation["status"] == "survived" and not alone:
-                        mutation["reason"] = _WITHOUT_SEARCH
-                self.found.add(record)
+        bench, explainer, claims = passed.bench, passed.explainer, passed.distinct()
+
+        def advance(name: str) -> None:
+            bar.set_postfix_str(f"{explainer.name} / {name}", refresh=False)
+            bar.update()
+
+        try:
+            audited = audit(
+                bench, explainer, claims, mutants=passed.mutants, killed=self._kills,
+                every=setting(self._config, "audit_all"), suggest=not self._worker, advance=advance,
+            )  # fmt: skip
+        except Exception as error:  # the fixtures of the suite are torn down, and something may be gone with them
+            why = f"after the tests it raised {type(error).__name__}: {error}"
+            audited = Audited(explainer.name, passed.subject, [], {}, {str(claim): why for claim in claims})
+        for mutation in audited.mutations.values():
+            if mutation.status == "survived" and self._worker:
+                mutation.reason = _WITHOUT_SEARCH
+        return audited.plain()
 
     def _kills(self, verdict: Verdict) -> bool:
         """Whether a test that asserts the verdict would fail."""
@@ -87,6 +134,20 @@ class Auditor:
 
         stream = Terminal(self._config)
         return tqdm(total=total, file=stream, desc="xai audit", disable=None, leave=False, unit="claim")
+
+    @contextmanager
+    def _captured(self) -> Iterator[None]:
+        """Keep what models and explainers print from the terminal, as during a test."""
+        capture: Any = self._config.pluginmanager.getplugin("capturemanager")
+        if capture is None:
+            yield
+            return
+        capture.resume_global_capture()
+        try:
+            yield
+        finally:
+            capture.suspend_global_capture()
+            capture.read_global_capture()
 
     def pytest_sessionfinish(self) -> None:
         """Send what a worker found to the controller."""
@@ -101,8 +162,14 @@ class Auditor:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write survivors and the table."""
+        if self._config.getoption("collectonly"):
+            return
+        if not self._over:
+            terminalreporter.section("audit of the claims")
+            terminalreporter.write_line("the session stopped before its end: nothing was audited", yellow=True)
+            return
         terminalreporter.section(self.found.headline())
-        for line, markup in self.found.lines():
+        for line, markup in self.found.lines(width=self._config.get_terminal_writer().fullwidth):
             terminalreporter.write_line(line, **markup)
         least = setting(self._config, "audit_fail_under")
         if least and (reason := self.found.below(least)):

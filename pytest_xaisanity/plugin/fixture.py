@@ -180,7 +180,7 @@ class Xai:
             _raise(error)
         item = self._config.stash[CURRENT_ITEM]
         assert item is not None
-        self._audit(explainer, claim, verdict)
+        self._audit(item, explainer, claim, verdict)
         policy = setting(self._config, "inconclusive")
         if verdict.inconclusive and policy == "warn":
             verdict = dataclasses.replace(verdict, tolerated=True)
@@ -194,15 +194,13 @@ class Xai:
             pytest.skip(f"inconclusive: {verdict.claim}: {verdict.reason}")
         return verdict
 
-    def _audit(self, explainer: BoundExplainer, claim: Claim, verdict: Verdict) -> None:
-        """Hand a claim that passed to the audit, where one is asked for."""
+    def _audit(self, item: pytest.Item, explainer: BoundExplainer, claim: Claim, verdict: Verdict) -> None:
+        """Hand a verdict to the audit, where one is asked for."""
         __tracebackhide__ = True
         auditor = self._config.stash.get(AUDIT, None)
-        if auditor is not None and verdict.passed:
+        if auditor is not None:
             try:
-                auditor.passed(
-                    explainer.bench, explainer.explainer, claim, self._request.getfixturevalue("xai_mutants")
-                )
+                auditor.decided(item, explainer.bench, explainer.explainer, claim, verdict, self._request)
             except XaiError as error:
                 _raise(error)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ..report.collected import Collected
+from .audit import AUDIT
 from .options import setting
 from .records import RECORDS
 
@@ -44,6 +45,8 @@ class Verdicts:
         from ..report.json import write
 
         try:
-            write(Path(file), self._collected.records, settings={name: setting(config, name) for name in _REPORTED})
+            settings = {name: setting(config, name) for name in _REPORTED}
+            audit = config.stash[AUDIT].found.plain() if AUDIT in config.stash else None
+            write(Path(file), self._collected.records, settings=settings, audit=audit)
         except OSError as error:
             pytest.exit(f"--xai-json: {file!r} could not be written ({error})", returncode=pytest.ExitCode.USAGE_ERROR)

@@ -14,13 +14,20 @@ __all__ = ["write"]
 _PACKAGES = ("pytest-xaisanity", "pytest", "torch", "captum", "numpy", "scipy")
 
 
-def write(file: Path, records: Sequence[Mapping[str, Any]], *, settings: Mapping[str, Any]) -> None:
-    """Write settings, versions and verdicts, in an order that does not depend on workers."""
+def write(
+    file: Path,
+    records: Sequence[Mapping[str, Any]],
+    *,
+    settings: Mapping[str, Any],
+    audit: Mapping[str, Any] | None = None,
+) -> None:
+    """Write settings, versions, verdicts and an audit, in an order that does not depend on workers."""
     report = {
         "format": 1,
         "settings": dict(settings),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "claims": [dict(record) for record in records],
+        **({} if audit is None else {"audit": audit}),
     }
     file.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from textwrap import shorten
-from typing import Any
+from itertools import zip_longest
+from textwrap import wrap
+from typing import Any, NamedTuple
 
 __all__ = ["Mutations"]
 
@@ -13,7 +16,8 @@ Line = tuple[str, dict[str, bool]]
 
 _ORDER = ("broken", "killed", "survived", "equivalent", "inapplicable")  # of two workers, the first says more
 _MARKS = {"survived": "SURVIVED", "equivalent": "=", "inapplicable": "-", "broken": "BROKEN"}
-_WIDTH = 26  # characters of an explainer's name in the table
+_NEWS = ("broken", "survived")
+_WIDTH = 26  # characters of an explainer's name in a line of the table's head
 
 
 class Mutations:
@@ -32,11 +36,11 @@ class Mutations:
         """Take over what one process found about one explainer."""
         key = record["explainer"], record["subject"]
         if key not in self._named:
-            self._named[key] = {**record, "claims": [], "dropped": [], "mutations": {}}
+            self._named[key] = {**record, "claims": [], "dropped": {}, "mutations": {}}
             self.records = [self._named[key] for key in sorted(self._named)]
         known = self._named[key]
-        for part in ("claims", "dropped"):
-            known[part] = sorted({*known[part], *record[part]})
+        known["claims"] = sorted({*known["claims"], *record["claims"]})
+        known["dropped"] |= record["dropped"]
         for name, mutation in record["mutations"].items():
             known["mutations"][name] = _joined(known["mutations"].get(name), mutation)
 
@@ -49,6 +53,14 @@ class Mutations:
         """The share of the live mutants that a claim killed; None where there are none."""
         live = self.count("killed", "survived")
         return self.count("killed") / live if live else None
+
+    def plain(self) -> dict[str, Any]:
+        """Return score, counts and records as plain values."""
+        return {
+            "score": self.score,
+            "counts": {status: self.count(status) for status in _ORDER},
+            "explainers": self.records,
+        }
 
     def headline(self) -> str:
         """Return the score."""
@@ -65,66 +77,117 @@ class Mutations:
             return f"a mutation score of {self.score:.4g}, where at least {least:g} is asked for"
         return None
 
-    def lines(self) -> Iterator[Line]:
-        """Yield what a person reads: survivors first, then the table."""
+    def lines(self, *, width: int = 120) -> Iterator[Line]:
+        """Yield what a person reads: survivors first, then tables that are at most ``width`` characters wide."""
         if not self.records:
             yield "no claim about an explainer passed, so that there was nothing to audit", {"yellow": True}
             return
         yield from self._news()
         claims = sorted({claim for record in self.records for claim in record["claims"]})
-        for start in range(0, len(self.records), 3):
-            yield from self._table(self.records[start : start + 3], claims)
+        columns = [_column(name, record, claims) for name, record in self._known() if record["mutations"]]
+        if not columns:
+            return
+        rows = self._rows()
+        first = max(map(len, rows)) + 2
+        for some in _fitting(columns, width - first):
+            yield from _table(some, rows, first)
+        yield "", {}
         for number, claim in enumerate(claims, 1):
             yield f"{number:>3} {claim}", {}
         if self.count("equivalent", "inapplicable"):
             yield "  = explains as the original does; - does not exist here: neither is counted", {}
+        if any(name != record["explainer"] for name, record in self._known()):
+            yield "  (2) is an explainer of the same name, of another model or on other inputs", {}
 
-    def _all(self) -> Iterator[tuple[Record, str, Record]]:
+    def _known(self) -> Iterator[tuple[str, Record]]:
+        """Yield records, each with a name of its own."""
+        seen: Counter[str] = Counter()
         for record in self.records:
+            name = record["explainer"]
+            seen[name] += 1
+            yield name if seen[name] == 1 else f"{name} ({seen[name]})", record
+
+    def _all(self) -> Iterator[tuple[str, str, Record]]:
+        for explainer, record in self._known():
             for name, mutation in record["mutations"].items():
-                yield record, name, mutation
+                yield explainer, name, mutation
+
+    def _rows(self) -> list[str]:
+        """Return the mutants: those with news first, then those that something killed."""
+        statuses: dict[str, set[str]] = {}
+        for _, name, mutation in self._all():
+            statuses.setdefault(name, set()).add(mutation["status"])
+        return sorted(statuses, key=lambda name: (not statuses[name] & {*_NEWS}, "killed" not in statuses[name]))
 
     def _news(self) -> Iterator[Line]:
-        for record, name, mutation in self._all():
-            who = f"{record['explainer']} / {name}"
-            if mutation["status"] == "survived":
-                caught = mutation["caught_by"]
-                known = f"caught by {caught}" if caught else mutation["reason"] or "no claim of this plugin catches it"
-                yield f"survived     {who}: {known}", {"red": True}
-            if mutation["status"] == "broken":
-                yield f"broken       {who}: it raised {mutation['reason']}", {"red": True}
-        for record in self.records:
+        for status in _NEWS:
+            for explainer, name, mutation in self._all():
+                if mutation["status"] == status:
+                    yield f"{status:<13}{explainer} / {name}: {_story(mutation)}", {"red": True}
+        for explainer, record in self._known():
             statuses = {mutation["status"] for mutation in record["mutations"].values()}
-            if not statuses & {"killed", "survived", "broken"}:
+            if statuses and not statuses & {"killed", *_NEWS}:
                 yield (
-                    f"no mutants   {record['explainer']}: all explain as it does, so that nothing tests its claims",
+                    f"{'no mutants':<13}{explainer}: all explain as it does, so that nothing tests its claims",
                     {"yellow": True},
                 )
-            for claim in record["dropped"]:
-                yield (
-                    f"not audited  {record['explainer']} {claim}: it passed in its test, and no longer does",
-                    {"yellow": True},
-                )
-
-    def _table(self, records: Sequence[Record], claims: Sequence[str]) -> Iterator[Line]:
-        names = list(dict.fromkeys(name for record in records for name in record["mutations"]))
-        first = max(len(name) for name in names) + 2
-        heads = [
-            shorten(record["explainer"].replace(" ", ""), _WIDTH, placeholder="") or record["explainer"][:_WIDTH]
-            for record in records
-        ]
-        yield " " * first + "  ".join(f"{head:<{_WIDTH}}" for head in heads).rstrip(), {"bold": True}
-        for name in names:
-            cells = [_cell(record["mutations"].get(name), claims) for record in records]
-            markup = {"red": True} if {"SURVIVED", "BROKEN"} & {*cells} else {}
-            yield f"{name:<{first}}" + "  ".join(f"{cell:<{_WIDTH}}" for cell in cells).rstrip(), markup
+            for claim, why in record["dropped"].items():
+                yield f"{'not audited':<13}{explainer} {claim}: {why}", {"yellow": True}
 
 
-def _cell(mutation: Record | None, claims: Sequence[str]) -> str:
-    if mutation is None:
-        return ""
+class _Column(NamedTuple):
+    """An explainer in the table: the lines of its name, and a cell for each mutant."""
+
+    head: Sequence[str]
+    cells: Mapping[str, str]
+
+    @property
+    def width(self) -> int:
+        """Characters of the longest line, and two between columns."""
+        return max(map(len, (*self.head, *self.cells.values()))) + 2
+
+
+def _column(name: str, record: Record, claims: Sequence[str]) -> _Column:
+    cells = {mutant: _cell(mutation, claims) for mutant, mutation in record["mutations"].items()}
+    # A name that is too long for a line goes on in the next at its settings.
+    return _Column(wrap(name if len(name) <= _WIDTH else re.sub(r"(?=[(\[])", " ", name), _WIDTH), cells)
+
+
+def _cell(mutation: Record, claims: Sequence[str]) -> str:
     numbers = sorted(claims.index(claim) + 1 for claim in mutation["killed_by"])
     return _MARKS.get(mutation["status"], " ".join(map(str, numbers)))
+
+
+def _fitting(columns: Sequence[_Column], room: int) -> Iterator[list[_Column]]:
+    """Yield columns that stand side by side: as many as there is room for, and one at least."""
+    some: list[_Column] = []
+    for column in columns:
+        if some and sum(one.width for one in (*some, column)) - 2 > room:
+            yield some
+            some = []
+        some.append(column)
+    yield some
+
+
+def _table(columns: Sequence[_Column], rows: Sequence[str], first: int) -> Iterator[Line]:
+    def line(name: str, cells: Iterable[str]) -> str:
+        spread = (f"{cell:<{column.width}}" for cell, column in zip(cells, columns, strict=True))
+        return f"{name:<{first}}{''.join(spread)}".rstrip()
+
+    yield "", {}
+    for words in zip_longest(*(column.head for column in columns), fillvalue=""):
+        yield line("", words), {"bold": True}
+    for name in rows:
+        cells = [column.cells.get(name, "") for column in columns]
+        yield line(name, cells), {"red": True} if {"SURVIVED", "BROKEN"} & {*cells} else {}
+
+
+def _story(mutation: Record) -> str:
+    if mutation["status"] == "broken":
+        return f"it raised {mutation['reason']}"
+    if mutation["caught_by"]:
+        return f"it would be caught by {mutation['caught_by']}"
+    return mutation["reason"] or "no claim of this plugin catches it"
 
 
 def _joined(first: Record | None, second: Record) -> dict[str, Any]:
