@@ -36,6 +36,7 @@ def main() -> None:
         model = train(images, labels, seed=0)
         bench = Bench(model, test_images[:SHOWN], train=train, training_data=data)
         print(HOW_TO_READ)
+        print(f"{'':22}{'randomized from the output down to':44}{'randomized alone':44}trained with another".rstrip())
         for name, explainer in methods(bench).items():
             print(*rows(name, explainer), "", sep="\n", flush=True)
 
@@ -47,16 +48,16 @@ def rows(name: str, explainer: Any) -> Iterator[str]:
     joint = {each: explainer.changes_under(each, early=False, **given) for each, given in claims.items()}
     layers = "".join(f"{layer:>7}" for layer in joint[WEIGHTS[0]].evidence["layers"])
     labels = "".join(f"{column:>7}" for column in ("seed", "labels", "left"))
-    yield f"{name:18}{layers:44}{layers:44}{labels}"
+    yield f"{name:22}{layers:44}{layers:44}{labels}"
     for similarity, words in SIMILARITIES.items():
         verdicts = {
             each: explainer.changes_under(each, similarity=similarity, early=False, **given)
             for each, given in claims.items()
         }
         cells = [*(retained(verdicts[each], similarity) for each in WEIGHTS), _of_labels(verdicts[LABELS], similarity)]
-        yield f"{words:18}" + "".join(map(_cell, cells, verdicts.values()))
+        yield f"  {words:20}{''.join(map(_cell, cells, verdicts.values()))}".rstrip()
     ends = (f"{'':{7 * len(cell)}}  {verdict.outcome:14}" for cell, verdict in zip(cells, joint.values(), strict=True))
-    yield f"{'none named':18}" + "".join(ends)
+    yield f"  {'none named':20}{''.join(ends)}".rstrip()
 
 
 def _of_labels(verdict: Verdict, similarity: str) -> list[float | None]:
