@@ -193,8 +193,9 @@ class TestControls:
     @pytest.mark.parametrize("explain", [gradients, Saliency, InputXGradient, GuidedBackprop])
     def test_before_any_randomization_maps_are_exactly_alike(self, cnn, images, explain):
         """Depth 0 of a deterministic explainer: 1.0, not 0.999."""
-        scores, _ = measured(cnn, explain, CascadingRandomization(1, 1), images, (*DEFAULT, "cosine", "pearson", "hog"))
-        assert all((scores[f"self {name}"] == 1).all() for name in DEFAULT)
+        names = (*DEFAULT, "cosine", "pearson", "hog", "mse")
+        scores, _ = measured(cnn, explain, CascadingRandomization(1, 1), images, names)
+        assert all((scores[f"self {name}"] == (0 if name == "mse" else 1)).all() for name in names)
 
     @pytest.mark.parametrize("order", ORDERS)
     def test_edge_maps_are_exactly_alike_at_every_depth(self, cnn, images, order):
@@ -266,6 +267,41 @@ class TestTheory:
         s = 0.1
         assert float(scores["after abs_spearman"].mean()) == pytest.approx(3 * (1 - s) / (3 * (1 - s) + s**2), abs=0.01)
         assert abs(float(scores["after spearman"].mean())) < 0.15
+
+    @pytest.mark.parametrize(
+        ("explain", "multiplied"),
+        [
+            (lambda model, x, t: NoiseTunnel(Saliency(model)).attribute(x, target=t, nt_samples=4, abs=False), False),
+            (lambda model, x, t: InputXGradient(model).attribute(x, target=t), True),
+            (lambda model, x, t: IntegratedGradients(model).attribute(x, target=t, n_steps=1), True),
+        ],
+        ids=["SmoothGrad", "Gradient × Input", "Integrated Gradients"],
+    )
+    def test_explanations_of_a_linear_model_are_written_down(self, explain, multiplied):
+        """The weights w, or w ⊙ x, on the model as given and on each randomized one; noise and steps do not matter."""
+        model = seeded(lambda: nn.Linear(30, 1, bias=False))
+        drawn = []
+
+        def watch(model, inputs, targets):
+            weights = model.weight.detach().clone()
+            maps = explain(model, inputs.requires_grad_(), 0)
+            assert torch.allclose(maps, weights * inputs if multiplied else weights.expand_as(maps), atol=1e-6)
+            drawn.append(weights)
+            return maps
+
+        measured(model, watch, CascadingRandomization(seeds=3), noise(4, 30), ("spearman",))
+        assert len({float(weights.sum()) for weights in drawn}) == 4
+
+    def test_one_convolution_sees_edges_without_training(self):
+        """Where the image is uniform the gradient of l = sum ReLU(conv(x)) is constant: what varies is an edge map."""
+        image = torch.zeros(1, 1, 16, 16)
+        image[..., 7:] = 1
+        model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Flatten(), _Sum())
+        model[0].weight.data = noise(1, 1, 3, 3, seed=2)
+        row = gradients(model, image, None)[0, 0, 5].tolist()  # away from the upper and the lower border
+        dark, edge, bright = row[2:5], row[5:9], row[9:14]
+        assert len(set(dark)) == len(set(bright)) == 1
+        assert len(set(edge) - {dark[0], bright[0]}) == 4
 
     def test_one_convolution_has_the_gradient_that_is_written_down(self):
         """dl/dx_ij = sum_kl w_kl a_(i-k, j-l) for l = sum ReLU(conv(x)), on the model as given and after."""
