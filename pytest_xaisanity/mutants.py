@@ -307,8 +307,10 @@ def input_itself(explain: Explain, model: Any, inputs: Tensors, targets: Tensor 
 
 
 def constant(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
-    """Return one everywhere."""
-    return _as_given([torch.ones_like(one, dtype=torch.float32) for one in _all(inputs)])
+    """Return one everywhere, once for all channels."""
+    return _as_given(
+        [torch.ones_like(one[:, :1] if one.ndim > 2 else one, dtype=torch.float32) for one in _all(inputs)]
+    )
 
 
 def _noise(seeding: Seeding) -> Mutant:

@@ -130,7 +130,7 @@ def test_a_survivor_that_nothing_catches_says_so(suite):
     with (suite.path / "conftest.py").open("a") as file:
         file.write("def nothing(explain, model, inputs, targets):\n    return 1.01 * explain(model, inputs, targets)\n")
     write(suite, asserting(RANDOM.format("good")))
-    run(suite).stdout.fnmatch_lines(["survived     good / nothing: no claim of this plugin catches it"])
+    run(suite).stdout.fnmatch_lines(["survived     good / nothing: no claim of this plugin catches it on these inputs"])
 
 
 def test_several_explainers_are_columns(suite):

@@ -332,6 +332,7 @@ def test_a_constant_is_one_everywhere():
     first, second = changed("constant", None, (torch.zeros(2, 3), torch.tensor([[1], [2]])))
     assert torch.equal(first, torch.ones(2, 3))
     assert torch.equal(second, torch.ones(2, 1))
+    assert torch.equal(changed("constant", None, torch.zeros(2, 3, 4, 5)), torch.ones(2, 1, 4, 5))
 
 
 class TestNoise:

@@ -187,7 +187,7 @@ def _story(mutation: Record) -> str:
         return f"it raised {mutation['reason']}"
     if mutation["caught_by"]:
         return f"it would be caught by {mutation['caught_by']}"
-    return mutation["reason"] or "no claim of this plugin catches it"
+    return mutation["reason"] or "no claim of this plugin catches it on these inputs"
 
 
 def _joined(first: Record | None, second: Record) -> dict[str, Any]:
