@@ -252,9 +252,16 @@ def _forward(
     started: list[Tensor] = []
     leaves = [tensor.clone().requires_grad_() if tensor.is_floating_point() else tensor.clone() for tensor in inputs]
     given = [tensor.clone() for tensor in leaves]  # a leaf could not be altered in place
-    if len(given) == 1 and given[0].requires_grad:
-        outputs[_Call(_INPUT)] = _Output(get_gradient_edge(given[0]), tuple(given[0].shape))
     with ExitStack() as stack:
+
+        def begin(module: nn.Module, args: Any) -> None:  # a rule may have run the model on a baseline just before
+            counts.clear()
+            started.clear()
+            outputs.clear()
+            if len(given) == 1 and given[0].requires_grad:
+                outputs[_Call(_INPUT)] = _Output(get_gradient_edge(given[0]), tuple(given[0].shape))
+
+        stack.callback(model.register_forward_pre_hook(begin).remove)
         for path, module in modules.items():
 
             def note(module: nn.Module, args: Any, output: Any, path: str = path) -> Any:
