@@ -586,7 +586,9 @@ def test_what_a_rule_runs_on_a_baseline_is_not_counted(rule):
     model = seeded(lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5)))
     plain, lifted = (measured(model, images(), explainer, at_most=0.99) for explainer in (Saliency, DeepLift(rule)))
     assert list(rows(lifted)) == list(rows(plain)) == ["3", "1"]
-    assert measured(model, images(), DeepLift(rule), start="3", layer="1").evidence["scores"] == lifted.evidence["scores"]
+    assert (
+        measured(model, images(), DeepLift(rule), start="3", layer="1").evidence["scores"] == lifted.evidence["scores"]
+    )
 
 
 class TestZennit:

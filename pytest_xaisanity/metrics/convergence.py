@@ -46,6 +46,11 @@ class CosineSimilarityConvergence:
     the plain gradient too, so that what matters is how fast: the evidence holds the distribution of |cos| at every
     layer from the start downwards, over all inputs.
 
+    A bound to begin with is ``at_most=0.85``. Sixt et al. call 0.99 converged, in networks of 16 layers and more. In
+    one of ten layers, rules that lose the class reached 0.9 or more, and sound ones stayed below 0.8
+    (``examples/sixt2020``). Where the lowest layer has but a few channels, cosines are large for sound rules too: name
+    a ``layer`` further up.
+
     A layer's output is taken where the next weights read it: behind the normalization, activation and pooling that
     follow the weights. Outputs with a single channel, where any two vectors are parallel, are left out; so are zero
     vectors, whose share is in the evidence. The input counts as the last layer where it has channels.
