@@ -16,6 +16,7 @@ from torch import nn
 from pytest_xaisanity import Bench
 from pytest_xaisanity.cosines import Distribution, absolute_cosines, null_mean, null_median, row_medians
 from pytest_xaisanity.errors import XaiError
+from pytest_xaisanity.explainers import DeepLift
 from pytest_xaisanity.explainers.backward import backward_rules
 from pytest_xaisanity.metrics.convergence import CosineSimilarityConvergence
 from pytest_xaisanity.seeding import generator
@@ -577,6 +578,17 @@ def _signed(kind):
 def test_methods_that_rest_on_the_gradient_have_its_convergence(source):
     model = seeded(ConvNet)
     assert measured(model, images(), source).estimate == measured(model, images(), Saliency).estimate
+
+
+@pytest.mark.parametrize("rule", ["rescale", "revealcancel", "ablation"])
+def test_what_a_rule_runs_on_a_baseline_is_not_counted(rule):
+    """Layers have one name for all explainers, and can be named, also where DeepLIFT runs the baseline first."""
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5)))
+    plain, lifted = (measured(model, images(), explainer, at_most=0.99) for explainer in (Saliency, DeepLift(rule)))
+    assert list(rows(lifted)) == list(rows(plain)) == ["3", "1"]
+    assert (
+        measured(model, images(), DeepLift(rule), start="3", layer="1").evidence["scores"] == lifted.evidence["scores"]
+    )
 
 
 class TestZennit:

@@ -73,7 +73,7 @@ def trained_cnn(digits: Digits | None = None, *, seed: int = 0, epochs: int = 5)
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
         model = DigitsCNN()
-        _train(model, digits.train_images, digits.train_labels, epochs)
+        train(model, digits.train_images, digits.train_labels, epochs)
     return model.eval()
 
 
@@ -94,7 +94,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, epochs: int, batch_size: int = 50) -> None:
+def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, epochs: int, batch_size: int = 50) -> None:
+    """Train ``model`` on images and their labels in place, with what the global generator draws."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     batches = -(-len(images) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=epochs * batches)

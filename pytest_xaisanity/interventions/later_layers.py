@@ -27,6 +27,7 @@ class LaterLayers:
     that has converged on its way down to the cut explains the lower layers alone. Without a named similarity the maps
     are compared whatever their sign (``sign_flip_ssim`` for images, else ``abs_pearson``), which is all that such a
     rule keeps of the layers above, beside a scalar. The class explained is the one explained on the model as given.
+    PatternAttribution's patterns, estimated on the model as given, stay as they are.
 
     Args:
         cut: Path of the module below which nothing changes, as in ``named_modules()``. By default the last module below

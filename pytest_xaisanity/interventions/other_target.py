@@ -28,6 +28,10 @@ class OtherTarget:
     and absolute ranks and SSIM are then compared as for other interventions, and where they disagree the claim must
     name the similarity that matters.
 
+    Maps that are multiplied by the input keep its shape for every class: on digits, bright strokes on black, 40 % of
+    what is above chance. The default ``retention=0.5`` tells them from rules that have lost the class, which keep 70 %
+    and more, given some two hundred inputs.
+
     Args:
         seeds: How many classes are drawn, each anew, for each input, 1 or more.
 

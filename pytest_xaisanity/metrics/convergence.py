@@ -46,6 +46,11 @@ class CosineSimilarityConvergence:
     the plain gradient too, so that what matters is how fast: the evidence holds the distribution of |cos| at every
     layer from the start downwards, over all inputs.
 
+    A bound to begin with is ``at_most=0.85``. Sixt et al. call 0.99 converged, in networks of 16 layers and more. In
+    one of ten layers, rules that lose the class reached 0.9 or more, and sound ones stayed below 0.8
+    (``examples/sixt2020``). Where the lowest layer has but a few channels, cosines are large for sound rules too: name
+    a ``layer`` further up.
+
     A layer's output is taken where the next weights read it: behind the normalization, activation and pooling that
     follow the weights. Outputs with a single channel, where any two vectors are parallel, are left out; so are zero
     vectors, whose share is in the evidence. The input counts as the last layer where it has channels.
@@ -252,9 +257,16 @@ def _forward(
     started: list[Tensor] = []
     leaves = [tensor.clone().requires_grad_() if tensor.is_floating_point() else tensor.clone() for tensor in inputs]
     given = [tensor.clone() for tensor in leaves]  # a leaf could not be altered in place
-    if len(given) == 1 and given[0].requires_grad:
-        outputs[_Call(_INPUT)] = _Output(get_gradient_edge(given[0]), tuple(given[0].shape))
     with ExitStack() as stack:
+
+        def begin(module: nn.Module, args: Any) -> None:  # a rule may have run the model on a baseline just before
+            counts.clear()
+            started.clear()
+            outputs.clear()
+            if len(given) == 1 and given[0].requires_grad:
+                outputs[_Call(_INPUT)] = _Output(get_gradient_edge(given[0]), tuple(given[0].shape))
+
+        stack.callback(model.register_forward_pre_hook(begin).remove)
         for path, module in modules.items():
 
             def note(module: nn.Module, args: Any, output: Any, path: str = path) -> Any:
