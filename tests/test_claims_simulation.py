@@ -195,7 +195,7 @@ FEWEST = {"changes_under": 12, "changes_under at_most": 8, "invariant_under": 11
 EXACT = ("beats another, no bound", "bounded median", "beats random")  # their rate is nearly what is spent, by design
 QUICK = [
     ("changes_under, some unlike", 64),
-    ("changes_under, two signs", 256),
+    ("changes_under, two signs", 64),
     ("changes_under, noise, fair coin", 16),
     ("changes_under at_most, rarely small", 16),
     ("invariant_under, three values", None),

@@ -85,9 +85,10 @@ LAWS = {  # a law on [-1, 1], and its mean
     "a constant": (lambda _rng, n: np.zeros(n), 0.0),
 }
 SIZES = [8, 16, 64, 256]
+QUICK = [8, pytest.param(16, marks=pytest.mark.slow), 64, pytest.param(256, marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("n", QUICK)
 @pytest.mark.parametrize(
     ("law", "direction"),
     [
@@ -115,7 +116,7 @@ def test_means_at_the_threshold_seldom_pass_whatever_the_law(law, direction, n):
     assert rate_at_most(count, 20_000) <= 1 - CONFIDENCE
 
 
-@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("n", QUICK)
 def test_no_better_than_another_seldom_passes(n):
     """``beats`` another explainer: paired differences of scores of the same law, a quarter of them tied."""
 
@@ -145,7 +146,7 @@ def passes_against_random(n, replicates, **settings):
     return count
 
 
-@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("n", QUICK)
 def test_no_better_than_random_seldom_passes(n):
     """``beats("random")``: exact, so its rate is nearly what is spent of 1 - confidence, by design.
 
@@ -162,7 +163,7 @@ def test_no_better_than_random_seldom_passes_in_many_runs(n):
     assert rate_at_most(passes_against_random(n, 40_000), 40_000) <= 1 - CONFIDENCE
 
 
-@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("n", QUICK)
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_shares_at_the_threshold_seldom_pass(n, share):
     """``invariant_under``: a share of inputs, betting at every look and the exact bound at the last."""
