@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import XaiError
 from ..explainers import Explained
-from ..interventions.reinitialisation import REINITS, Law
+from ..interventions.reinitialisation import Law, as_law
 from ..interventions.weights import CascadingRandomization, Randomizing
 from ..subject import Block
 
@@ -60,10 +60,7 @@ class EfficientMPRT:
         for setting, value, least in (("bins", self.bins, 2), ("seeds", self.seeds, 1)):
             if type(value) is not int or value < least:
                 raise _error(setting, repr(value), f"a whole number of at least {least}")
-        if isinstance(self.reinit, str):
-            object.__setattr__(self, "reinit", REINITS.get(self.reinit, where=f"{self.name} reinit")())
-        if not isinstance(self.reinit, Law):
-            raise _error("reinit", f"a {type(self.reinit).__name__}", "the name of a law, or a law object")
+        object.__setattr__(self, "reinit", as_law(self.reinit, where=f"{self.name} reinit"))
 
     @property
     def key(self) -> Hashable:
