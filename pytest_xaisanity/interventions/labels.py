@@ -201,6 +201,13 @@ class _Retrained:
             )  # fmt: skip
 
     def _check_learnt(self, control: _Accuracies, permuted: _Accuracies) -> None:
+        if control.test > control.chance >= 1 - _SPREADS * control.spread:
+            raise XaiError(
+                "xai_training_data", found=f"{self._sizes['test']} test inputs, too few to tell any accuracy from "
+                f"chance ({control})",
+                expected="more inputs to test on", fix="give test inputs and their targets, or more training inputs, "
+                "of which a tenth is held out",
+            )  # fmt: skip
         if control.surplus <= 0:
             raise XaiError(
                 "xai_train", found=f"a model that has not learnt the true labels ({control})",
