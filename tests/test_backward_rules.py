@@ -410,6 +410,27 @@ class TestMistakes:
         with pytest.raises(XaiError, match="inputs of torch"):
             LRP()(Computes(F.relu), torch.ones(3, 4, dtype=torch.long), self.TARGETS)
 
+    @pytest.mark.parametrize(
+        ("build", "message"),
+        [
+            (lambda: LRP(epsilon=-1.0), r"LRP epsilon: found -1.0; expected a number of at least 0"),
+            (lambda: LRP("gamma", gamma="much"), "LRP gamma: found 'much'"),
+            (lambda: LRP("zbox", low=3, high=1), "LRP: found low=3 and high=1; expected each low below its high"),
+            (lambda: LRP("zbox", low=(0.0, 0.0), high=(1.0, 1.0, 1.0)), "each low below its high"),
+            (
+                lambda: DeepTaylor([0.0], 1.0),
+                r"DeepTaylor low: found \[0.0\]; expected a number, or a tuple of one for",
+            ),
+            (lambda: DeepTaylor((0.0, 2.0), 1.0), r"DeepTaylor: found low=\(0.0, 2.0\) and high=1.0"),
+            (lambda: DeepLift(baseline="black"), "DeepLift baseline: found 'black'"),
+            (lambda: DeepLift(baseline=float("nan")), "DeepLift baseline: found nan"),
+            (lambda: RectGrad("most"), "RectGrad percentile: found 'most'"),
+        ],
+    )
+    def test_numbers_out_of_range_are_refused_when_they_are_set(self, build, message):
+        with pytest.raises(XaiError, match=message):
+            build()
+
     def test_without_zennit_the_extra_is_named(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "zennit", None)
         monkeypatch.setitem(sys.modules, "zennit.rules", None)
