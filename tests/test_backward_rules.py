@@ -358,6 +358,19 @@ class TestMistakes:
     def test_an_autograd_function_of_its_own_is_named(self):
         with pytest.raises(XaiError, match="the result of Own, an autograd function of its own"):
             LRP()(Computes(lambda x: F.relu(Own.apply(x))), self.INPUTS, self.TARGETS)
+        with pytest.raises(XaiError, match="the result of Own, an autograd function of its own"):
+            LRP()(Computes(lambda x: Own.apply(F.relu(x))), self.INPUTS, self.TARGETS)
+
+    @pytest.mark.parametrize("activation", [nn.PReLU(init=0.3), nn.LeakyReLU(0.3), nn.Softshrink(), nn.Tanhshrink()])
+    def test_activations_of_single_values_are_known(self, activation):
+        model = Computes(activation)
+        shares = DeepLift()(model, self.INPUTS, self.TARGETS).sum(1)
+        gain = (model(self.INPUTS) - model(torch.zeros_like(self.INPUTS))).gather(1, self.TARGETS[:, None])[:, 0]
+        torch.testing.assert_close(shares, gain.detach())
+        with torch.no_grad():
+            model.layer.bias.zero_()
+            value = model(self.INPUTS).gather(1, self.TARGETS[:, None])[:, 0]
+        torch.testing.assert_close(LRP("z")(model, self.INPUTS, self.TARGETS).sum(1), value)
 
     @pytest.mark.parametrize("explainer", [Deconvolution(), GuidedBackprop(), RectGrad()], ids=repr)
     def test_a_network_without_relus_is_an_error_for_a_rule_of_relus(self, explainer):
