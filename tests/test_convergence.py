@@ -200,7 +200,9 @@ class TestMedians:
 
 
 class TestDistribution:
-    @pytest.mark.parametrize("make", [lambda u: u, lambda u: 1 - 1e-6 * u, lambda u: 1 - u**20], ids=str)
+    @pytest.mark.parametrize(
+        "make", [lambda u: u, lambda u: 1 - 1e-6 * u, lambda u: 1 - u**20], ids=["uniform", "parallel", "skewed"]
+    )
     def test_has_the_percentiles_of_its_values(self, make):
         values = make(torch.rand(5, 20001, generator=generator("values"), dtype=torch.float64))
         seen = Distribution()

@@ -317,7 +317,7 @@ def _start(metric: CosineSimilarityConvergence, outputs: Mapping[_Call, _Output]
     if metric.start is None:
         fit = [call for call in outputs if call.path in weighted and prod(outputs[call].shape) > 1]
         if not fit:
-            found = "no module with weights that returns more than one number"
+            found = "no module inside the model with weights that returns more than one number"
             raise _error("start", found, "a module to start from")
         return fit[-1]
     start = _only(metric.start, "start", outputs)
