@@ -80,7 +80,8 @@ class Bench:
         """Return an explainer, whose methods are the four verbs.
 
         Args:
-            source: A Captum class or instance, or a function ``(model, inputs, targets) -> attributions``.
+            source: A Captum class or instance, a zennit attributor or composite, a rule explainer, or a function
+                ``(model, inputs, targets) -> attributions``.
             name: What verdicts and reports call it.
             kwargs: Settings of the Captum class, its ``attribute`` or the function.
         """

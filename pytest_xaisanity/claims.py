@@ -736,7 +736,7 @@ class Bounded(Claim):
         reason = f"{what} {verb} {words} {bound:g}{_constant(evidence)}{_settle(needed, outcome)}"
         return self._verdict(
             look, name, confidence, decision, outcome, reason=reason, evidence=evidence,
-            quantity=what if ranged else f"share of inputs with {self.metric.name} {words} {bound:g}",
+            quantity=what if ranged else "share of inputs within the bound",
         )  # fmt: skip
 
     def _side(

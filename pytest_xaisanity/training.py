@@ -179,7 +179,8 @@ class Retraining:
         if file is None or not file.exists():
             return None
         try:
-            with np.load(file, allow_pickle=False) as archive:
+            # Opened here, because NumPy leaves a file open that is no archive.
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 weights = dict(_unpacked(archive))
             if not _fit(weights, model):
                 raise ValueError("other weights than those of xai_model")
@@ -280,7 +281,7 @@ def _checked_half(inputs: Any, targets: Any, which: str) -> tuple[Any, Tensor]:
     lengths = [len(part) if part.ndim else 0 for part in parts]
     if not lengths or any(length != len(labels) for length in lengths):
         raise _data_error(
-            f"{len(labels)} {which} targets for {', '.join(map(str, lengths)) or 'no'} inputs",
+            f"{len(labels)} {which} targets for {', '.join(map(str, sorted({*lengths}))) or 'no'} inputs",
             "give one target for each input",
         )
     classes = sorted(set(labels.tolist()))

@@ -358,6 +358,19 @@ class TestMistakes:
     def test_an_autograd_function_of_its_own_is_named(self):
         with pytest.raises(XaiError, match="the result of Own, an autograd function of its own"):
             LRP()(Computes(lambda x: F.relu(Own.apply(x))), self.INPUTS, self.TARGETS)
+        with pytest.raises(XaiError, match="the result of Own, an autograd function of its own"):
+            LRP()(Computes(lambda x: Own.apply(F.relu(x))), self.INPUTS, self.TARGETS)
+
+    @pytest.mark.parametrize("activation", [nn.PReLU(init=0.3), nn.LeakyReLU(0.3), nn.Softshrink(), nn.Tanhshrink()])
+    def test_activations_of_single_values_are_known(self, activation):
+        model = Computes(activation)
+        shares = DeepLift()(model, self.INPUTS, self.TARGETS).sum(1)
+        gain = (model(self.INPUTS) - model(torch.zeros_like(self.INPUTS))).gather(1, self.TARGETS[:, None])[:, 0]
+        torch.testing.assert_close(shares, gain.detach())
+        with torch.no_grad():
+            model.layer.bias.zero_()
+            value = model(self.INPUTS).gather(1, self.TARGETS[:, None])[:, 0]
+        torch.testing.assert_close(LRP("z")(model, self.INPUTS, self.TARGETS).sum(1), value)
 
     @pytest.mark.parametrize("explainer", [Deconvolution(), GuidedBackprop(), RectGrad()], ids=repr)
     def test_a_network_without_relus_is_an_error_for_a_rule_of_relus(self, explainer):
@@ -409,6 +422,27 @@ class TestMistakes:
             DeepTaylor((0.0, 0.0, 0.0), 1.0)(Computes(F.relu), self.INPUTS, self.TARGETS)
         with pytest.raises(XaiError, match="inputs of torch"):
             LRP()(Computes(F.relu), torch.ones(3, 4, dtype=torch.long), self.TARGETS)
+
+    @pytest.mark.parametrize(
+        ("build", "message"),
+        [
+            (lambda: LRP(epsilon=-1.0), r"LRP epsilon: found -1.0; expected a number of at least 0"),
+            (lambda: LRP("gamma", gamma="much"), "LRP gamma: found 'much'"),
+            (lambda: LRP("zbox", low=3, high=1), "LRP: found low=3 and high=1; expected each low below its high"),
+            (lambda: LRP("zbox", low=(0.0, 0.0), high=(1.0, 1.0, 1.0)), "each low below its high"),
+            (
+                lambda: DeepTaylor([0.0], 1.0),
+                r"DeepTaylor low: found \[0.0\]; expected a number, or a tuple of one for",
+            ),
+            (lambda: DeepTaylor((0.0, 2.0), 1.0), r"DeepTaylor: found low=\(0.0, 2.0\) and high=1.0"),
+            (lambda: DeepLift(baseline="black"), "DeepLift baseline: found 'black'"),
+            (lambda: DeepLift(baseline=float("nan")), "DeepLift baseline: found nan"),
+            (lambda: RectGrad("most"), "RectGrad percentile: found 'most'"),
+        ],
+    )
+    def test_numbers_out_of_range_are_refused_when_they_are_set(self, build, message):
+        with pytest.raises(XaiError, match=message):
+            build()
 
     def test_without_zennit_the_extra_is_named(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "zennit", None)

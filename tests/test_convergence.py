@@ -201,7 +201,9 @@ class TestMedians:
 
 
 class TestDistribution:
-    @pytest.mark.parametrize("make", [lambda u: u, lambda u: 1 - 1e-6 * u, lambda u: 1 - u**20], ids=["uniform", "near one", "skewed"])
+    @pytest.mark.parametrize(
+        "make", [lambda u: u, lambda u: 1 - 1e-6 * u, lambda u: 1 - u**20], ids=["uniform", "parallel", "skewed"]
+    )
     def test_has_the_percentiles_of_its_values(self, make):
         values = make(torch.rand(5, 20001, generator=generator("values"), dtype=torch.float64))
         seen = Distribution()
@@ -356,7 +358,21 @@ def test_layers_are_read_behind_what_follows_their_weights():
     assert list(rows(verdict)) == ["head.3", "head.2", "pool", "relu (call 1)"]
     assert [row["channels"] for row in rows(verdict).values()] == [4, 16, 6, 6]
     assert (verdict.evidence["start"], verdict.evidence["layer"]) == ("head.3", "relu (call 1)")
-    assert rows(verdict)["pool"]["null_mean"] == pytest.approx(null_mean(6))
+    assert rows(verdict)["pool"]["null_mean"] == pytest.approx(null_mean(4))  # of the four logits
+    below = measured(seeded(ConvNet), images(), start="head.2")
+    assert rows(below)["pool"]["null_mean"] == pytest.approx(null_mean(6))
+
+
+def test_chance_has_no_more_dimensions_than_the_start():
+    """Two numbers sent up through orthogonal columns keep their angle, in whatever number of channels."""
+    wide, _ = torch.linalg.qr(normal(64, 64, seed=1))
+    with torch.no_grad():
+        model = nn.Sequential(nn.Linear(8, 64, bias=False), nn.Linear(64, 2, bias=False))
+        model[1].weight.copy_(wide[:2])
+    row = rows(measured(model, normal(400, 8)))["0"]
+    assert row["channels"] == 64
+    assert row["mean"] == pytest.approx(null_mean(2), abs=0.02)
+    assert row["null_mean"] == pytest.approx(null_mean(2))
 
 
 def test_an_input_with_channels_is_the_last_layer_and_grey_ones_are_left_out():
@@ -543,7 +559,7 @@ def test_the_report_shows_the_curve_beside_chance(suite):
     """)
     result = suite.runpytest_inprocess()
     result.assert_outcomes(failed=1)
-    result.stdout.re_match_lines([r".*convergence +\(input\): median \|cos\| 0\.\d+ \(random vectors 0\.2\d+\)"])
+    result.stdout.re_match_lines([r".*convergence +\(input\): median \|cos\| 0\.\d+ \(random vectors 0\.5\)"])
 
 
 def test_it_cannot_be_beaten_for_it_scores_no_maps():

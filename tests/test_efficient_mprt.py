@@ -267,6 +267,7 @@ class TestBadInput:
         [
             ({"bins": 1}, "bins: found 1"),
             ({"bins": 10.0}, "bins: found 10.0"),
+            ({"bins": 10**9}, "bins: found 1000000000; expected a whole number from 2 to 10000"),
             ({"seeds": 0}, "seeds: found 0"),
             ({"seeds": True}, "seeds: found True"),
             ({"reinit": 3}, "reinit: found a int"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import warnings
 
@@ -323,6 +324,11 @@ def test_no_verdict_when_nothing_is_learnt(model):
         decide(model, train=lambda inputs, targets, seed: Net())
 
 
+def test_too_few_test_inputs_are_not_held_against_the_training(model):
+    with pytest.raises(XaiError, match=r"xai_training_data: found 4 test inputs, too few to tell any .* from chance"):
+        decide(model, training_data=(*TRAIN, TEST[0][:4], TEST[1][:4]))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Bad input
 
@@ -415,6 +421,7 @@ X, Y = TRAIN
         ((X[:12], Y[:12]), "12 training inputs to hold a tenth out of"),
         ((X, Y, X, Y[:1]), "1 test targets for 80 inputs"),
         ((X, Y, (), Y), "80 test targets for no inputs"),
+        ((X.tolist(), Y), f"80 training targets for {FEATURES} inputs"),
         (("images", Y), "training data that are no tensors"),
         ((X, Y + 1), "class 3 for a model with 3 outputs"),
     ],
@@ -608,8 +615,11 @@ def misfit(file):
 def test_a_damaged_file_is_ignored_said_and_rebuilt(model, tmp_path, damage):
     first = decide(model, cache_dir=tmp_path)
     damage(sorted(tmp_path.glob("*.npz"))[0])
-    with pytest.warns(XaiWarning, match="is ignored and trained again: it cannot be read"):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         second = decide(model, cache_dir=tmp_path)
+        gc.collect()  # files that were left open are said here
+    assert ["is ignored and trained again: it cannot be read" in str(warning.message) for warning in said] == [True]
     assert train.calls == 3
     assert first.evidence == second.evidence
     with warnings.catch_warnings():

@@ -442,4 +442,4 @@ class TestEdgeResemblance:
         record |= {name: getattr(verdict, name) for name in ("quantity", "decided_by", "confidence", "evidence")}
         bounds = {"at_least": None, "at_most": None}
         text = details({**record, "verb": "changes_under", "bounds": bounds, "reproduce": "", "tolerated": False})
-        assert "edge resemblance: spearman 1 before, 1 to 1 after (noise " in text
+        assert "edge resemblance: spearman 1 before, 1 after (noise " in text

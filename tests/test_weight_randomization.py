@@ -597,3 +597,9 @@ class TestKeptWeights:
         anew, thrice = self.claimed(monkeypatch, 0)
         assert (once, thrice) == (2 * 3, 3 * 2 * 3)
         assert kept == anew
+
+
+@pytest.mark.parametrize("kind", ORDERS)
+def test_a_law_that_is_none_is_refused_when_it_is_set(kind):
+    with pytest.raises(XaiError, match=r"reinit: found a int; expected the name of a law"):
+        kind(reinit=3)

@@ -1,4 +1,4 @@
-"""Adapters: a Captum class, a Captum instance, an explainer by rules or a function, as one kind of explainer."""
+"""Adapters: an object of Captum's or zennit's, an explainer by rules or a function, as one kind of explainer."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import XaiError, unknown_name
 from ..subject import Inputs
+from .composites import zennit_call, zennit_kind
 from .rules.base import RuleExplainer
 
 __all__ = ["Explainer", "as_explainer"]
@@ -44,7 +45,8 @@ def as_explainer(
     Args:
         source: A Captum attribution class (built for the model; ``kwargs`` are shared out between its constructor and
             its ``attribute``), a Captum instance that is bound to the model (a ``NoiseTunnel`` included; ``kwargs`` go
-            to ``attribute``), one of our rule explainers or its class (``kwargs`` are its settings), or a callable
+            to ``attribute``), a zennit ``Attributor`` that is bound to the model or a ``Composite`` (which hold their
+            own settings), one of our rule explainers or its class (``kwargs`` are its settings), or a callable
             ``(model, inputs, targets, **kwargs) -> attributions``.
         model: The subject's model.
         name: Name for verdicts; by default that of the class or function.
@@ -67,12 +69,17 @@ def as_explainer(
         inner = getattr(source, "attribution_method", None)
         _check_keywords(source.attribute, kwargs, f"{where} {label}", own=("self", "inputs", "target"), inner=inner)
         return Explainer(label, _captum_call(source, kwargs), key, source)
+    if zennit_kind(source):
+        _check_bound(source, model, where)
+        _check_keywords(lambda: None, kwargs, f"{where} {label}", own=())
+        return Explainer(label, zennit_call(source), key, source)
     if isinstance(source, type) or not callable(source):
         is_class = isinstance(source, type)
         raise XaiError(
             where,
             found=f"the class {source.__name__}" if is_class else f"a {type(source).__name__}",
-            expected="a Captum attribution class or instance, or a function (model, inputs, targets) -> attributions",
+            expected="a Captum attribution class or instance, a zennit attributor or composite, or a function (model, "
+            "inputs, targets) -> attributions",
             fix=f"pass an object of it: {source.__name__}(...)"
             if is_class
             else "wrap it in a function with these three arguments",
@@ -106,7 +113,7 @@ def _name_of(source: Any, kwargs: Mapping[str, Any]) -> str:
         source, kwargs = source.func, {**source.keywords, **kwargs}
     plain = {k: v for k, v in kwargs.items() if isinstance(v, (bool, int, float, str))}
     settings = f"({', '.join(f'{k}={v}' for k, v in plain.items())})" if plain else ""
-    inner = kwargs.get("attribution_method", getattr(source, "attribution_method", None))
+    inner = kwargs.get("attribution_method", getattr(source, "attribution_method", getattr(source, "composite", None)))
     return f"{_plain_name(source)}[{_plain_name(inner)}]{settings}" if inner else f"{_plain_name(source)}{settings}"
 
 
@@ -230,6 +237,13 @@ def _check_keywords(
                 found=f"{keyword}= among its settings",
                 expected="no model, inputs or targets: these are the subject's",
                 fix="override xai_targets" if keyword.startswith("target") else f"leave {keyword}= out",
+            )
+        if not known and not open_ended:
+            raise XaiError(
+                where,
+                found=f"{keyword!r}",
+                expected="no settings beside what holds its own, or takes none",
+                fix=f"leave {keyword}= out, or set it where the explainer is made",
             )
         if keyword not in known and not open_ended:
             raise unknown_name(where, keyword, known, kind="keyword")

@@ -38,7 +38,8 @@ def backward_rules(source: Any, model: nn.Module) -> AbstractContextManager[obje
     Args:
         source: One of our rule explainers, a zennit ``Composite`` or an attributor that holds one, Captum's
             ``GuidedBackprop`` or ``Deconvolution`` (class or instance), or a plain gradient (Captum's ``Saliency``,
-            ``InputXGradient``, ``IntegratedGradients``, or a ``NoiseTunnel`` of one), which changes nothing.
+            ``InputXGradient``, ``IntegratedGradients``, or a ``NoiseTunnel`` of one; zennit's gradients without a
+            composite), which changes nothing.
         model: The model that is explained.
 
     Raises:
@@ -55,11 +56,12 @@ def backward_rules(source: Any, model: nn.Module) -> AbstractContextManager[obje
         return backward_rules(inner, model)
     kind = source if isinstance(source, type) else type(source)
     origin = {base.__name__: base.__module__.partition(".")[0] for base in kind.__mro__}
-    if _GRADIENTS & {name for name, package in origin.items() if package == "captum"}:
+    composite = source if origin.get("Composite") == "zennit" else getattr(source, "composite", None)
+    bare = origin.get("Gradient") == "zennit" and composite is None
+    if bare or _GRADIENTS & {name for name, package in origin.items() if package == "captum"}:
         return nullcontext()
     if _MODIFIED & {name for name, package in origin.items() if package == "captum"}:
         return _captum(kind, model)
-    composite = source if origin.get("Composite") == "zennit" else getattr(source, "composite", None)
     if origin.get("Composite") == "zennit" or (origin.get("Attributor") == "zennit" and composite is not None):
         return _zennit(composite, model)
     raise XaiError(

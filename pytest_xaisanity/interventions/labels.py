@@ -17,7 +17,7 @@ from ..explainers import Explained
 from ..seeding import generator, seed_of
 from ..subject import Block, Subject
 from ..training import Job, Retraining, TrainingData, Weights, state_of
-from .reinitialisation import _despite_interrupts, _old_style
+from .reinitialisation import despite_interrupts, old_style_hooks
 
 __all__ = ["LabelRandomization"]
 
@@ -201,6 +201,13 @@ class _Retrained:
             )  # fmt: skip
 
     def _check_learnt(self, control: _Accuracies, permuted: _Accuracies) -> None:
+        if control.test > control.chance >= 1 - _SPREADS * control.spread:
+            raise XaiError(
+                "xai_training_data", found=f"{self._sizes['test']} test inputs, too few to tell any accuracy from "
+                f"chance ({control})",
+                expected="more inputs to test on", fix="give test inputs and their targets, or more training inputs, "
+                "of which a tenth is held out",
+            )  # fmt: skip
         if control.surplus <= 0:
             raise XaiError(
                 "xai_train", found=f"a model that has not learnt the true labels ({control})",
@@ -263,7 +270,7 @@ def _loaded(model: nn.Module, weights: Weights) -> Iterator[None]:
     tensors = state_of(model)
     saved = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     # Weights that hooks compute before each call stand in plain attributes.
-    computed = [(vars(m), hook.name, vars(m)[hook.name]) for m in model.modules() for hook in _old_style(m)]
+    computed = [(vars(m), hook.name, vars(m)[hook.name]) for m in model.modules() for hook in old_style_hooks(m)]
 
     def restore() -> None:
         for name, tensor in reversed(tensors.items()):
@@ -278,4 +285,4 @@ def _loaded(model: nn.Module, weights: Weights) -> Iterator[None]:
         torch.clear_autocast_cache()
         yield
     finally:
-        _despite_interrupts(restore)
+        despite_interrupts(restore)

@@ -14,7 +14,7 @@ from ..explainers import Explained
 from ..subject import Block
 from .base import sign_blind
 from .cut import Cut, find_cut
-from .reinitialisation import REINITS, Law, Randomizer
+from .reinitialisation import Law, Randomizer, as_law
 
 __all__ = ["LaterLayers"]
 
@@ -50,10 +50,7 @@ class LaterLayers:
             raise _error("cut", f"a {type(self.cut).__name__}", "the path of a module, as in named_modules()")
         if type(self.seeds) is not int or self.seeds < 1:
             raise _error("seeds", repr(self.seeds), "a whole number of at least 1")
-        if isinstance(self.reinit, str):
-            object.__setattr__(self, "reinit", REINITS.get(self.reinit, where=f"{self.name} reinit")())
-        if not isinstance(self.reinit, Law):
-            raise _error("reinit", f"a {type(self.reinit).__name__}", "the name of a law, or a law object")
+        object.__setattr__(self, "reinit", as_law(self.reinit, where=f"{self.name} reinit"))
 
     @property
     def key(self) -> Hashable:

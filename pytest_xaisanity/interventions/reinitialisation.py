@@ -26,7 +26,18 @@ from ..registry import Registry
 from ..seeding import generator, isolated
 from .layers import Inventory, Layer
 
-__all__ = ["REINITS", "Kept", "Law", "Own", "Permutation", "Randomizer", "TruncatedNormal"]
+__all__ = [
+    "REINITS",
+    "Kept",
+    "Law",
+    "Own",
+    "Permutation",
+    "Randomizer",
+    "TruncatedNormal",
+    "as_law",
+    "despite_interrupts",
+    "old_style_hooks",
+]
 
 REINITS = Registry(
     "reinit",
@@ -134,6 +145,19 @@ class Permutation(Law):
                 return permuted
 
 
+def as_law(value: Any, *, where: str) -> Law:
+    """Return the law that ``value`` is or names; ``where`` is the setting that holds it, for error texts."""
+    law = REINITS.get(value, where=where)() if isinstance(value, str) else value
+    if not isinstance(law, Law):
+        raise XaiError(
+            where,
+            found=f"a {type(value).__name__}",
+            expected="the name of a law, or a law object",
+            fix="change reinit=",
+        )
+    return law
+
+
 # -------------------------------------------------------------------------------------------------- the randomizer
 
 _Write: TypeAlias = tuple[str, Tensor, Tensor]  # name, tensor of the model, new values
@@ -187,7 +211,7 @@ class Randomizer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _despite_interrupts(self._restore_everything)
+        despite_interrupts(self._restore_everything)
 
     def randomize(self, layer: Layer, seed: int | None = None) -> None:
         """Give ``layer`` new weights, and reset the normalization that goes with it.
@@ -227,7 +251,7 @@ class Randomizer:
 
         A ``KeyboardInterrupt`` that arrives meanwhile is raised when everything is back.
         """
-        _despite_interrupts(self._restore_altered)
+        despite_interrupts(self._restore_altered)
 
     def _restore_altered(self) -> None:
         self._put_back(key for key in self._backup if key in self._altered)
@@ -260,7 +284,7 @@ class Randomizer:
         """Recompute the weights that old-style reparametrizations keep as plain attributes."""
         for path in dict.fromkeys(self._inventory.holder(name) for name in (*layer.parameters, *layer.tied)):
             module = self._inventory.modules[path]
-            for hook in _old_style(module):
+            for hook in old_style_hooks(module):
                 key = (id(module), hook.name)
                 self._attributes.setdefault(key, (module, hook.name, vars(module)[hook.name]))
                 with torch.no_grad():
@@ -277,7 +301,7 @@ class Randomizer:
             )
 
 
-def _despite_interrupts(action: Callable[[], None]) -> None:
+def despite_interrupts(action: Callable[[], None]) -> None:
     """Do ``action``, which may be repeated, from the start until it ends; then raise the interrupt that came."""
     interrupt: KeyboardInterrupt | None = None
     while True:
@@ -633,7 +657,7 @@ class _Computed:
                 part.training = False
 
 
-def _old_style(module: nn.Module) -> list[WeightNorm | SpectralNorm]:
+def old_style_hooks(module: nn.Module) -> list[WeightNorm | SpectralNorm]:
     """Return the hooks by which a module computes weights before each call."""
     if isinstance(module, torch.jit.ScriptModule):
         return []
@@ -643,4 +667,6 @@ def _old_style(module: nn.Module) -> list[WeightNorm | SpectralNorm]:
 def _computed(module: nn.Module) -> list[_Computed]:
     """Return the weights that a module computes from other parameters."""
     new_style: Any = module.parametrizations if is_parametrized(module) else ()
-    return [_Computed(module, name) for name in new_style] + [_Computed(module, h.name, h) for h in _old_style(module)]
+    return [_Computed(module, name) for name in new_style] + [
+        _Computed(module, h.name, h) for h in old_style_hooks(module)
+    ]

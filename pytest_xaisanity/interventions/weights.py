@@ -12,7 +12,7 @@ from ..errors import XaiError
 from ..explainers import Explained
 from ..subject import Block
 from .layers import Layer, Layers, find_layers
-from .reinitialisation import REINITS, Kept, Law, Randomizer
+from .reinitialisation import Kept, Law, Randomizer, as_law
 from .smoothing import NOISE, check_noise, smoothed
 
 __all__ = ["BottomUpRandomization", "CascadingRandomization", "IndependentRandomization", "Randomizing"]
@@ -59,8 +59,7 @@ class _WeightRandomization:
         if self.target not in ("fixed", "dynamic"):
             raise self._error("target", repr(self.target), "'fixed' or 'dynamic'")
         check_noise(self.samples, self.noise, where=self.name)
-        if isinstance(self.reinit, str):
-            object.__setattr__(self, "reinit", REINITS.get(self.reinit, where=f"{self.name} reinit")())
+        object.__setattr__(self, "reinit", as_law(self.reinit, where=f"{self.name} reinit"))
 
     @property
     def key(self) -> Hashable:

@@ -42,9 +42,10 @@ class CosineSimilarityConvergence:
     several times and backpropagated to every layer below. There each two of the draws are compared at each position
     (at 64 random ones where there are more), over channels. The score of an input is the median over positions and
     pairs at ``layer``: 1 where all relevance has become parallel; chance is what two random vectors of as many channels
-    have, 0.09 for 64 channels and 0.5 for three, and is quoted beside it. Any chain of layers converges slowly, that of
-    the plain gradient too, so that what matters is how fast: the evidence holds the distribution of |cos| at every
-    layer from the start downwards, over all inputs.
+    have, 0.09 for 64 and 0.5 for three, and is quoted beside it (no more channels than the numbers that are drawn:
+    relevance from ten logits fills ten dimensions). Any chain of layers converges slowly, that of the plain
+    gradient too, so that what matters is how fast: the evidence holds the distribution of |cos| at every layer from the
+    start downwards, over all inputs.
 
     A bound to begin with is ``at_most=0.85``. Sixt et al. call 0.99 converged, in networks of 16 layers and more. In
     one of ten layers, rules that lose the class reached 0.9 or more, and sound ones stayed below 0.8
@@ -142,12 +143,14 @@ class _Plan(NamedTuple):
     Attributes:
         modules: The modules to watch, by path.
         start: Where relevance is drawn.
+        drawn: How many numbers are drawn there for each input.
         places: Where it is looked at, by name and from the top down; the start is the first.
         scored: The name of the place whose medians are the scores.
     """
 
     modules: Mapping[str, nn.Module]
     start: _Call
+    drawn: int
     places: Mapping[str, _Place]
     scored: str
 
@@ -175,7 +178,7 @@ class _Measuring:
         }
 
     def _row(self, name: str, channels: int) -> dict[str, Any]:
-        seen = self.distributions[name]
+        seen, dimensions = self.distributions[name], min(channels, self.plan.drawn)
         percentiles = dict(zip(map(str, _PERCENT), seen.percentiles(_PERCENT), strict=True)) if seen.count else None
         return {
             "layer": name,
@@ -183,8 +186,8 @@ class _Measuring:
             "median": percentiles["50"] if percentiles else None,
             "mean": seen.mean if percentiles else None,
             "percentiles": percentiles,
-            "null_median": null_median(channels),
-            "null_mean": null_mean(channels),
+            "null_median": null_median(dimensions),
+            "null_mean": null_mean(dimensions),
             "undefined": seen.undefined / (seen.count + seen.undefined),
         }
 
@@ -318,7 +321,7 @@ def _plan(metric: CosineSimilarityConvergence, explained: Explained, probe: Inpu
             raise _error("layer", found_there, "a layer of two or more channels")
     scored = metric.layer or _lowest(places, start)
     watched = {place.call.path: modules[place.call.path] for place in places.values() if place.call.path != _INPUT}
-    return _Plan(watched, start, places, scored)
+    return _Plan(watched, start, prod(begun.shape[1:]), places, scored)
 
 
 def _start(metric: CosineSimilarityConvergence, outputs: Mapping[_Call, _Output], weighted: set[str]) -> _Call:
@@ -326,7 +329,7 @@ def _start(metric: CosineSimilarityConvergence, outputs: Mapping[_Call, _Output]
     if metric.start is None:
         fit = [call for call in outputs if call.path in weighted and prod(outputs[call].shape) > 1]
         if not fit:
-            found = "no module with weights that returns more than one number"
+            found = "no module inside the model with weights that returns more than one number"
             raise _error("start", found, "a module to start from")
         return fit[-1]
     start = _only(metric.start, "start", outputs)

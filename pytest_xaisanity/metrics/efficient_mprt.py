@@ -17,11 +17,13 @@ from torch import Tensor
 
 from ..errors import XaiError
 from ..explainers import Explained
-from ..interventions.reinitialisation import REINITS, Law
+from ..interventions.reinitialisation import Law, as_law
 from ..interventions.weights import CascadingRandomization, Randomizing
 from ..subject import Block
 
 __all__ = ["EfficientMPRT", "histogram_entropy"]
+
+_MOST_BINS = 10_000  # more than maps have places to fill them with
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class EfficientMPRT:
     maps are not computed twice.
 
     Args:
-        bins: Number of bins, 2 or more.
+        bins: Number of bins, 2 to 10,000.
         seeds: How many independent randomizations, 1 or more.
         reinit: The law new weights are drawn from: a name or a law object.
 
@@ -57,13 +59,11 @@ class EfficientMPRT:
     undefined: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for setting, value, least in (("bins", self.bins, 2), ("seeds", self.seeds, 1)):
-            if type(value) is not int or value < least:
-                raise _error(setting, repr(value), f"a whole number of at least {least}")
-        if isinstance(self.reinit, str):
-            object.__setattr__(self, "reinit", REINITS.get(self.reinit, where=f"{self.name} reinit")())
-        if not isinstance(self.reinit, Law):
-            raise _error("reinit", f"a {type(self.reinit).__name__}", "the name of a law, or a law object")
+        if type(self.bins) is not int or not 2 <= self.bins <= _MOST_BINS:
+            raise _error("bins", repr(self.bins), f"a whole number from 2 to {_MOST_BINS}")
+        if type(self.seeds) is not int or self.seeds < 1:
+            raise _error("seeds", repr(self.seeds), "a whole number of at least 1")
+        object.__setattr__(self, "reinit", as_law(self.reinit, where=f"{self.name} reinit"))
 
     @property
     def key(self) -> Hashable:

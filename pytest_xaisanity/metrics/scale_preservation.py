@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..errors import XaiError
 from ..explainers import Explained
 from ..interventions.cut import Cut, find_cut
-from ..interventions.reinitialisation import REINITS, Law, Randomizer
+from ..interventions.reinitialisation import Law, Randomizer, as_law
 from ..seeding import generator, seed_of
 from ..similarity import spearman
 from ..subject import Block, Subject, select
@@ -81,10 +81,7 @@ class ScalePreservation:
             raise _error("axis", repr(self.axis), "the axis of the channels, which is not that of the batch")
         if self.reduction not in ("sum", "norm"):
             raise _error("reduction", repr(self.reduction), "'sum' or 'norm'")
-        if isinstance(self.reinit, str):
-            object.__setattr__(self, "reinit", REINITS.get(self.reinit, where=f"{self.name} reinit")())
-        if not isinstance(self.reinit, Law):
-            raise _error("reinit", f"a {type(self.reinit).__name__}", "the name of a law, or a law object")
+        object.__setattr__(self, "reinit", as_law(self.reinit, where=f"{self.name} reinit"))
 
     @property
     def key(self) -> Hashable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any
 
 __all__ = ["details", "one_line", "sentence"]
@@ -35,7 +36,7 @@ def _number(value: Any) -> str:
 
 def details(record: Mapping[str, Any]) -> str:
     """Return the section under a claim that did not pass."""
-    return "\n".join(f"{label:<13}{text}" for label, text in _rows(record))
+    return "\n".join(f"{label:<12} {text}" for label, text in _rows(record))
 
 
 def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -85,7 +86,8 @@ def _controls(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _resemblance(similarity: str, value: Mapping[str, Any]) -> str:
     known = [one for one in value["after"] if one is not None]
-    after = f"{_number(min(known))} to {_number(max(known))}" if known else "unknown"
+    ends = dict.fromkeys((_number(min(known)), _number(max(known)))) if known else ("unknown",)
+    after = " to ".join(ends)
     return f"{similarity} {_number(value['before'])} before, {after} after (noise {_number(value['null'])})"
 
 
@@ -147,7 +149,7 @@ def _against(record: Mapping[str, Any], value: float) -> float:
     """Return how much the score of one input speaks against the claim."""
     low, high = record["bounds"]["at_least"], record["bounds"]["at_most"]
     if record["verb"] == "bounded":
-        return max(low - value if low is not None else -value, value - high if high is not None else value)
+        return max(low - value if low is not None else -inf, value - high if high is not None else -inf)
     scores = record["evidence"].get("scores", {})
     errors = "distance" in scores or (record["quantity"].startswith("mse ") and (low is not None or high is not None))
     more_is_alike = record["verb"] == "changes_under"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
+from math import inf, isfinite
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +16,9 @@ from ...errors import XaiError
 from ...subject import select
 from .interception import Method, intercepting
 
-__all__ = ["RuleExplainer", "channels"]
+__all__ = ["PER_CHANNEL", "RuleExplainer", "channels", "check_numbers", "check_range"]
+
+PER_CHANNEL = "a number, or a tuple of one for each channel"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -75,6 +80,23 @@ class RuleExplainer:
                 label = "" if position == 0 and isinstance(value, str) else f"{field.name}="
                 settings.append(f"{label}{value!r}")
         return f"{type(self).__name__}({', '.join(settings)})"
+
+
+def check_numbers(where: str, value: Any, expected: str, *, least: float = -inf) -> None:
+    """Raise unless ``value`` is a finite number, or a tuple of them, of at least ``least``."""
+    for one in value if isinstance(value, tuple) and value else (value,):
+        if not isinstance(one, Real) or isinstance(one, bool) or not isfinite(one) or one < least:
+            raise XaiError(where, found=repr(value), expected=expected, fix=f"change {where.rpartition(' ')[2]}=")
+
+
+def check_range(where: str, low: Any, high: Any) -> None:
+    """Raise unless ``low`` and ``high`` are numbers, or one for each channel, with ``low`` below ``high``."""
+    for setting, value in (("low", low), ("high", high)):
+        check_numbers(f"{where} {setting}", value, PER_CHANNEL)
+    lows, highs = (np.array(value, ndmin=1) for value in (low, high))
+    if not (lows.shape == highs.shape or 1 in (*lows.shape, *highs.shape)) or not (lows < highs).all():
+        found = f"low={low!r} and high={high!r}"
+        raise XaiError(where, found=found, expected="each low below its high", fix="pass the inputs' range")
 
 
 def channels(value: float | tuple[float, ...], inputs: Tensor) -> Tensor:

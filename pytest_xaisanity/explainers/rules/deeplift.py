@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ...errors import unknown_name
-from .base import RuleExplainer, channels
+from .base import PER_CHANNEL, RuleExplainer, channels, check_numbers
 from .interception import Method, Operation, modified
 
 __all__ = ["DeepLift"]
@@ -48,6 +48,7 @@ class DeepLift(RuleExplainer):
     def __post_init__(self) -> None:
         if self.rule not in _RULES:
             raise unknown_name("DeepLift rule", self.rule, _RULES, kind="rule")
+        check_numbers("DeepLift baseline", self.baseline, PER_CHANNEL)
 
     def _method(self) -> Method:
         return _Differences(self)

@@ -66,7 +66,7 @@ class RectGrad(_Gated):
     percentile: float = 98.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.percentile < 100:
+        if type(self.percentile) not in (int, float) or not 0 <= self.percentile < 100:
             raise XaiError(
                 "RectGrad percentile", found=repr(self.percentile), expected="0 <= percentile < 100", fix="pass 98"
             )

@@ -30,7 +30,7 @@ _NAMES = {
     "linear": "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     "relu": "relu",
     "activation": "leaky_relu hardtanh relu6 elu celu selu gelu silu mish sigmoid tanh softplus hardswish hardsigmoid "
-    "logsigmoid softsign",
+    "logsigmoid softsign prelu softshrink tanhshrink",
     "maximum": "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
     "max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
     "average": "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean sum",
@@ -368,10 +368,14 @@ class _Mode(TorchFunctionMode):
         self.running.append(module)
         return None
 
-    def check(self, module: nn.Module, _inputs: object, _output: object) -> None:
-        """Raise when the model has run and the rule has met nothing to change."""
-        needed = self.method.needs
-        if len(self.running) == 1 and module is self.model and needed is not None and needed not in self.met:
+    def check(self, module: nn.Module, _inputs: object, output: object) -> None:
+        """Raise when the model has run and the rule has met nothing to change, or its output has escaped it."""
+        if len(self.running) != 1 or module is not self.model:
+            return
+        needed, data = self.method.needs, _data((output,))
+        if data and not self.method.watches:
+            self._use(self._operation(_Call(torch.clone, tuple(data), {}), "structure"), data)
+        if needed is not None and needed not in self.met:
             raise XaiError(
                 f"xai_model {type(module).__name__}",
                 found=f"no {_MODULES[needed]} in the forward pass, so that {self.method.label} changes nothing",

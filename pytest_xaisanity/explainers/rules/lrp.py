@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import XaiError, unknown_name
-from .base import RuleExplainer, channels
+from .base import RuleExplainer, channels, check_numbers, check_range
 from .interception import Method, Operation, behind, modified, source_of
 
 __all__ = ["LRP", "DeepTaylor", "ExcitationBackprop"]
@@ -65,6 +65,11 @@ class LRP(RuleExplainer):
             raise XaiError(
                 "LRP", found="the rule 'zbox' without bounds", expected="low= and high=", fix="pass the inputs' range"
             )
+        if self.low is not None and self.high is not None:
+            check_range("LRP", self.low, self.high)
+        if self.epsilon is not None:
+            check_numbers("LRP epsilon", self.epsilon, "a number of at least 0", least=0.0)
+        check_numbers("LRP gamma", self.gamma, "a number of at least 0", least=0.0)
 
     def _method(self) -> Method:
         return _Relevance(self, repr(self))
@@ -110,6 +115,9 @@ class DeepTaylor(RuleExplainer):
 
     low: float | tuple[float, ...]
     high: float | tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_range("DeepTaylor", self.low, self.high)
 
     def _method(self) -> Method:
         return _Relevance(LRP("zplus", first="zbox", low=self.low, high=self.high), repr(self))
