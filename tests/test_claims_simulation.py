@@ -13,8 +13,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_xaisanity import claims, verdict
-from pytest_xaisanity.claims import Look, beats, bounded, changes_under, invariant_under
+from pytest_xaisanity import verdict
+from pytest_xaisanity.claims import (
+    Look,
+    beats,
+    bounded,
+    bounds,
+    changes,
+    changes_under,
+    gains,
+    invariance,
+    invariant_under,
+)
 from pytest_xaisanity.verdict import looks
 
 CONFIDENCE = 0.95
@@ -25,7 +35,8 @@ RANDOMIZATION = "cascading_randomization"
 def _without_intervals(monkeypatch):
     """Leave out what a verdict says beside its outcome: intervals, and how many inputs would settle it."""
     monkeypatch.setattr(verdict._Plan, "lower_bound", lambda _plan, _z: 0.0)
-    monkeypatch.setattr(claims, "inputs_needed", lambda *_, **__: None)
+    for room in (changes, invariance, gains, bounds):
+        monkeypatch.setattr(room, "inputs_needed", lambda *_, **__: None)
 
 
 @dataclass(frozen=True)
@@ -124,7 +135,7 @@ def retained(types, law, rng, n, *, retention=0.5, share=0.5):
 
 def not_reproduced(law, rng, n):
     """Claim a change of maps whose similarity to themselves is above chance by no more than the margin."""
-    own = placed(law, rng, n, at=claims.REPRODUCES, low=-1, high=1)
+    own = placed(law, rng, n, at=changes.REPRODUCES, low=-1, high=1)
     return changes_under(RANDOMIZATION, similarity="spearman"), [comparison(np.full(n, -1.0), own, np.zeros(n))]
 
 
