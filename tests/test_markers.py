@@ -143,6 +143,15 @@ def test_ids_are_plain_enough_for_a_shell_and_for_k(suite):
     run(suite, f"test_it.py::test_it[{ids(suite)[1]}]").assert_outcomes(passed=1)
 
 
+def test_ids_of_values_have_no_quotes(suite):
+    explainers = '@pytest.mark.xai_explainer(DeepLift("ablation"))\n@pytest.mark.xai_explainer(GuidedBackprop())\n'
+    write(suite, f"from pytest_xaisanity.explainers import DeepLift, GuidedBackprop\n{ORDER}{explainers}{TEST}")
+    assert ids(suite) == [
+        "DeepLift(ablation)-invariant_under-batch_order",
+        "GuidedBackprop-invariant_under-batch_order",
+    ]
+
+
 def test_lf_runs_the_failed_claim_alone(suite):
     write(suite, f"{BEATS}{ORDER}@pytest.mark.xai_explainer(good)\n@pytest.mark.xai_explainer(bad)\n{TEST}")
     run(suite).assert_outcomes(passed=3, failed=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pytest_xaisanity.report.text import details
 
 RECORD = {
@@ -25,3 +27,26 @@ def test_the_worst_inputs_are_those_beyond_the_only_bound():
 def test_a_long_name_is_apart_from_what_is_said_of_it():
     part = {"after_by_position": [0.3], "self": 1.0, "chance": 0.1, "retention": 0.2}
     assert "sign_flip_ssim one input twice 1" in section({"by_similarity": {"sign_flip_ssim": part}})
+
+
+@pytest.mark.parametrize(
+    ("claim", "verb", "words"),
+    [
+        ("x changes_under cascading_randomization(depth=1)", "changes_under", "changed in the model"),
+        ("x changes_under other_target", "changes_under", "depends on the class"),
+        ("x changes_under label_randomization", "changes_under", "depends on the labels"),
+        ("x bounded cosine_similarity_convergence(at_most=0.85)", "bounded", "becomes parallel"),
+        ("x beats edges on pixel_flipping", "beats", "carries no more than the baseline"),
+        ("x invariant_under batch_order", "invariant_under", "state kept between calls"),
+        ("x bounded pixel_flipping(at_least=0.2)", "bounded", None),
+    ],
+)
+def test_a_failure_says_what_to_try(claim, verb, words):
+    record = {
+        **RECORD,
+        "claim": claim,
+        "verb": verb,
+        "evidence": {"indices": [0], "per_input": [0.1], "scores": {"explainer": [0.1], "distance": [0.1]}},
+    }
+    tried = [line for line in details(record).splitlines() if line.startswith("try ")]
+    assert (words in tried[0]) if words else not tried

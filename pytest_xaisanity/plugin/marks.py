@@ -231,4 +231,4 @@ def _id(case: _Case) -> str:
         settings = f"({','.join(f'{k}={v}' for k, v in shown.items())})" if shown else ""
         parts.append(case.name or (getattr(source, "__name__", None) or type(source).__name__) + settings)
     words = "-".join((*parts, *case.claim.words))
-    return re.sub(r"[\[\]:/\\\s]+", "", words)
+    return re.sub(r"[\[\]:/\\\s'\"]+|\(\)", "", words)  # what a shell or -k would trip over

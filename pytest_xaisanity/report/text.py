@@ -156,16 +156,24 @@ def _against(record: Mapping[str, Any], value: float) -> float:
     return value if more_is_alike != errors else -value
 
 
+_ADVICE = {
+    "other_target": "the explanation hardly depends on the class: use a method that mixes relevance of both signs "
+    "(gradients, LRP z, DeepLIFT Rescale)",
+    "cosine_similarity_convergence": "relevance becomes parallel on its way down, so that it tells neither classes nor "
+    "later layers apart: use a rule that mixes both signs (gradients, LRP z, DeepLIFT Rescale)",
+    "label_randomization": "the explanation hardly depends on the labels that were learnt: use a method that does "
+    "(gradients, GradCAM), or name another similarity=",
+    "changes_under": "the explanation hardly depends on what was changed in the model: use a method that does "
+    "(gradients, Integrated Gradients), or look for a multiplication by the input",
+    "beats": "the ranking carries no more than the baseline: check targets, baselines and sign, and compare another "
+    "imputer=",
+    "invariant_under": "look for statistics over the batch, or state kept between calls",
+}
+
+
 def _advice(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    advice = {
-        ("changes_under", "failed"): "the explanation hardly depends on what was changed in the model: use a method "
-        "that does (gradients, Integrated Gradients), or look for a multiplication by the input",
-        ("beats", "failed"): "the ranking carries no more than the baseline: check targets, baselines and sign, and "
-        "compare another imputer=",
-        ("invariant_under", "failed"): "look for statistics over the batch, or state kept between calls",
-    }
-    text = advice.get((record["verb"], record["outcome"]))
-    if text:
-        yield "try", text
+    known = [text for about, text in _ADVICE.items() if about in record["claim"]]
+    if record["outcome"] == "failed" and known:
+        yield "try", known[0]
     if record["outcome"] == "inconclusive" and not record["tolerated"]:
         yield "policy", "neither shown nor refuted; --xai-inconclusive=skip or warn lets such claims through"
