@@ -11,13 +11,11 @@ decision, which are paid once, whatever the number of inputs.
 
 from __future__ import annotations
 
-import argparse
-import warnings
 from collections.abc import Callable
 
 import torch
 from captum.attr import Saliency
-from overhead import report
+from overhead import asked, report
 from subjects import SUBJECTS, Subject
 
 from pytest_xaisanity import Bench
@@ -30,12 +28,7 @@ LOWEST = {"lenet": "2", "resnet18": "maxpool"}
 
 def main() -> None:
     """Measure and print a table of ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--subject", choices=SUBJECTS, action="append")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
+    options = asked(__doc__)
     for name in options.subject or SUBJECTS:
         report(f"{name:<9} convergence", convergence(SUBJECTS[name](), LOWEST[name]), options.rounds)
 

@@ -39,12 +39,7 @@ MANY = {"lenet": 512, "resnet18": 256}  # inputs of the second size that the eff
 
 def main() -> None:
     """Measure and print a table of ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--subject", choices=SUBJECTS, action="append")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
+    options = asked(__doc__)
     keep_memory()
     for name in options.subject or SUBJECTS:
         subject = SUBJECTS[name]()
@@ -56,6 +51,17 @@ def main() -> None:
                 report(title, efficient(SUBJECTS[name](count), seeds), options.rounds)
         report(f"{name:<9} flipping        ", flipping(subject, name), options.rounds)
         report(f"{name:<9} flipping default", default_flipping(subject, name), options.rounds)
+
+
+def asked(description: str | None) -> argparse.Namespace:
+    """Return what the command line asks for, and prepare for measuring: one thread, no warnings."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--subject", choices=SUBJECTS, action="append")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    return options
 
 
 def keep_memory() -> None:

@@ -34,16 +34,7 @@ def quantus_mprt(
         normalise=False,
         disable_warnings=True,
     )
-    # Quantus seeds the global generator anew before each layer.
-    with torch.random.fork_rng(devices=[]):
-        scores = metric(
-            model=model,
-            x_batch=inputs.numpy(),
-            y_batch=targets.numpy(),
-            explain_func=_numpy(explain),
-            device="cpu",
-            batch_size=len(inputs),
-        )
+    scores = _randomized(metric, model, inputs, targets, explain)
     return {layer: np.asarray(values) for layer, values in scores.items()}
 
 
