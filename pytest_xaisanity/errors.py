@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["XaiError", "XaiWarning", "unknown_name"]
+__all__ = ["XaiError", "XaiWarning", "setting_error", "unknown_name"]
 
 
 class XaiError(Exception):
@@ -34,6 +34,18 @@ def _rebuild(where: str, found: str, expected: str, fix: str) -> XaiError:
 
 class XaiWarning(UserWarning):
     """Something a reader should know about a claim, which does not decide it."""
+
+
+def setting_error(owner: str, setting: str, found: str, expected: str) -> XaiError:
+    """Return the error for a setting that cannot be.
+
+    Args:
+        owner: What has the setting: the name of a metric, an intervention, a baseline.
+        setting: Its keyword.
+        found: What was found there.
+        expected: What was expected instead.
+    """
+    return XaiError(f"{owner} {setting}", found=found, expected=expected, fix=f"change {setting}=")
 
 
 def unknown_name(where: str, name: object, known: Iterable[str], *, kind: str) -> XaiError:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..errors import XaiError
+from ..errors import setting_error
 from ..seeding import generator
 from ..subject import Block
 
@@ -36,12 +36,7 @@ class Random:
 
     def __post_init__(self) -> None:
         if type(self.draws) is not int or self.draws < 1:
-            raise XaiError(
-                "baseline 'random' draws",
-                found=repr(self.draws),
-                expected="a whole number of at least 1",
-                fix="change draws=",
-            )
+            raise setting_error("baseline 'random'", "draws", repr(self.draws), "a whole number of at least 1")
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps for each draw."""

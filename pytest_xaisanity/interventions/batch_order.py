@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..errors import XaiError
+from ..errors import setting_error
 from ..explainers import Explained
 from ..seeding import generator
 from ..subject import Block
@@ -31,12 +31,7 @@ class BatchOrder:
 
     def __post_init__(self) -> None:
         if type(self.seeds) is not int or self.seeds < 1:
-            raise XaiError(
-                "batch_order seeds",
-                found=repr(self.seeds),
-                expected="a whole number of at least 1",
-                fix="change seeds=",
-            )
+            raise setting_error("batch_order", "seeds", repr(self.seeds), "a whole number of at least 1")
 
     @property
     def key(self) -> Hashable:

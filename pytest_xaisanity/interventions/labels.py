@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import XaiError, XaiWarning
+from ..errors import XaiError, XaiWarning, setting_error
 from ..explainers import Explained
 from ..seeding import generator, seed_of
 from ..subject import Block, Subject
@@ -54,9 +54,9 @@ class LabelRandomization:
 
     def __post_init__(self) -> None:
         if type(self.seeds) is not int or self.seeds < 1:
-            raise self._error("seeds", repr(self.seeds), "a whole number of at least 1")
+            raise setting_error(self.name, "seeds", repr(self.seeds), "a whole number of at least 1")
         if type(self.accuracy) not in (int, float) or not 0 < self.accuracy <= 1:
-            raise self._error("accuracy", repr(self.accuracy), "a number above 0 and at most 1")
+            raise setting_error(self.name, "accuracy", repr(self.accuracy), "a number above 0 and at most 1")
 
     @property
     def key(self) -> Hashable:
@@ -77,9 +77,6 @@ class LabelRandomization:
                 fix="write the fixtures xai_train and xai_training_data, or give train= and training_data= to Bench",
             )  # fmt: skip
         return _Retrained(self, explained, subject.model, subject.retraining)
-
-    def _error(self, setting: str, found: str, expected: str) -> XaiError:
-        return XaiError(f"{self.name} {setting}", found=found, expected=expected, fix=f"change {setting}=")
 
 
 @dataclass(frozen=True)

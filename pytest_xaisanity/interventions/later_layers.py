@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import XaiError
+from ..errors import setting_error
 from ..explainers import Explained
 from ..subject import Block
 from .base import sign_blind
@@ -17,6 +18,8 @@ from .cut import Cut, find_cut
 from .reinitialisation import Law, Randomizer, as_law
 
 __all__ = ["LaterLayers"]
+
+_error = partial(setting_error, "later_layers")
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,3 @@ def _output(module: nn.Module, run: Callable[[], object]) -> Tensor:
     if seen[0] is None:
         raise _error("cut", "a module that returns no tensor", "a module that returns the activations")
     return torch.as_tensor(seen[0])
-
-
-def _error(setting: str, found: str, expected: str) -> XaiError:
-    return XaiError(f"later_layers {setting}", found=found, expected=expected, fix=f"change {setting}=")

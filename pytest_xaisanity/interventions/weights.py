@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from ..errors import XaiError
+from ..errors import setting_error
 from ..explainers import Explained
 from ..subject import Block
 from .layers import Layer, Layers, find_layers
@@ -55,9 +55,9 @@ class _WeightRandomization:
         for setting, value in (("depth", self.depth), ("seeds", self.seeds), ("samples", self.samples)):
             if (value is None and setting == "depth") or (type(value) is int and value >= 1):
                 continue
-            raise self._error(setting, repr(value), "a whole number of at least 1")
+            raise setting_error(self.name, setting, repr(value), "a whole number of at least 1")
         if self.target not in ("fixed", "dynamic"):
-            raise self._error("target", repr(self.target), "'fixed' or 'dynamic'")
+            raise setting_error(self.name, "target", repr(self.target), "'fixed' or 'dynamic'")
         check_noise(self.samples, self.noise, where=self.name)
         object.__setattr__(self, "reinit", as_law(self.reinit, where=f"{self.name} reinit"))
 
@@ -71,9 +71,6 @@ class _WeightRandomization:
         probe = tuple(tensor[:1] for tensor in block.inputs)
         layers = find_layers(explained.subject.model, lambda: explained.subject.outputs(probe))
         return Randomizing(self, smoothed(explained, block, self.samples, self.noise, where=self.name), layers)
-
-    def _error(self, setting: str, found: str, expected: str) -> XaiError:
-        return XaiError(f"{self.name} {setting}", found=found, expected=expected, fix=f"change {setting}=")
 
 
 class CascadingRandomization(_WeightRandomization):
@@ -103,7 +100,9 @@ class Randomizing:
         self.settings, self.explained, self.found = settings, explained, layers
         ordered = layers.top_down() if settings.from_output else layers.bottom_up()
         if settings.depth is not None and settings.depth > len(ordered):
-            raise settings._error("depth", str(settings.depth), f"at most the model's {len(ordered)} layers")
+            raise setting_error(
+                settings.name, "depth", str(settings.depth), f"at most the model's {len(ordered)} layers"
+            )
         self.layers: tuple[Layer, ...] = tuple(ordered)[: settings.depth]
         self.shape = (settings.seeds, len(self.layers))
         size = sum(p.numel() * p.element_size() for p in explained.subject.model.parameters())

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ..cosines import Distribution, absolute_cosines, null_mean, null_median, row_medians
-from ..errors import XaiError, unknown_name
+from ..errors import XaiError, setting_error, unknown_name
 from ..explainers import Explained
 from ..explainers.backward import backward_rules
 from ..interventions.cut import hookable
@@ -28,6 +29,8 @@ from ..seeding import generator
 from ..subject import Block, Inputs, out_of_memory
 
 __all__ = ["CosineSimilarityConvergence"]
+
+_error = partial(setting_error, "cosine_similarity_convergence")
 
 _PERCENT = [0, 1, 5, 10, 20, 50, 80, 95, 99, 100]
 _POSITIONS = 64  # of an output, looked at where it has more: what varies most are the draws, which all share
@@ -399,8 +402,3 @@ def _lowest(places: Mapping[str, _Place], start: _Call) -> str:
         found = f"nothing below {start.path!r} with two or more channels"
         raise _error("start", found, "a start with layers below it")
     return layers[-1] if layers else _INPUT
-
-
-def _error(setting: str, found: str, expected: str) -> XaiError:
-    where = f"{CosineSimilarityConvergence.name} {setting}"
-    return XaiError(where, found=found, expected=expected, fix=f"change {setting}=")

@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Hashable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ..errors import XaiError
+from ..errors import setting_error
 from ..explainers import Explained
 from ..interventions.reinitialisation import Law, as_law
 from ..interventions.weights import CascadingRandomization, Randomizing
 from ..subject import Block
 
 __all__ = ["EfficientMPRT", "histogram_entropy"]
+
+_error = partial(setting_error, "efficient_mprt")
 
 _MOST_BINS = 10_000  # more than maps have places to fill them with
 
@@ -134,7 +137,3 @@ def histogram_entropy(maps: Tensor, bins: int) -> Tensor:
     entropy = torch.special.entr(counts.to(flat.dtype) / places).sum(1)
     entropy = torch.where(width[:, 0] == 0, 0.0, entropy)
     return torch.where(width[:, 0].isfinite(), entropy, torch.nan)
-
-
-def _error(setting: str, found: str, expected: str) -> XaiError:
-    return XaiError(f"efficient_mprt {setting}", found=found, expected=expected, fix=f"change {setting}=")

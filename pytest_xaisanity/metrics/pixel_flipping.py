@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf, prod
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import XaiError
+from ..errors import XaiError, setting_error
 from ..explainers.running import pixels
 from ..imputation import IMPUTERS, Imputer
 from ..seeding import generator
@@ -22,6 +23,8 @@ from ..subject import Block, Inputs, Subject, select
 from .base import Scores
 
 __all__ = ["PixelFlipping"]
+
+_error = partial(setting_error, "pixel_flipping")
 
 _CURVES = {"morf": "most relevant first", "lerf": "least relevant first"}
 
@@ -275,7 +278,3 @@ def _regions(places: tuple[int, ...], patch: int) -> Tensor:
     across = -(-width // patch)
     rows, columns = torch.arange(height) // patch, torch.arange(width) // patch
     return (rows[:, None] * across + columns).flatten()
-
-
-def _error(setting: str, found: str, expected: str) -> XaiError:
-    return XaiError(f"pixel_flipping {setting}", found=found, expected=expected, fix=f"change {setting}=")

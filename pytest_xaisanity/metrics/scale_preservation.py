@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor, nn
 
-from ..errors import XaiError
+from ..errors import XaiError, setting_error
 from ..explainers import Explained
 from ..interventions.cut import Cut, find_cut
 from ..interventions.reinitialisation import Law, Randomizer, as_law
@@ -28,6 +29,8 @@ from ..similarity import spearman
 from ..subject import Block, Subject, select
 
 __all__ = ["ScalePreservation", "order_law"]
+
+_error = partial(setting_error, "scale_preservation")
 
 _TOP = (5, 10)  # per cent of the channels
 _PAIRS = 1000  # pairs of channels an input's order is looked at on, where there are more
@@ -373,7 +376,3 @@ def _not_below(place: _Place) -> XaiError:
         expected="a module that no randomized layer reaches",
         fix="name another module with layer=",
     )
-
-
-def _error(setting: str, found: str, expected: str) -> XaiError:
-    return XaiError(f"scale_preservation {setting}", found=found, expected=expected, fix=f"change {setting}=")
