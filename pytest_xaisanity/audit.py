@@ -13,7 +13,7 @@ from .bench import Bench
 from .claims import Claim, Compound, beats, changes_under, invariant_under
 from .errors import XaiError
 from .explainers import Explained, Explainer
-from .interventions.layers import find_layers
+from .interventions.layers import Layer, find_layers
 from .interventions.reinitialisation import Randomizer
 from .mutants import MUTANTS, Inapplicable, Mutant, mutated
 from .subject import Block, guarded
@@ -125,7 +125,7 @@ def audit(
     mutations = _classified(bench, explainer, suspects)
     live = {name: suspect for name, suspect in suspects.items() if mutations[name].status == "survived"}
     verdicts = [(bench.decide(claim, explainer), claim) for claim in claims]  # all known, unless the model has changed
-    audited = Audited(explainer.name, bench.subject.fingerprint(), [], mutations)
+    audited = Audited(explainer.name, bench.fingerprint, [], mutations)
     audited.dropped = {str(claim): _NO_LONGER for verdict, claim in verdicts if not verdict.passed}
     # First the claims that took few inputs, and are likely to kill with few.
     for verdict, claim in sorted(verdicts, key=lambda pair: (pair[0].n, str(pair[1]))):
@@ -177,7 +177,7 @@ def _classified(bench: Bench, explainer: Explainer, suspects: Mapping[str, Expla
     with guarded(bench.subject):
         bench.subject.renew()
         block = next(bench.subject.blocks()).part(0, _SEEN)
-        maps = partial(_maps, bench, block)
+        maps = partial(_maps, bench, block, _layers(bench, block))
         originals = list(maps(explainer))
         return {name: _status(originals, maps(suspect)) for name, suspect in suspects.items()}
 
@@ -197,20 +197,27 @@ def _status(originals: list[Tensor], maps: Iterator[Tensor]) -> Mutation:
     return Mutation("equivalent", reason="it explains as the original does")
 
 
-def _maps(bench: Bench, block: Block, explainer: Explainer) -> Iterator[Tensor]:
+def _layers(bench: Bench, block: Block) -> tuple[Layer, ...]:
+    """Return the layers of the model, or none where it has nothing to draw anew."""
+    subject = bench.subject
+    if not isinstance(subject.model, nn.Module):
+        return ()
+    try:
+        return tuple(find_layers(subject.model, lambda: subject.outputs(tuple(one[:1] for one in block.inputs))))
+    except XaiError:
+        return ()
+
+
+def _maps(bench: Bench, block: Block, layers: Sequence[Layer], explainer: Explainer) -> Iterator[Tensor]:
     """Yield maps of two halves of a block, on the model as given and on an untrained one."""
-    subject, model = bench.subject, bench.subject.model
+    subject = bench.subject
     half = (len(block) + 1) // 2
     parts = [block.part(0, half), *([block.part(half, len(block))] if half < len(block) else [])]
     explained = Explained(subject, explainer, bench.seed)
     yield from (explained(part) for part in parts)
-    if not isinstance(model, nn.Module):
+    if not layers:
         return
-    try:
-        layers = tuple(find_layers(model, lambda: subject.outputs(tuple(one[:1] for one in block.inputs))))
-    except XaiError:  # nothing to randomize
-        return
-    with Randomizer(model, layers, "own", seed=1) as randomizer:
+    with Randomizer(subject.model, layers, "own", seed=1) as randomizer:
         for layer in layers:
             randomizer.randomize(layer)
         yield from (explained(part, state=("untrained",)) for part in parts)

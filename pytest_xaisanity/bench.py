@@ -74,7 +74,7 @@ class Bench:
         self._cache = None if self.subject.streamed else MapCache()
         self._explained: dict[Hashable, Explained] = {}
         self._runs: dict[Hashable, _Run] = {}
-        self._fingerprint = ""
+        self.fingerprint = ""  # of model, inputs and targets when a claim was last decided
 
     def explainer(self, source: Any, *, name: str | None = None, **kwargs: Any) -> BoundExplainer:
         """Return an explainer, whose methods are the four verbs.
@@ -129,8 +129,8 @@ class Bench:
     def _renew(self) -> None:
         """Forget what was measured on another state of the model."""
         fingerprint = self.subject.renew()
-        if fingerprint != self._fingerprint:
-            self._fingerprint = fingerprint
+        if fingerprint != self.fingerprint:
+            self.fingerprint = fingerprint
             self._runs.clear()
             self._explained.clear()
             self._retraining.measured.clear()
@@ -152,7 +152,7 @@ class Bench:
         if key not in self._runs or self._runs[key].broken:
             if explainer.key not in self._explained:
                 self._explained[explainer.key] = Explained(self.subject, explainer, self.seed, self._cache)
-                self._explained[explainer.key].remember(self._fingerprint)
+                self._explained[explainer.key].remember(self.fingerprint)
             self._runs[key] = _Run(self.subject, measurement, self._explained[explainer.key], early)
         return self._runs[key]
 
