@@ -21,7 +21,7 @@ from .baselines.uninformative import Seeding, UninformativeExplainer, Uninformat
 from .errors import XaiError, unknown_name
 from .explainers import Explainer
 from .interventions.layers import Layer, find_layers
-from .interventions.reinitialisation import Randomizer
+from .interventions.reinitialisation import Randomizer, rewritten
 from .registry import Registry
 from .seeding import generator
 from .subject import Block, Inputs
@@ -273,19 +273,10 @@ class Stale:
     def __call__(self, explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
         if not isinstance(model, nn.Module):
             raise Inapplicable("the model is a function, whose weights are not known")
-        tensors = [tensor.data for tensor in (*model.parameters(), *model.buffers())]
-        now = [tensor.clone() for tensor in tensors]
-        self._first = self._first or now
-        try:
-            _write(tensors, self._first)
+        tensors = [*model.parameters(), *model.buffers()]
+        self._first = self._first or [tensor.detach().clone() for tensor in tensors]
+        with rewritten(model, tensors, self._first):
             return explain(model, inputs, targets)
-        finally:
-            _write(tensors, now)
-
-
-def _write(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    for tensor, value in zip(tensors, values, strict=True):
-        tensor.copy_(value)
 
 
 # ------------------------------------------------------------------------------------------ nothing of it is left

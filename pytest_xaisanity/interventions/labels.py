@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Hashable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from ..explainers import Explained
 from ..seeding import generator, seed_of
 from ..subject import Block, Subject
 from ..training import Job, Retraining, TrainingData, Weights, state_of
-from .reinitialisation import despite_interrupts, old_style_hooks
+from .reinitialisation import rewritten
 
 __all__ = ["LabelRandomization"]
 
@@ -261,25 +261,6 @@ def _predictions(subject: Subject, inputs: Any) -> tuple[Tensor, int]:
     return subject.batches.run(len(tensors[0]), work), classes
 
 
-@contextmanager
-def _loaded(model: nn.Module, weights: Weights) -> Iterator[None]:
-    """Give ``model`` other weights inside the block, in place; it is as before, bit for bit, when the block ends."""
+def _loaded(model: nn.Module, weights: Weights) -> AbstractContextManager[None]:
     tensors = state_of(model)
-    saved = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    # Weights that hooks compute before each call stand in plain attributes.
-    computed = [(vars(m), hook.name, vars(m)[hook.name]) for m in model.modules() for hook in old_style_hooks(m)]
-
-    def restore() -> None:
-        for name, tensor in reversed(tensors.items()):
-            tensor.data.copy_(saved[name])
-        for attributes, name, value in computed:
-            attributes[name] = value
-        torch.clear_autocast_cache()
-
-    try:
-        for name, tensor in tensors.items():
-            tensor.data.copy_(weights[name])
-        torch.clear_autocast_cache()
-        yield
-    finally:
-        despite_interrupts(restore)
+    return rewritten(model, list(tensors.values()), [weights[name] for name in tensors])

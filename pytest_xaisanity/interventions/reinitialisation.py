@@ -10,7 +10,8 @@ from __future__ import annotations
 import cmath
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeAlias
@@ -35,8 +36,7 @@ __all__ = [
     "Randomizer",
     "TruncatedNormal",
     "as_law",
-    "despite_interrupts",
-    "old_style_hooks",
+    "rewritten",
 ]
 
 REINITS = Registry(
@@ -211,7 +211,7 @@ class Randomizer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        despite_interrupts(self._restore_everything)
+        _despite_interrupts(self._restore_everything)
 
     def randomize(self, layer: Layer, seed: int | None = None) -> None:
         """Give ``layer`` new weights, and reset the normalization that goes with it.
@@ -251,7 +251,7 @@ class Randomizer:
 
         A ``KeyboardInterrupt`` that arrives meanwhile is raised when everything is back.
         """
-        despite_interrupts(self._restore_altered)
+        _despite_interrupts(self._restore_altered)
 
     def _restore_altered(self) -> None:
         self._put_back(key for key in self._backup if key in self._altered)
@@ -284,7 +284,7 @@ class Randomizer:
         """Recompute the weights that old-style reparametrizations keep as plain attributes."""
         for path in dict.fromkeys(self._inventory.holder(name) for name in (*layer.parameters, *layer.tied)):
             module = self._inventory.modules[path]
-            for hook in old_style_hooks(module):
+            for hook in _old_style_hooks(module):
                 key = (id(module), hook.name)
                 self._attributes.setdefault(key, (module, hook.name, vars(module)[hook.name]))
                 with torch.no_grad():
@@ -301,7 +301,7 @@ class Randomizer:
             )
 
 
-def despite_interrupts(action: Callable[[], None]) -> None:
+def _despite_interrupts(action: Callable[[], None]) -> None:
     """Do ``action``, which may be repeated, from the start until it ends; then raise the interrupt that came."""
     interrupt: KeyboardInterrupt | None = None
     while True:
@@ -312,6 +312,36 @@ def despite_interrupts(action: Callable[[], None]) -> None:
             interrupt = caught
     if interrupt is not None:
         raise interrupt
+
+
+@contextmanager
+def rewritten(model: nn.Module, tensors: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
+    """Write ``values`` into tensors of the model inside the block; it is as before, bit for bit, when the block ends.
+
+    Args:
+        model: The model.
+        tensors: Parameters and buffers of it.
+        values: What they hold inside the block, of the same shapes.
+    """
+    saved = [tensor.detach().clone() for tensor in tensors]
+    # Weights that hooks compute before each call stand in plain attributes.
+    computed = [(vars(m), hook.name, vars(m)[hook.name]) for m in model.modules() for hook in _old_style_hooks(m)]
+
+    def write(contents: Sequence[Tensor]) -> None:
+        for tensor, content in zip(tensors, contents, strict=True):
+            tensor.data.copy_(content)
+        torch.clear_autocast_cache()
+
+    def restore() -> None:
+        write(saved)
+        for attributes, name, value in computed:
+            attributes[name] = value
+
+    try:
+        write(values)
+        yield
+    finally:
+        _despite_interrupts(restore)
 
 
 def _not_finite(name: str, law: Law) -> XaiError:
@@ -657,7 +687,7 @@ class _Computed:
                 part.training = False
 
 
-def old_style_hooks(module: nn.Module) -> list[WeightNorm | SpectralNorm]:
+def _old_style_hooks(module: nn.Module) -> list[WeightNorm | SpectralNorm]:
     """Return the hooks by which a module computes weights before each call."""
     if isinstance(module, torch.jit.ScriptModule):
         return []
@@ -668,5 +698,5 @@ def _computed(module: nn.Module) -> list[_Computed]:
     """Return the weights that a module computes from other parameters."""
     new_style: Any = module.parametrizations if is_parametrized(module) else ()
     return [_Computed(module, name) for name in new_style] + [
-        _Computed(module, h.name, h) for h in old_style_hooks(module)
+        _Computed(module, h.name, h) for h in _old_style_hooks(module)
     ]
