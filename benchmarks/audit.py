@@ -14,7 +14,10 @@ from pathlib import Path
 import torch
 from captum.attr import IntegratedGradients, Occlusion, Saliency
 
-from pytest_xaisanity import Bench, audit, claims
+from pytest_xaisanity import Bench
+from pytest_xaisanity.bench import audit
+from pytest_xaisanity.claims import make as claims
+from pytest_xaisanity.claims.base import Claim
 from pytest_xaisanity.report.mutation import Mutations
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "quickstart"))
@@ -27,7 +30,7 @@ EXPLAINERS = {
 }
 
 
-def battery() -> list[claims.Claim]:
+def battery() -> list[Claim]:
     """Return the standard battery of claims."""
     return [
         claims.changes_under("cascading_randomization", similarity="spearman"),

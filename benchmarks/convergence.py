@@ -19,8 +19,8 @@ from overhead import asked, report
 from subjects import SUBJECTS, Subject
 
 from pytest_xaisanity import Bench
-from pytest_xaisanity.explainers import Explained
-from pytest_xaisanity.metrics.convergence import CosineSimilarityConvergence
+from pytest_xaisanity.evidence.metrics.cosine_similarity_convergence import CosineSimilarityConvergence
+from pytest_xaisanity.explainers.attributions import Attributions
 
 DRAWS = 5
 LOWEST = {"lenet": "2", "resnet18": "maxpool"}
@@ -62,7 +62,7 @@ def convergence(subject: Subject, lowest: str) -> dict[str, Callable[[], object]
 def sweep(subject: Subject) -> Callable[[], object]:
     """Return the measurement alone: what each further block of inputs costs."""
     bench = Bench(*subject, device="cpu")
-    explained = Explained(bench.subject, bench.explainer(Saliency).explainer, 0)
+    explained = Attributions(bench.subject, bench.explainer(Saliency).explainer, 0)
     block = next(bench.subject.blocks(early=False))
     measuring = CosineSimilarityConvergence(draws=DRAWS).measurement().start(explained, block)
     return lambda: measuring.measure(block)

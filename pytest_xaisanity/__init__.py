@@ -9,16 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .bench import Bench, BoundExplainer
-    from .claims import beats, bounded, changes_under, invariant_under
-    from .errors import XaiError, XaiWarning
-    from .interventions.batch_order import BatchOrder
-    from .interventions.labels import LabelRandomization
-    from .interventions.weights import BottomUpRandomization, CascadingRandomization, IndependentRandomization
-    from .metrics.pixel_flipping import PixelFlipping
-    from .metrics.scale_preservation import ScalePreservation
-    from .ranking_gap import Gap, gap
-    from .verdict import Verdict
+    from .bench.bench import Bench, BoundExplainer
+    from .bench.gap import Gap, gap
+    from .claims.make import beats, bounded, changes_under, invariant_under
+    from .common.errors import XaiError, XaiWarning
+    from .evidence.interventions.batch_order import BatchOrder
+    from .evidence.interventions.label_randomization import LabelRandomization
+    from .evidence.interventions.weight_randomization import (
+        BottomUpRandomization,
+        CascadingRandomization,
+        IndependentRandomization,
+    )
+    from .evidence.metrics.pixel_flipping import PixelFlipping
+    from .evidence.metrics.scale_preservation import ScalePreservation
+    from .statistics.verdict import Verdict
 
 __all__ = [
     "BatchOrder",
@@ -44,24 +48,24 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BatchOrder": "interventions.batch_order",
-    "Bench": "bench",
-    "BottomUpRandomization": "interventions.weights",
-    "BoundExplainer": "bench",
-    "CascadingRandomization": "interventions.weights",
-    "IndependentRandomization": "interventions.weights",
-    "LabelRandomization": "interventions.labels",
-    "Gap": "ranking_gap",
-    "PixelFlipping": "metrics.pixel_flipping",
-    "ScalePreservation": "metrics.scale_preservation",
-    "gap": "ranking_gap",
-    "Verdict": "verdict",
-    "XaiError": "errors",
-    "XaiWarning": "errors",
-    "beats": "claims",
-    "bounded": "claims",
-    "changes_under": "claims",
-    "invariant_under": "claims",
+    "BatchOrder": "evidence.interventions.batch_order",
+    "Bench": "bench.bench",
+    "BottomUpRandomization": "evidence.interventions.weight_randomization",
+    "BoundExplainer": "bench.bench",
+    "CascadingRandomization": "evidence.interventions.weight_randomization",
+    "IndependentRandomization": "evidence.interventions.weight_randomization",
+    "LabelRandomization": "evidence.interventions.label_randomization",
+    "Gap": "bench.gap",
+    "PixelFlipping": "evidence.metrics.pixel_flipping",
+    "ScalePreservation": "evidence.metrics.scale_preservation",
+    "gap": "bench.gap",
+    "Verdict": "statistics.verdict",
+    "XaiError": "common.errors",
+    "XaiWarning": "common.errors",
+    "beats": "claims.make",
+    "bounded": "claims.make",
+    "changes_under": "claims.make",
+    "invariant_under": "claims.make",
 }
 
 

@@ -7,10 +7,10 @@ import hypothesis  # noqa: F401
 import pytest
 import torch
 
-import pytest_xaisanity.bench
-import pytest_xaisanity.interventions.batch_order
-import pytest_xaisanity.interventions.weights
-import pytest_xaisanity.metrics.pixel_flipping  # noqa: F401
+import pytest_xaisanity.bench.bench
+import pytest_xaisanity.evidence.interventions.batch_order
+import pytest_xaisanity.evidence.interventions.weight_randomization
+import pytest_xaisanity.evidence.metrics.pixel_flipping  # noqa: F401
 
 pytest_plugins = ["pytester"]
 

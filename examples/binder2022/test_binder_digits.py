@@ -23,7 +23,7 @@ from digits import DigitsCNN, load_digits, trained_cnn
 from explainers import edges, fresh_noise
 
 from pytest_xaisanity import CascadingRandomization, PixelFlipping
-from pytest_xaisanity.ranking_gap import gap
+from pytest_xaisanity.bench.gap import gap
 
 CASCADE = CascadingRandomization(seeds=3)
 FLIPPING = PixelFlipping(steps=16)

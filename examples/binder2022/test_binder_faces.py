@@ -21,7 +21,7 @@ from explainers import edges, fresh_noise
 from faces import RNet, load_faces, trained_rnet
 
 from pytest_xaisanity import CascadingRandomization, PixelFlipping
-from pytest_xaisanity.ranking_gap import gap
+from pytest_xaisanity.bench.gap import gap
 
 CASCADE = CascadingRandomization(seeds=2)
 FLIPPING = PixelFlipping(steps=16)

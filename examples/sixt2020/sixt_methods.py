@@ -10,7 +10,7 @@ from digits import Digits
 from torch import nn
 
 from pytest_xaisanity import Bench, Verdict
-from pytest_xaisanity.bench import BoundExplainer
+from pytest_xaisanity.bench.bench import BoundExplainer
 from pytest_xaisanity.explainers import (
     LRP,
     Deconvolution,

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import XaiError
-from ..similarity import Similarity
-from ..verdict import Decision, Direction, Outcome, Verdict
+from ..common.errors import XaiError
+from ..maps.similarity import Similarity
+from ..statistics.question import Decision, Direction
+from ..statistics.verdict import Outcome, Verdict
 
 Scores = NDArray[Any]
 
@@ -145,24 +146,29 @@ def check_finite(own: Scores, other: Scores, claim: str) -> None:
     broken = int((~np.isfinite(own) | ~np.isfinite(other).all(1)).sum())
     if broken:
         raise XaiError(
-            claim, found=f"scores that are NaN or infinite for {broken} of {len(own)} inputs",
-            expected="a finite score for each input", fix="look at what the metric made of these inputs",
-        )  # fmt: skip
+            claim,
+            found=f"scores that are NaN or infinite for {broken} of {len(own)} inputs",
+            expected="a finite score for each input",
+            fix="look at what the metric made of these inputs",
+        )
 
 
 def require_inputs(n: int, least: int | None, claim: str) -> None:
     """Raise when no scores whatever could decide the claim with n inputs."""
     if least is None:
         raise XaiError(
-            claim, found="a bound at the very end of the range", expected="a bound that scores can be shown to keep",
+            claim,
+            found="a bound at the very end of the range",
+            expected="a bound that scores can be shown to keep",
             fix="move the bound inwards",
-        )  # fmt: skip
+        )
     if n < least:
         raise XaiError(
-            "xai_inputs", found=f"{n} input{'s' if n > 1 else ''} for the claim {claim!r}",
+            "xai_inputs",
+            found=f"{n} input{'s' if n > 1 else ''} for the claim {claim!r}",
             expected=f"at least {least}: with fewer, no scores whatever could decide it",
             fix="give more inputs, lower confidence=, or move the bound where there is one",
-        )  # fmt: skip
+        )
 
 
 def closer_to(similarity: Similarity, *, below: bool) -> Direction:

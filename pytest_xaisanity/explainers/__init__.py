@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .adapters import Explainer, as_explainer
-from .running import Explained
-
 if TYPE_CHECKING:
+    from .adapters import as_explainer
+    from .attributions import Attributions
     from .backward import BackwardRules, backward_rules
+    from .explainer import Explainer
     from .rules.deeplift import DeepLift
     from .rules.gates import Deconvolution, GuidedBackprop, GuidedGradCAM, RectGrad
     from .rules.lrp import LRP, DeepTaylor, ExcitationBackprop
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LRP",
+    "Attributions",
     "BackwardRules",
     "Deconvolution",
     "DeepLift",
     "DeepTaylor",
     "ExcitationBackprop",
-    "Explained",
     "Explainer",
     "GuidedBackprop",
     "GuidedGradCAM",
@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Attributions": "attributions",
+    "Explainer": "explainer",
+    "as_explainer": "adapters",
     "LRP": "rules.lrp",
     "BackwardRules": "backward",
     "Deconvolution": "rules.gates",

@@ -5,36 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import XaiError, unknown_name
-from ..subject import Inputs
+from ..common.errors import XaiError, unknown_name
+from ..subject.block import Inputs
 from .composites import zennit_call, zennit_kind
+from .explainer import Explainer
 from .rules.base import RuleExplainer
 
-__all__ = ["Explainer", "as_explainer"]
-
-
-@dataclass(frozen=True, eq=False)
-class Explainer:
-    """Maps (model, inputs, targets) to attributions.
-
-    Attributes:
-        name: What the user calls it, in verdicts and reports.
-        attribute: Called with the model, the tuple of input tensors and the targets; returns whatever the user's
-            object returns.
-        key: Equal for explainers that are the same by content, so that their attributions are shared.
-        source: What the user gave.
-    """
-
-    name: str
-    attribute: Callable[[Any, Inputs, Tensor | None], Any]
-    key: tuple[Any, ...] = field(repr=False)
-    source: Any = field(repr=False, default=None)
+__all__ = ["as_explainer"]
 
 
 def as_explainer(

@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
-from ..errors import XaiError
-from .adapters import Explainer
+from ..common.errors import XaiError
+from .explainer import Explainer
 from .rules.interception import Method, Operation, intercepting
 
 __all__ = ["BackwardRules", "backward_rules"]

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import XaiError
-from ..subject import Inputs, select
+from ..common.errors import XaiError
+from ..subject.block import Inputs
+from ..subject.outputs import select
 
 __all__ = ["zennit_call", "zennit_kind"]
 
@@ -34,9 +35,11 @@ def zennit_call(source: Any) -> Callable[..., Tensor]:
 
         if len(inputs) > 1:
             raise XaiError(
-                "xai.explainer", found=f"{len(inputs)} input tensors for zennit's {type(source).__name__}",
-                expected="a single one, which is all it takes", fix="use a rule of pytest_xaisanity.explainers",
-            )  # fmt: skip
+                "xai.explainer",
+                found=f"{len(inputs)} input tensors for zennit's {type(source).__name__}",
+                expected="a single one, which is all it takes",
+                fix="use a rule of pytest_xaisanity.explainers",
+            )
 
         def start(outputs: Tensor) -> Tensor:
             leaf = outputs.detach().requires_grad_()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ..errors import XaiError
+from ..common.errors import XaiError
 from . import marks
 from .audit import AUDIT, Auditor
 from .fixture import CURRENT_ITEM, Xai, named
@@ -129,9 +129,11 @@ def xai_verdict(request: pytest.FixtureRequest, xai: Xai) -> Generator[marks.Pen
     yield verdict
     if not verdict.is_decided() and request.node.stash.get(_PASSED, False):
         raise XaiError(
-            "xai_verdict", found="a test that passed without looking at its verdict, so that nothing was measured",
-            expected="assert xai_verdict", fix="assert it, or leave the claim's marker out",
-        )  # fmt: skip
+            "xai_verdict",
+            found="a test that passed without looking at its verdict, so that nothing was measured",
+            expected="assert xai_verdict",
+            fix="assert it, or leave the claim's marker out",
+        )
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from .options import flag, setting
 from .stream import Terminal
 
 if TYPE_CHECKING:
-    from ..bench import Bench
-    from ..claims import Claim
-    from ..explainers import Explainer
-    from ..verdict import Verdict
+    from ..bench.bench import Bench
+    from ..claims.base import Claim
+    from ..explainers.explainer import Explainer
+    from ..statistics.verdict import Verdict
 
 __all__ = ["AUDIT", "Auditor"]
 
@@ -65,7 +65,7 @@ class Auditor:
 
         A ``@given`` test makes its claims once an example, perhaps with other settings: the last one counts.
         """
-        from ..audit import checked_mutants, depends_on_the_explainer
+        from ..bench.audit import checked_mutants, depends_on_the_explainer
 
         if not depends_on_the_explainer(claim):
             return
@@ -103,7 +103,7 @@ class Auditor:
                 self.found.add(self._record(passed, bar))
 
     def _record(self, passed: _Passed, bar: Any) -> dict[str, Any]:
-        from ..audit import Audited, audit
+        from ..bench.audit import Audited, audit
 
         bench, explainer, claims = passed.bench, passed.explainer, passed.distinct()
 
@@ -113,9 +113,15 @@ class Auditor:
 
         try:
             audited = audit(
-                bench, explainer, claims, mutants=passed.mutants, killed=self._kills,
-                every=setting(self._config, "audit_all"), suggest=not self._worker, advance=advance,
-            )  # fmt: skip
+                bench,
+                explainer,
+                claims,
+                mutants=passed.mutants,
+                killed=self._kills,
+                every=setting(self._config, "audit_all"),
+                suggest=not self._worker,
+                advance=advance,
+            )
         except Exception as error:  # the fixtures of the suite are torn down, and something may be gone with them
             why = f"after the tests it raised {type(error).__name__}: {error}"
             audited = Audited(explainer.name, passed.subject, [], {}, {str(claim): why for claim in claims})

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pytest_xaisanity.plugin.fixture import named
-from pytest_xaisanity.plugin.options import setting
+from .fixture import named
+from .options import setting
 
 
 def _named_or_outer(request: pytest.FixtureRequest, option: str) -> Any:

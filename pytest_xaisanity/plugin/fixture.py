@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from ..errors import XaiError, XaiWarning
+from ..common.errors import XaiError, XaiWarning
 from .audit import AUDIT
 from .options import flag, given, setting
 from .records import VERDICTS
@@ -21,9 +21,9 @@ from .stream import Terminal
 from .zero_code import BATTERY
 
 if TYPE_CHECKING:
-    from ..bench import Bench, BoundExplainer
-    from ..claims import Claim
-    from ..verdict import Verdict
+    from ..bench.bench import Bench, BoundExplainer
+    from ..claims.base import Claim
+    from ..statistics.verdict import Verdict
 
 __all__ = ["CURRENT_ITEM", "SUBJECT_FIXTURES", "Xai", "XaiExplainer", "fail", "named"]
 
@@ -64,10 +64,11 @@ def named(config: pytest.Config, option: str) -> Any:
 def _imported(config: pytest.Config, spec: str | None, option: str) -> Any:
     if spec is None:
         raise XaiError(
-            f"xai_{option}", found="no fixture of this name in your tests",
+            f"xai_{option}",
+            found="no fixture of this name in your tests",
             expected=f"a fixture that returns {_RETURNS[option]}",
             fix=f"write a fixture xai_{option} in conftest.py, or give {flag(option)}=module:name",
-        )  # fmt: skip
+        )
     folder = str(config.invocation_params.dir)
     if folder not in sys.path:
         sys.path.append(folder)  # as for `python -m`, but behind everything that is installed
@@ -78,10 +79,11 @@ def _imported(config: pytest.Config, spec: str | None, option: str) -> Any:
             value = getattr(value, part)
     except (ImportError, AttributeError) as error:
         raise XaiError(
-            flag(option), found=f"{spec!r} ({type(error).__name__}: {error})",
+            flag(option),
+            found=f"{spec!r} ({type(error).__name__}: {error})",
             expected="module:name of something that can be imported from here",
             fix="check the name, and that the module's folder is on the path (pytest's pythonpath setting)",
-        ) from error  # fmt: skip
+        ) from error
     return value
 
 
@@ -90,10 +92,11 @@ def _check_takes_nothing(function: Any, spec: str, option: str) -> None:
         inspect.signature(function).bind()
     except TypeError as error:
         raise XaiError(
-            flag(option), found=f"{spec!r}, which cannot be called without arguments ({error})",
+            flag(option),
+            found=f"{spec!r}, which cannot be called without arguments ({error})",
             expected=f"{_RETURNS[option]}, or a function without arguments that returns it",
             fix="name a function that calls it with its arguments",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def fail(error: XaiError) -> NoReturn:
@@ -133,7 +136,7 @@ class Xai:
 
     def _bench(self, *, retrains: bool) -> Bench:
         """Return the bench of the running test: one that can train models has the fixtures for it too."""
-        from ..bench import Bench
+        from ..bench.bench import Bench
 
         __tracebackhide__ = True
         subject = tuple(self._request.getfixturevalue(name) for name in SUBJECT_FIXTURES)
@@ -262,7 +265,7 @@ class XaiExplainer:
 
     def _decide(self, verb: str, args: tuple[Any, ...], settings: dict[str, Any]) -> Verdict:
         __tracebackhide__ = True
-        from ..claims import make
+        from ..claims.make import make
 
         try:
             claim = make(verb, args, settings, where=verb)

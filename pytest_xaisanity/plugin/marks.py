@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from ..errors import XaiError
+from ..common.errors import XaiError
 from .fixture import SUBJECT_FIXTURES, Xai, fail
 
 if TYPE_CHECKING:
-    from ..claims import Claim
-    from ..verdict import Verdict
+    from ..claims.base import Claim
+    from ..statistics.verdict import Verdict
 
 __all__ = ["MARKERS", "PendingVerdict", "check_marked", "generate", "install", "narrow", "with_subject"]
 
@@ -108,10 +108,11 @@ def check_taken(item: pytest.Item) -> None:
     own = [mark.name for mark in item.own_markers if mark.name in _CLAIMS]
     if own and not {"xai", "xai_verdict"} & set(getattr(item, "fixturenames", ())):
         error = XaiError(
-            f"marker {own[0]} of {item.name}", found="a test that does not ask for the verdict",
+            f"marker {own[0]} of {item.name}",
+            found="a test that does not ask for the verdict",
             expected="a test function or method with the argument xai_verdict; a unittest.TestCase cannot have one",
             fix="move the claim to a plain test function",
-        )  # fmt: skip
+        )
         raise pytest.UsageError(str(error))
 
 
@@ -120,10 +121,14 @@ def check_marked(name: str, obj: object) -> None:
     if isinstance(obj, pytest.MarkDecorator) and obj.args:
         inner = obj.args[-1]
         if obj.name.startswith("xai_") and getattr(inner, "__name__", None) == name:
-            fail(XaiError(
-                f"marker {obj.name}", found=f"no arguments above {name}",
-                expected="its arguments in parentheses", fix="see pytest --markers",
-            ))  # fmt: skip
+            fail(
+                XaiError(
+                    f"marker {obj.name}",
+                    found=f"no arguments above {name}",
+                    expected="its arguments in parentheses",
+                    fix="see pytest --markers",
+                )
+            )
         check_marked(name, inner)
 
 
@@ -176,9 +181,11 @@ def _check_unused(item: pytest.Item) -> None:
     for mark in item.own_markers:
         if mark.name in (*_CLAIMS, "xai_explainer"):
             raise XaiError(
-                f"marker {mark.name} of {item.name}", found="a test that does not ask for the verdict",
-                expected="the argument xai_verdict", fix=f"write def {item.name}(xai_verdict)",
-            )  # fmt: skip
+                f"marker {mark.name} of {item.name}",
+                found="a test that does not ask for the verdict",
+                expected="the argument xai_verdict",
+                fix=f"write def {item.name}(xai_verdict)",
+            )
 
 
 def _cases(item: pytest.Item) -> list[_Case]:
@@ -186,15 +193,17 @@ def _cases(item: pytest.Item) -> list[_Case]:
     claims = [(mark, _claim(mark, item)) for mark in marks if mark.name in _CLAIMS]
     if not claims:
         raise XaiError(
-            f"xai_verdict of {item.name}", found="a test without a claim",
-            expected=f"one of the markers {', '.join(_CLAIMS)}", fix="mark the test, its class or its module",
-        )  # fmt: skip
+            f"xai_verdict of {item.name}",
+            found="a test without a claim",
+            expected=f"one of the markers {', '.join(_CLAIMS)}",
+            fix="mark the test, its class or its module",
+        )
     sources = [_source(mark, item) for mark in marks if mark.name == "xai_explainer"] or [(None, None, {})]
     return [_Case(mark, claim, *source) for source in sources for mark, claim in claims]
 
 
 def _claim(mark: pytest.Mark, item: pytest.Item) -> Claim:
-    from ..claims import make
+    from ..claims.make import make
 
     verb = mark.name.removeprefix("xai_")
     try:
@@ -207,10 +216,11 @@ def _claim(mark: pytest.Mark, item: pytest.Item) -> Claim:
 def _source(mark: pytest.Mark, item: pytest.Item) -> tuple[Any, str | None, dict[str, Any]]:
     if len(mark.args) != 1:
         raise XaiError(
-            f"marker xai_explainer of {item.name}", found=f"{len(mark.args)} explainers",
+            f"marker xai_explainer of {item.name}",
+            found=f"{len(mark.args)} explainers",
             expected="one explainer for each marker",
             fix="repeat the marker" if mark.args else "write xai_explainer(Saliency), with an explainer of yours",
-        )  # fmt: skip
+        )
     settings = dict(mark.kwargs)
     return mark.args[0], settings.pop("name", None), settings
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ..errors import XaiError
+from ..common.errors import XaiError
 
 __all__ = ["add_options", "check_settings", "flag", "given", "setting"]
 
@@ -35,25 +35,30 @@ class _Option(NamedTuple):
 
 _OPTIONS = (
     _Option(
-        "model", "MODULE:NAME",
+        "model",
+        "MODULE:NAME",
         "the model, when no fixture xai_model is written: an object, or a function without arguments that returns it",
     ),
     _Option(
-        "inputs", "MODULE:NAME",
+        "inputs",
+        "MODULE:NAME",
         "the inputs, when no fixture xai_inputs is written: an object, or a function without arguments that returns "
         "them",
     ),
     _Option(
-        "explainer", "MODULE:NAME",
+        "explainer",
+        "MODULE:NAME",
         "the explainer of tests whose markers name none; on the command line, with a model and inputs named like it or "
         "given by the fixtures of conftest.py, it is put to the standard battery of claims, without a test file",
     ),
     _Option(
-        "train", "MODULE:NAME",
+        "train",
+        "MODULE:NAME",
         "a function (inputs, targets, seed) -> model, when no fixture xai_train is written; some claims train models",
     ),
     _Option(
-        "training_data", "MODULE:NAME",
+        "training_data",
+        "MODULE:NAME",
         "what that function trains on, when no fixture xai_training_data is written: (inputs, targets) or (inputs, "
         "targets, test_inputs, test_targets), or a function without arguments that returns them",
     ),
@@ -63,12 +68,16 @@ _OPTIONS = (
     _Option("inconclusive", "WHAT", "what an inconclusive verdict does", "fail", str, ("fail", "skip", "warn")),
     _Option("json", "FILE", "write every verdict with its whole evidence to FILE"),
     _Option(
-        "audit", "", "replace each explainer by broken copies of it, its mutants, and decide the claims that passed "
-        "again: a mutant that still passes them all has survived", False, bool,
+        "audit",
+        "",
+        "replace each explainer by broken copies of it, its mutants, and decide the claims that passed "
+        "again: a mutant that still passes them all has survived",
+        False,
+        bool,
     ),
     _Option("audit_all", "", "also put mutants that a claim has killed to the other claims", False, bool),
     _Option("audit_fail_under", "SHARE", "fail when a smaller share of the mutants is killed, in [0, 1]", None, float),
-)  # fmt: skip
+)
 
 
 class _Once(argparse.Action):
@@ -146,22 +155,28 @@ def check_settings(config: pytest.Config) -> None:
     values = {option.name: setting(config, option.name) for option in _OPTIONS}
     if not 0.5 < values["confidence"] < 1:
         raise XaiError(
-            "--xai-confidence", found=f"{values['confidence']:g}", expected="a number between 0.5 and 1",
+            "--xai-confidence",
+            found=f"{values['confidence']:g}",
+            expected="a number between 0.5 and 1",
             fix="use 0.95",
-        )  # fmt: skip
+        )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", values["device"]):
         raise XaiError(
-            "--xai-device", found=repr(values["device"]), expected="auto, cpu, cuda, cuda:<number> or mps",
+            "--xai-device",
+            found=repr(values["device"]),
+            expected="auto, cpu, cuda, cuda:<number> or mps",
             fix="choose one of these",
-        )  # fmt: skip
+        )
     for option in _OPTIONS:
         name = option.name
         named = option.metavar == "MODULE:NAME" and values[name] is not None
         if named and not re.fullmatch(r"[\w.]+:[\w.]+", values[name]):
             raise XaiError(
-                flag(option.name), found=repr(values[name]), expected="module:name",
+                flag(option.name),
+                found=repr(values[name]),
+                expected="module:name",
                 fix="put a colon between the module and the name in it, as in captum.attr:Saliency",
-            )  # fmt: skip
+            )
     least = values["audit_fail_under"]
     if least is not None and not (values["audit"] and 0 <= least <= 1):
         found = f"{least:g}" if values["audit"] else f"{least:g} without --xai-audit"
@@ -180,6 +195,8 @@ def _check_file(where: str, file: Path) -> None:
         raise XaiError(where, found=f"the folder {str(file)!r}", expected="a file", fix="add the name of a file")
     if not file.absolute().parent.is_dir():
         raise XaiError(
-            where, found=f"{str(file)!r} in a folder that does not exist", expected="a file in an existing folder",
+            where,
+            found=f"{str(file)!r} in a folder that does not exist",
+            expected="a file in an existing folder",
             fix="make the folder first",
-        )  # fmt: skip
+        )

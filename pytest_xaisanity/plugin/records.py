@@ -11,8 +11,8 @@ import pytest
 from ..report.text import details, one_line
 
 if TYPE_CHECKING:
-    from ..claims import Claim
-    from ..verdict import Verdict
+    from ..claims.base import Claim
+    from ..statistics.verdict import Verdict
 
 __all__ = ["RECORDS", "VERDICTS", "Records"]
 
@@ -33,24 +33,26 @@ class Records:
         records = item.stash.setdefault(_KEY, {})
         repeated = hasattr(getattr(item, "obj", None), "hypothesis")
         key = re.sub(r"\(.*?\)", "", verdict.claim) if repeated else len(records)
-        records[key] = _plain({
-            "test": item.nodeid,
-            "claim": verdict.claim,
-            "explainer": explainer,
-            "verb": claim.words[0],
-            "bounds": {name: getattr(claim, name, None) for name in ("at_least", "at_most")},
-            "outcome": verdict.outcome,
-            "tolerated": verdict.tolerated,
-            "estimate": verdict.estimate,
-            "interval": verdict.interval,
-            "confidence": verdict.confidence,
-            "n": verdict.n,
-            "quantity": verdict.quantity,
-            "decided_by": verdict.decided_by,
-            "reason": verdict.reason,
-            "reproduce": command,
-            "evidence": verdict.evidence,
-        })  # fmt: skip
+        records[key] = _plain(
+            {
+                "test": item.nodeid,
+                "claim": verdict.claim,
+                "explainer": explainer,
+                "verb": claim.words[0],
+                "bounds": {name: getattr(claim, name, None) for name in ("at_least", "at_most")},
+                "outcome": verdict.outcome,
+                "tolerated": verdict.tolerated,
+                "estimate": verdict.estimate,
+                "interval": verdict.interval,
+                "confidence": verdict.confidence,
+                "n": verdict.n,
+                "quantity": verdict.quantity,
+                "decided_by": verdict.decided_by,
+                "reason": verdict.reason,
+                "reproduce": command,
+                "evidence": verdict.evidence,
+            }
+        )
 
     def attach(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Move a test's verdicts to a report on it: sections a person reads, properties that JUnit keeps.

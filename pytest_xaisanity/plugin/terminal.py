@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ..report.collected import Collected
+from ..report.summary import Collected
 from .audit import AUDIT
 from .options import setting
 from .records import RECORDS

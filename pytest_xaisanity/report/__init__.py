@@ -1,1 +1,4 @@
-"""Reports: from recorded evidence alone, as plain values."""
+"""What a person and a machine read of recorded verdicts, from records alone.
+
+Imports common.
+"""

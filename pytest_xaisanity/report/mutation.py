@@ -23,7 +23,7 @@ _WIDTH = 26  # characters of an explainer's name in a line of the table's head
 class Mutations:
     """What an audit found, of all workers together.
 
-    Records are those of :class:`~pytest_xaisanity.audit.Audited` as plain values.
+    Records are those of :class:`~pytest_xaisanity.bench.audit.Audited` as plain values.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:

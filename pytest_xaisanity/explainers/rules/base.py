@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import XaiError
-from ...subject import select
+from ...common.errors import XaiError
+from ...subject.outputs import select
 from .interception import Method, intercepting
 
 __all__ = ["PER_CHANNEL", "RuleExplainer", "channels", "check_numbers", "check_range"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakIdKeyDictionary
 
-from ...errors import unknown_name
+from ...common.errors import unknown_name
 from .base import PER_CHANNEL, RuleExplainer, channels, check_numbers
 from .interception import Method, Operation, modified
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import XaiError, unknown_name
+from ...common.errors import XaiError, unknown_name
 from .base import RuleExplainer
 from .interception import Method, Operation, modified
 

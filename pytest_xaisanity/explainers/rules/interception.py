@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-from ...errors import XaiError
+from ...common.errors import XaiError
 
 __all__ = ["Method", "Operation", "behind", "intercepting", "modified", "source_of"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import XaiError, unknown_name
+from ...common.errors import XaiError, unknown_name
 from .base import RuleExplainer, channels, check_numbers, check_range
 from .interception import Method, Operation, behind, modified, source_of
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import XaiError
-from ...subject import evaluating
+from ...common.errors import XaiError
+from ...model.lending import evaluating
 from .base import RuleExplainer
 from .interception import Method, Operation, intercepting, modified
 

@@ -1,0 +1,213 @@
+"""Mutants: deliberately broken copies of an explainer, to test the tests.
+
+A mutant is called with the original's explanations before the arguments of an explainer, as
+``mutant(explain, model, inputs, targets)``, and returns what an explainer may return. ``explain`` takes the other three
+and returns the original's attributions as a tensor. Where the model takes several inputs, ``inputs`` and attributions
+are tuples. A class among the mutants is built anew for each explainer, and may keep state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..common.errors import XaiError
+from ..common.registry import Registry
+from ..evidence.baselines.mutants import ChangedMap, Explain, Mutant, Tensors, all_of, as_given
+from ..explainers.explainer import Explainer
+from ..maps.changes import CHANGES, Inapplicable
+from ..maps.edges import edge_maps
+from ..maps.uninformative import UninformativeMap
+from ..model.layers import Layer, find_layers
+from ..model.reinit.randomizer import Randomizer
+from ..model.rewriting import rewritten
+from ..subject.block import Inputs
+from .uninformative import Seeding, UninformativeExplainer
+
+__all__ = ["MUTANTS", "mutated"]
+
+
+def mutated(explainer: Explainer, name: str, mutant: Mutant) -> Explainer:
+    """Return the explainer as the mutant has it.
+
+    It keeps its name, which seeds what a sampling explainer draws.
+    """
+
+    def explain(model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+        return as_given([_tensor(one) for one in all_of(explainer.attribute(model, all_of(inputs), targets))])
+
+    def attribute(model: Any, inputs: Inputs, targets: Tensor | None) -> Tensors:
+        return mutant(explain, model, as_given(inputs), targets)
+
+    return Explainer(explainer.name, attribute, (*explainer.key, "mutant", name, id(mutant)), explainer.source)
+
+
+def _tensor(result: Any) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(result)) if isinstance(result, np.ndarray) else result
+    values: Tensor = tensor.detach()
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
+
+
+def _single(inputs: Tensors) -> Tensor:
+    if isinstance(inputs, tuple):
+        raise Inapplicable("the model takes several inputs")
+    tensor: Tensor = inputs
+    return tensor
+
+
+# --------------------------------------------------------------------------------------- what is explained is another
+
+
+def wrong_class(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+    """Explain the class after the one that is asked for."""
+    if targets is None:
+        raise Inapplicable("the model has a single output")
+    with torch.no_grad():
+        classes = model(*(one[:1].detach().clone() for one in all_of(inputs))).shape[-1]
+    if classes < 2:
+        raise Inapplicable("the model has a single output")
+    other = targets.clone()
+    last = other if other.ndim == 1 else other[:, -1]
+    last.add_(1).remainder_(classes)
+    return explain(model, inputs, other)
+
+
+class AnotherInput:
+    """Explains, for each input, the one before it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[Tensor, ...], Tensor | None] | None = None
+
+    def __call__(self, explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+        rows = [one.detach() for one in all_of(inputs)]
+        last, target = self._last or (tuple(one[-1:] for one in rows), None if targets is None else targets[-1:])
+        self._last = tuple(one[-1:].clone() for one in rows), None if targets is None else targets[-1:].clone()
+        before = as_given([torch.cat([row, one[:-1]]) for row, one in zip(last, rows, strict=True)])
+        return explain(model, before, None if targets is None or target is None else torch.cat([target, targets[:-1]]))
+
+
+class PreviousCall:
+    """Returns what the call before should have returned."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, ...] | None = None
+
+    def __call__(self, explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+        now = all_of(explain(model, inputs, targets))
+        last, self._last = self._last or now, now
+        return as_given(
+            [one[torch.arange(len(new), device=one.device) % len(one)] for one, new in zip(last, now, strict=True)]
+        )
+
+
+def one_channel(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+    """Return the attributions of the first channel alone."""
+    maps = all_of(explain(model, inputs, targets))
+    has = [one.shape == given.shape and one.ndim > 2 for one, given in zip(maps, all_of(inputs), strict=True)]
+    return as_given([one[:, :1] if channels else one for one, channels in zip(maps, has, strict=True)])
+
+
+# ------------------------------------------------------------------------------------------- the model is another
+
+
+class Untrained:
+    """Explains the model with weights drawn anew, always the same."""
+
+    def __init__(self) -> None:
+        self._layers: tuple[Layer, ...] = ()
+
+    def __call__(self, explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+        if not isinstance(model, nn.Module):
+            raise Inapplicable("the model is a function, whose weights are not known")
+        if not self._layers:
+            probe = [one[:1].detach().clone() for one in all_of(inputs)]
+            try:
+                self._layers = tuple(find_layers(model, lambda: model(*probe)))
+            except XaiError as error:
+                raise Inapplicable("the model has no layer to draw anew") from error
+        with Randomizer(model, self._layers, "own", seed=0) as randomizer:
+            for layer in self._layers:
+                randomizer.randomize(layer)
+            return explain(model, inputs, targets)
+
+
+class Stale:
+    """Explains the model with the weights that it had at the first call."""
+
+    def __init__(self) -> None:
+        self._first: list[Tensor] = []
+
+    def __call__(self, explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+        if not isinstance(model, nn.Module):
+            raise Inapplicable("the model is a function, whose weights are not known")
+        tensors = [*model.parameters(), *model.buffers()]
+        self._first = self._first or [tensor.detach().clone() for tensor in tensors]
+        with rewritten(model, tensors, self._first):
+            return explain(model, inputs, targets)
+
+
+# ------------------------------------------------------------------------------------------ nothing of it is left
+
+
+def edges(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+    """Return an edge map of the image."""
+    images = _single(inputs)
+    if images.ndim != 4:
+        raise Inapplicable("its inputs are no images")
+    return edge_maps(images.detach())
+
+
+def input_itself(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+    """Return the input."""
+    return as_given(
+        [one.detach().float() if not one.is_floating_point() else one.detach().clone() for one in all_of(inputs)]
+    )
+
+
+def constant(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+    """Return one everywhere, once for all channels."""
+    return as_given(
+        [torch.ones_like(one[:, :1] if one.ndim > 2 else one, dtype=torch.float32) for one in all_of(inputs)]
+    )
+
+
+def _noise(seeding: Seeding) -> Mutant:
+    noise = UninformativeExplainer(UninformativeMap("gaussian", "both"), seeding)
+
+    def drawn(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+        return noise(model, _single(inputs), targets)
+
+    return drawn
+
+
+fresh_noise, input_noise, output_noise = _noise("fresh"), _noise("input"), _noise("output")
+
+flipped_sign, absolute_value, shuffled, shifted, flipped, low_rank, rounded = map(ChangedMap, CHANGES)
+
+MUTANTS = Registry(
+    "mutant",
+    {
+        "wrong_class": ".adversaries.mutants:wrong_class",
+        "flipped_sign": ".adversaries.mutants:flipped_sign",
+        "absolute_value": ".adversaries.mutants:absolute_value",
+        "shuffled": ".adversaries.mutants:shuffled",
+        "shifted": ".adversaries.mutants:shifted",
+        "flipped": ".adversaries.mutants:flipped",
+        "low_rank": ".adversaries.mutants:low_rank",
+        "rounded": ".adversaries.mutants:rounded",
+        "one_channel": ".adversaries.mutants:one_channel",
+        "another_input": ".adversaries.mutants:AnotherInput",
+        "previous_call": ".adversaries.mutants:PreviousCall",
+        "untrained": ".adversaries.mutants:Untrained",
+        "stale": ".adversaries.mutants:Stale",
+        "edges": ".adversaries.mutants:edges",
+        "input": ".adversaries.mutants:input_itself",
+        "constant": ".adversaries.mutants:constant",
+        "fresh_noise": ".adversaries.mutants:fresh_noise",
+        "input_noise": ".adversaries.mutants:input_noise",
+        "output_noise": ".adversaries.mutants:output_noise",
+    },
+)

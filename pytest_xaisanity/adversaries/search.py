@@ -1,0 +1,317 @@
+"""The adversary: a search for the uninformative map that scores best, and its measurement on other inputs.
+
+Hypothesis draws maps and scores them on the first half of the inputs (32 at most) beside the explanation. What it finds
+is then scored on all other inputs, where a claim is decided. A map that wins on the first half already is shrunk to the
+simplest one that keeps at least half of its gain there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import inf, isfinite, isnan
+from typing import Any, ClassVar
+
+import hypothesis.strategies as st
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
+from torch import Tensor
+
+from ..common.errors import XaiError
+from ..common.seeding import isolated, seed_of
+from ..evidence.base import Metric
+from ..explainers.attributions import Attributions
+from ..maps.uninformative import UninformativeMap
+from ..subject.block import Block
+from ..subject.layout import empty_maps
+from .strategies import uninformative_maps
+
+__all__ = ["Adversarial", "Found", "Uninformative", "counterexample", "search"]
+
+_SEARCHED = 32  # inputs
+_PART = 8  # inputs after which a map that clearly loses is given up
+_SHRINKING = 2  # times the budget, on top of it
+_PICTURE = 64  # pixels a side, at most
+
+
+@dataclass(frozen=True)
+class Uninformative:
+    """The baseline ``"uninformative"``: the best map that a search of the family finds.
+
+    Args:
+        max_examples: How many maps to try; by default what the active Hypothesis profile says (100).
+    """
+
+    max_examples: int | None = None
+    name: ClassVar[str] = "uninformative"
+
+    def __post_init__(self) -> None:
+        if self.max_examples is not None and (type(self.max_examples) is not int or self.max_examples < 1):
+            raise XaiError(
+                "baseline 'uninformative' max_examples",
+                found=repr(self.max_examples),
+                expected="a search budget of at least 1",
+                fix="leave it out for that of the Hypothesis profile",
+            )
+
+    @property
+    def budget(self) -> int:
+        """How many maps to try."""
+        return self.max_examples or settings().max_examples
+
+    def measurement(self, metric: Metric) -> Adversarial:
+        """Return what has to be measured: the search sees the explainer's own scores."""
+        return Adversarial(metric, self)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        map: The map with the largest gain or, where one wins, the simplest that keeps half of the winner's gain.
+        gain: Its gain over the explanation.
+        tried: How many different maps were scored.
+    """
+
+    map: UninformativeMap
+    gain: float
+    tried: int
+
+
+class _Wins(Exception):  # noqa: N818 - it is what the search hopes for
+    """A map that gains enough."""
+
+
+class _Broken(BaseException):
+    """An error of the metric, which Hypothesis would take for a find and shrink."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def search(
+    shape: tuple[int, ...], gain: Callable[[UninformativeMap], float], *, max_examples: int, search_seed: int
+) -> Found:
+    """Return the map with the largest gain or, where one does not lose, the simplest that keeps half of its gain.
+
+    Args:
+        shape: Places of one map.
+        gain: How much better than the explanation a map scores; NaN counts as a loss.
+        max_examples: How many maps to draw; shrinking may try as many again, twice.
+        search_seed: Same seed, same search.
+    """
+    gains = _Gains(gain, (1 + _SHRINKING) * max_examples)
+    with isolated(search_seed, "search"):
+        try:
+            strategy = uninformative_maps(shape)
+            _run(strategy, gains, None, max_examples, search_seed)
+            best = gains.best()
+            if gains[best] >= 0:
+                # The same seed draws the same maps again, whose gains are known, and ends at the first that will do.
+                best = _run(strategy, gains, gains[best] / 2, max_examples, search_seed) or best
+        except _Broken as broken:
+            raise broken.error from None
+    return Found(best, gains[best], len(gains))
+
+
+def counterexample(
+    strategy: st.SearchStrategy[Any], fails: Callable[[Any], bool], *, max_examples: int, search_seed: int
+) -> Any | None:
+    """Return the simplest value of a strategy that fails, or None when none of those drawn does.
+
+    Args:
+        strategy: What to draw from; its values are frozen.
+        fails: Whether a value fails; called once for each value.
+        max_examples: How many values to draw.
+        search_seed: Same seed, same search.
+    """
+    gains = _Gains(lambda value: float(fails(value)), (1 + _SHRINKING) * max_examples)
+    with isolated(search_seed, "search"):
+        try:
+            return _run(strategy, gains, 1.0, max_examples, search_seed)
+        except _Broken as broken:
+            raise broken.error from None
+
+
+class _Gains(dict[Any, float]):
+    """The gain of each candidate that was tried, by trying it; nothing is gained once the budget is spent."""
+
+    def __init__(self, gain: Callable[[Any], float], budget: int) -> None:
+        super().__init__()
+        self.gain, self.budget = gain, budget
+
+    def __missing__(self, candidate: Any) -> float:
+        if len(self) >= self.budget:
+            return -inf
+        try:
+            value = float(self.gain(candidate))
+        except Exception as error:
+            raise _Broken(error) from error
+        self[candidate] = -inf if isnan(value) else value
+        return self[candidate]
+
+    def best(self) -> Any:
+        """Return the candidate with the largest gain, the first of equal ones."""
+        return max(self, key=self.__getitem__)
+
+
+def _run(
+    strategy: st.SearchStrategy[Any], gains: _Gains, enough: float | None, max_examples: int, search_seed: int
+) -> Any | None:
+    """Draw candidates, and return the simplest one that gains enough, if one does."""
+    winners: list[Any] = []
+
+    def attempt(candidate: Any) -> None:
+        value = gains[candidate]
+        if isfinite(value):
+            target(value)
+        if enough is not None and value >= enough:
+            winners.append(candidate)
+            raise _Wins
+
+    options = settings(
+        max_examples=max_examples,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        phases=(Phase.generate, Phase.target, Phase.shrink),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+        print_blob=False,
+    )
+    # Inside a user's @given test, @given complains of being nested; in another thread it does not know.
+    with ThreadPoolExecutor(1) as thread:
+        test = thread.submit(lambda: given(strategy)(attempt)).result()
+    try:
+        seed(search_seed)(options(test))()
+    except _Wins:
+        return winners[-1]  # Hypothesis ends with the simplest
+    return None
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """Scores of the best uninformative map beside the explainer's, on inputs that the search did not see.
+
+    Scores are ``(b, 2)``: explainer, map; NaN on the inputs that were searched.
+    """
+
+    metric: Metric
+    baseline: Uninformative
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for measurements of the same."""
+        return ("adversarial", self.metric.name, self.metric.key, self.baseline.budget)
+
+    @property
+    def explains(self) -> bool:
+        """True: the search is against one explainer."""
+        return True
+
+    def start(self, explained: Attributions, block: Block) -> _Adversary:
+        """Begin on the first block."""
+        return _Adversary(self, explained)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A few inputs to search on: what the metric prepared, and the explanation's scores."""
+
+    block: Block
+    prepared: Any
+    own: Tensor
+
+
+class _Adversary:
+    def __init__(self, adversarial: Adversarial, explained: Attributions) -> None:
+        self.metric, self.budget = adversarial.metric, adversarial.baseline.budget
+        self.explained = explained
+        self.parts: list[_Part] = []
+        self.searched = 0
+        self.found: Found | None = None
+        self.picture: dict[str, Any] = {}
+
+    def measure(self, block: Block) -> dict[str, Tensor]:
+        """Return the scores of one block."""
+        maps, missing = self.explained(block), self._missing(block)
+        for start in range(0, min(missing, len(block)), _PART):
+            part = block.part(start, min(start + _PART, missing))
+            self.parts.append(self._part(part, maps[start : start + len(part)]))
+        self.searched += min(missing, len(block))
+        if self.found is None and self.parts and (missing <= len(block) or block.last):
+            self._search()
+        scores = torch.full((len(block), 2), torch.nan)
+        if self.found is not None and missing < len(block):
+            rest = self._part(block.part(missing, len(block)), maps[missing:])
+            scores[missing:, 0] = rest.own.float().cpu()
+            scores[missing:, 1] = self._score(rest, self.found.map).float().cpu()
+        return {"scores": scores}
+
+    def describe(self) -> dict[str, Any]:
+        """Return the map that was found, its picture and what the search cost."""
+        if self.found is None:
+            return {}
+        adversary = {"call": repr(self.found.map), "gain": self.found.gain, "tried": self.found.tried}
+        return {"adversary": {**adversary, "searched": self.searched, **self.picture}}
+
+    def _missing(self, block: Block) -> int:
+        """Return how many of the block's inputs are still to be searched: half of all in the end, or 32."""
+        if self.found is not None:
+            return 0
+        subject, seen = self.explained.subject, self.searched + len(block)
+        total = len(subject) if not subject.streamed else seen if block.last else 2 * _SEARCHED
+        return max(0, min(_SEARCHED, total // 2) - self.searched)
+
+    def _part(self, block: Block, maps: Tensor) -> _Part:
+        prepared = self.metric.prepare(self.explained.subject, block, self.explained.seed)
+        return _Part(block, prepared, self.metric.score(prepared, maps, draw="explainer 0").values)
+
+    def _maps(self, block: Block, candidate: UninformativeMap) -> Tensor:
+        return candidate.maps(block, empty_maps(block.inputs), seed=self.explained.seed)[0]
+
+    def _score(self, part: _Part, candidate: UninformativeMap) -> Tensor:
+        # As a claim against the very map would score it: what was found can be checked by naming it.
+        maps = self._maps(part.block, candidate)
+        return self.metric.score(part.prepared, maps, draw=f"{candidate.name} 0").values
+
+    def _search(self) -> None:
+        sign, floor = 1.0 if self.metric.higher_is_better else -1.0, -inf
+
+        def gain(candidate: UninformativeMap) -> float:
+            nonlocal floor
+            values = torch.empty(0, dtype=torch.float64)
+            for part in self.parts:
+                gains = sign * (self._score(part, candidate) - part.own)
+                values = torch.cat([values, gains.double().cpu()])
+                if len(values) < self.searched and _clearly_below(values, floor):
+                    break  # it is neither the best nor has it half of the best one's gain
+            else:
+                floor = max(floor, min(float(values.mean()), float(values.mean()) / 2))
+            return float(values.mean())
+
+        first = self.parts[0].block.part(0, 1)
+        search_seed = seed_of(self.explained.seed, "search", self.explained.explainer.name)
+        shape = tuple(empty_maps(first.inputs).shape[1:])
+        self.found = search(shape, gain, max_examples=self.budget, search_seed=search_seed)
+        self.picture = {"picture": _picture(self._maps(first, self.found.map)[0]), "picture_of": first.indices[0]}
+        self.parts = []
+
+
+def _clearly_below(values: Tensor, floor: float) -> bool:
+    """Whether the mean is more than two standard errors below the floor."""
+    return float(values.mean() + 2 * values.std(correction=0) / len(values) ** 0.5) < floor
+
+
+def _picture(image: Tensor) -> list[Any]:
+    """Return a map as plain numbers, an image of 64 pixels a side at most."""
+    plain = image.float().cpu()
+    if plain.ndim == 2 and max(plain.shape) > _PICTURE:
+        height, width = (min(side, _PICTURE) for side in plain.shape)
+        plain = F.adaptive_avg_pool2d(plain[None], (height, width))[0]
+    return [[round(value, 4) for value in row] for row in plain.tolist()] if plain.ndim == 2 else plain.tolist()

@@ -1,0 +1,262 @@
+"""The audit: which mutants of an explainer the claims that it passes let through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..adversaries.mutants import MUTANTS, mutated
+from ..claims.base import Claim, Compound
+from ..claims.make import beats, changes_under, invariant_under
+from ..common.errors import XaiError
+from ..evidence.baselines.mutants import Mutant
+from ..explainers.attributions import Attributions
+from ..explainers.explainer import Explainer
+from ..maps.changes import Inapplicable
+from ..model.layers import Layer, find_layers
+from ..model.reinit.randomizer import Randomizer
+from ..statistics.verdict import Verdict
+from ..subject.block import Block
+from .bench import Bench
+
+__all__ = ["Audited", "Mutation", "audit", "checked_mutants", "depends_on_the_explainer"]
+
+_SEEN = 16  # inputs on which a mutant must differ from the original, on the model as given or an untrained one
+_EQUAL = 1e-5  # relative distance of two maps that counts as rounding
+_NO_LONGER = "it passed in its test, and no longer does"
+
+Killed = Callable[[Verdict], bool]
+
+
+@dataclass
+class Mutation:
+    """What became of one mutant.
+
+    Attributes:
+        status: ``"killed"``, ``"survived"``, ``"equivalent"`` (it explains as the original does), ``"inapplicable"``
+            (there is no such mutant here) or ``"broken"`` (a mutant that raises).
+        killed_by: The claims that it does not pass.
+        caught_by: For a survivor, a claim of this plugin that the original passes and the mutant does not, or None.
+        reason: Of the last three statuses.
+    """
+
+    status: str = "survived"
+    killed_by: list[str] = field(default_factory=list)
+    caught_by: str | None = None
+    reason: str = ""
+
+
+@dataclass
+class Audited:
+    """The mutants of one explainer, put to the claims that it passes.
+
+    Attributes:
+        explainer: Its name.
+        subject: Digest of model, inputs and targets.
+        claims: The claims, as they were written.
+        mutations: What became of each mutant, by name.
+        dropped: Claims that could not be audited, and why.
+    """
+
+    explainer: str
+    subject: str
+    claims: list[str]
+    mutations: dict[str, Mutation]
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return asdict(self)
+
+
+def depends_on_the_explainer(claim: Claim) -> bool:
+    """Whether a claim is about an explainer rather than the model alone."""
+    return isinstance(claim, Compound) or any(measurement.explains for measurement, _ in claim.measurements())
+
+
+def checked_mutants(own: Any) -> dict[str, Any]:
+    """Return the mutants of this plugin, those that are installed, and ``own``, by name.
+
+    Raises:
+        XaiError: ``own`` is no mapping of new names to functions or classes.
+    """
+    known = {name: MUTANTS.get(name, where="mutant") for name in MUTANTS}
+    if not isinstance(own, Mapping):
+        raise XaiError(
+            "xai_mutants",
+            found=f"a {type(own).__name__}",
+            expected="a mapping from names to mutants",
+            fix='return {"name": function}',
+        )
+    for name, mutant in own.items():
+        if name in known or not isinstance(name, str) or not callable(mutant):
+            found = f"a second mutant called {name!r}" if name in known else f"{name!r}: {mutant!r}"
+            raise XaiError(
+                "xai_mutants",
+                found=found,
+                expected="new names, and functions (explain, model, inputs, targets) -> attributions",
+                fix="give it another name" if name in known else "return a function for each name",
+            )
+    return {**known, **own}
+
+
+def audit(
+    bench: Bench,
+    explainer: Explainer,
+    claims: Sequence[Claim],
+    *,
+    mutants: Mapping[str, Any] | None = None,
+    killed: Killed = lambda verdict: not verdict.passed,
+    every: bool = False,
+    suggest: bool = True,
+    advance: Callable[[str], object] = lambda name: None,
+) -> Audited:
+    """Replace an explainer by its mutants and decide the claims that it passes again.
+
+    Args:
+        bench: Decides the claims.
+        explainer: The original.
+        claims: The claims that it passes.
+        mutants: Functions, or classes of them, by name; by default those of this plugin and of others.
+        killed: Whether a verdict on a mutant kills it.
+        every: Whether to decide all claims about each mutant, rather than until one kills it.
+        suggest: Whether to look for a claim that would have caught a survivor.
+        advance: Called with the mutant's name after each claim that was, or needed not be, decided about it.
+    """
+    sources = checked_mutants({}) if mutants is None else mutants
+    suspects = {name: mutated(explainer, name, _built(source)) for name, source in sources.items()}
+    mutations = _classified(bench, explainer, suspects)
+    live = {name: suspect for name, suspect in suspects.items() if mutations[name].status == "survived"}
+    verdicts = [(bench.decide(claim, explainer), claim) for claim in claims]  # all known, unless the model has changed
+    audited = Audited(explainer.name, bench.fingerprint, [], mutations)
+    audited.dropped = {str(claim): _NO_LONGER for verdict, claim in verdicts if not verdict.passed}
+    # First the claims that took few inputs, and are likely to kill with few.
+    for verdict, claim in sorted(verdicts, key=lambda pair: (pair[0].n, str(pair[1]))):
+        if not verdict.passed:
+            continue
+        audited.claims.append(str(claim))
+        for name, mutation in mutations.items():
+            put = name in live and (every or mutation.status == "survived")
+            if put and _kills(bench, claim, live[name], killed):
+                mutation.status = "killed"
+                mutation.killed_by.append(str(claim))
+            advance(name)
+    if suggest and audited.claims:
+        for name in (name for name in live if mutations[name].status == "survived"):
+            caught = _catching(bench, explainer, live[name], audited.claims, killed)
+            mutations[name].caught_by = None if caught is None else str(caught)
+    return audited
+
+
+def _built(source: Any) -> Mutant:
+    """Return a mutant; one that cannot be built raises when it is called."""
+    try:
+        mutant: Mutant = source() if isinstance(source, type) else source
+    except Exception as error:
+        mutant = _Unbuilt(error)
+    return mutant
+
+
+@dataclass(frozen=True)
+class _Unbuilt:
+    error: Exception
+
+    def __call__(self, *args: Any) -> Any:
+        raise self.error
+
+
+def _kills(bench: Bench, claim: Claim, suspect: Explainer, killed: Killed) -> bool:
+    try:
+        return killed(bench.decide(claim, suspect))
+    except XaiError:  # a test that asserts the claim fails of it
+        return True
+
+
+# ------------------------------------------------------------------------------------------------- equivalent mutants
+
+
+def _classified(bench: Bench, explainer: Explainer, suspects: Mapping[str, Explainer]) -> dict[str, Mutation]:
+    """Return each mutant's status: survived, until a claim kills it, unless it is none that can be told apart."""
+    with bench.subject.lent():
+        bench.subject.renew()
+        block = next(bench.subject.blocks()).part(0, _SEEN)
+        maps = partial(_maps, bench, block, _layers(bench, block))
+        originals = list(maps(explainer))
+        return {name: _status(originals, maps(suspect)) for name, suspect in suspects.items()}
+
+
+def _status(originals: list[Tensor], maps: Iterator[Tensor]) -> Mutation:
+    try:
+        for original, one in zip(originals, maps, strict=True):
+            known = original.nan_to_num()  # an untrained model may well have no finite explanation
+            moved, norm = (known - one.nan_to_num()).flatten(1).norm(dim=1), known.flatten(1).norm(dim=1)
+            if bool((moved > _EQUAL * norm).any()):
+                return Mutation()
+    except XaiError as error:
+        cause = error.__cause__
+        if isinstance(cause, Inapplicable):
+            return Mutation("inapplicable", reason=str(cause))
+        return Mutation() if cause is None else Mutation("broken", reason=f"{type(cause).__name__}: {cause}")
+    return Mutation("equivalent", reason="it explains as the original does")
+
+
+def _layers(bench: Bench, block: Block) -> tuple[Layer, ...]:
+    """Return the layers of the model, or none where it has nothing to draw anew."""
+    subject = bench.subject
+    if not isinstance(subject.model, nn.Module):
+        return ()
+    try:
+        return tuple(find_layers(subject.model, lambda: subject.outputs(tuple(one[:1] for one in block.inputs))))
+    except XaiError:
+        return ()
+
+
+def _maps(bench: Bench, block: Block, layers: Sequence[Layer], explainer: Explainer) -> Iterator[Tensor]:
+    """Yield maps of two halves of a block, on the model as given and on an untrained one."""
+    subject = bench.subject
+    half = (len(block) + 1) // 2
+    parts = [block.part(0, half), *([block.part(half, len(block))] if half < len(block) else [])]
+    explained = Attributions(subject, explainer, bench.seed)
+    yield from (explained(part) for part in parts)
+    if not layers:
+        return
+    with Randomizer(subject.model, layers, "own", seed=1) as randomizer:
+        for layer in layers:
+            randomizer.randomize(layer)
+        yield from (explained(part, state=("untrained",)) for part in parts)
+
+
+# --------------------------------------------------------------------------------------------- what would catch them
+
+
+def _catalogue() -> Iterator[Claim]:
+    """Yield the claims that are tried on survivors, the cheapest first."""
+    yield beats("random", on="pixel_flipping")
+    yield changes_under("cascading_randomization", similarity="spearman")
+    yield beats("mutants", on="pixel_flipping")
+    yield invariant_under("batch_order")
+    yield beats("mutants", on="pixel_flipping", mutants=("absolute_value",))
+    yield beats("mutants", on="pixel_flipping", mutants=("shuffled",))
+    yield beats("edges", on="pixel_flipping")
+    yield beats("uninformative", on="pixel_flipping")
+
+
+def _catching(
+    bench: Bench, explainer: Explainer, suspect: Explainer, known: Sequence[str], killed: Killed
+) -> Claim | None:
+    for claim in _catalogue():
+        new = str(claim) not in known
+        if new and _passes(bench, claim, explainer) and _kills(bench, claim, suspect, killed):
+            return claim
+    return None
+
+
+def _passes(bench: Bench, claim: Claim, explainer: Explainer) -> bool:
+    try:
+        return bench.decide(claim, explainer).passed
+    except XaiError:
+        return False

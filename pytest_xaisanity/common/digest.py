@@ -1,0 +1,157 @@
+"""Digests of content: of tensors, and of functions with everything they refer to.
+
+They name what is kept from one session to the next, so that nothing in them may depend on the process: no addresses,
+no salted hashes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = ["digest_of"]
+
+_INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+def digest_of(*values: Any) -> str:
+    """Return a digest of 32 hexadecimal digits, equal for equal content in every process.
+
+    A function counts with its bytecode, defaults, closure and the globals it names; functions and classes among these
+    count likewise, but those of installed packages by name alone, and installed modules by name and version. An object
+    counts with its attributes when its class is the user's own, and otherwise with its ``repr``.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in _parts(values, set()):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(value: Any, seen: set[int]) -> Iterator[bytes | memoryview]:
+    """Yield what ``value`` is made of; what has been yielded already only as a mark, so that circles end."""
+    if isinstance(value, Tensor):
+        yield from _tensor(value)
+        return
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        yield f"{value.dtype} {value.shape}".encode()
+        yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
+        return
+    inner = _inner(value)
+    if inner is None:
+        yield re.sub(r"\b0x[0-9a-fA-F]+", "", repr(value)).encode()
+        return
+    yield type(value).__qualname__.encode()
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    for part in inner:
+        yield from _parts(part, seen)
+
+
+def _tensor(tensor: Tensor) -> Iterator[bytes | memoryview]:
+    yield f"{tensor.dtype} {tuple(tensor.shape)}".encode()
+    dense = tensor.detach().cpu()
+    dense = (dense.to_dense() if dense.layout != torch.strided else dense).resolve_conj().resolve_neg()
+    if dense.numel():
+        yield dense.contiguous().reshape(-1).view(torch.uint8).numpy().data  # type: ignore[no-untyped-call, unused-ignore]
+
+
+def _inner(value: Any) -> Iterator[Any] | None:
+    """Return what a value is made of, or None for one that its ``repr`` tells all about."""
+    if isinstance(value, (list, tuple)):
+        return iter((len(value), *value))
+    if isinstance(value, dict):
+        return iter((len(value), *value.items()))
+    if isinstance(value, (set, frozenset)):
+        return iter(sorted(digest_of(part) for part in value))
+    if isinstance(value, functools.partial):
+        return iter((value.func, value.args, value.keywords))
+    if isinstance(value, MethodType):
+        return iter((value.__func__, value.__self__))
+    if isinstance(value, CodeType):
+        return iter((value.co_code, value.co_consts, value.co_names))
+    if isinstance(value, ModuleType):
+        version = getattr(sys.modules.get(value.__name__.partition(".")[0]), "__version__", None)
+        return iter((value.__name__, version if _installed(value.__name__) else _source(value)))
+    if isinstance(value, (FunctionType, type)):
+        name = f"{value.__module__}.{value.__qualname__}"
+        if _installed(value.__module__):
+            return iter((name,))
+        return iter((name, *(_function(value) if isinstance(value, FunctionType) else _class(value))))
+    if isinstance(value, nn.Module):
+        plain = [(name, type(module), _plain(vars(module))) for name, module in value.named_modules()]
+        return iter((type(value), plain, dict(value.state_dict())))
+    if not _installed(type(value).__module__) and hasattr(value, "__dict__"):
+        return iter((type(value), vars(value)))
+    return None
+
+
+def _function(function: FunctionType) -> Iterator[Any]:
+    yield function.__code__
+    yield function.__defaults__
+    yield function.__kwdefaults__
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not assigned yet
+            yield None
+    for name in sorted(_names(function.__code__)):
+        if name in function.__globals__:
+            yield name
+            yield function.__globals__[name]
+
+
+def _class(kind: type) -> Iterator[Any]:
+    yield _source(kind)
+    yield kind.__bases__
+    for member in vars(kind).values():
+        function = getattr(member, "__func__", member)
+        if isinstance(function, FunctionType):
+            yield function
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the names that a function and the functions within it may look up among the globals."""
+    nested = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return set(code.co_names).union(*nested)
+
+
+def _plain(attributes: dict[str, Any]) -> list[tuple[str, Any]]:
+    plain = (bool, int, float, str, tuple, type(None))
+    kept = {name: value for name, value in attributes.items() if isinstance(value, plain) and name != "training"}
+    return sorted(kept.items())
+
+
+def _source(thing: Any) -> str | None:
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):
+        return None
+
+
+def _installed(module: str | None) -> bool:
+    """Whether a module is part of Python or of an installed package, rather than the user's own."""
+    if module == "__main__":
+        return False
+    file = getattr(sys.modules.get(module or ""), "__file__", None)
+    return file is None or any(Path(file).is_relative_to(folder) for folder in _INSTALLED)
+
+
+def update_with_tensor(digest: Any, tensor: Tensor) -> None:
+    digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    if tensor.layout == torch.strided and tensor.numel() and not tensor.is_quantized:
+        flat = tensor.detach().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).cpu().numpy())  # type: ignore[no-untyped-call, unused-ignore]

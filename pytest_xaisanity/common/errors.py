@@ -1,0 +1,68 @@
+"""The one error a user meets, and the warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["XaiError", "XaiWarning", "setting_error", "unknown_name"]
+
+
+class XaiError(Exception):
+    """A mistake in what the plugin was given: what was found, what was expected, and how to fix it.
+
+    Args:
+        where: The fixture, marker, option or argument that holds the mistake, for example ``"xai_inputs"``.
+        found: What was found there.
+        expected: What was expected instead.
+        fix: What the reader can do about it.
+    """
+
+    def __init__(self, where: str, *, found: str, expected: str, fix: str) -> None:
+        super().__init__(where, found, expected, fix)
+        self.where, self.found, self.expected, self.fix = where, found, expected, fix
+
+    def __str__(self) -> str:
+        return f"{self.where}: found {self.found}; expected {self.expected}. To fix it: {self.fix}."
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (self.where, self.found, self.expected, self.fix))
+
+
+def _rebuild(where: str, found: str, expected: str, fix: str) -> XaiError:
+    return XaiError(where, found=found, expected=expected, fix=fix)
+
+
+class XaiWarning(UserWarning):
+    """Something a reader should know about a claim, which does not decide it."""
+
+
+XaiError.__module__ = XaiWarning.__module__ = "pytest_xaisanity"  # the name under which users know them
+
+
+def setting_error(owner: str, setting: str, found: str, expected: str) -> XaiError:
+    """Return the error for a setting that cannot be.
+
+    Args:
+        owner: What has the setting: the name of a metric, an intervention, a baseline.
+        setting: Its keyword.
+        found: What was found there.
+        expected: What was expected instead.
+    """
+    return XaiError(f"{owner} {setting}", found=found, expected=expected, fix=f"change {setting}=")
+
+
+def unknown_name(where: str, name: object, known: Iterable[str], *, kind: str) -> XaiError:
+    """Return the error for a name that stands for nothing, with the nearest known name.
+
+    Args:
+        where: The argument, marker or option that held the name.
+        name: The unknown name.
+        known: Every name that would have been accepted.
+        kind: What the name should have been, for example ``"metric"``.
+    """
+    import difflib  # only a mistake needs it, and every session imports this module
+
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    fix = f"use {near[0]!r}, the nearest known name" if near else f"choose a {kind} from these names"
+    return XaiError(where, found=f"{name!r}", expected=f"one of {', '.join(names)}", fix=fix)

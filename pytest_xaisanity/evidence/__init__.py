@@ -1,0 +1,4 @@
+"""What is measured: interventions, metrics and baselines, and the measurements that claims ask for.
+
+Imports explainers and the rooms below it.
+"""

@@ -1,0 +1,16 @@
+"""Baselines: what an explanation must beat."""
+
+from ...common.registry import Registry
+
+__all__ = ["BASELINES"]
+
+BASELINES = Registry(
+    "baseline",
+    {
+        "random": ".evidence.baselines.random:Random",
+        "edges": ".evidence.baselines.edges:Edges",
+        "uninformative": ".adversaries.search:Uninformative",
+        "mutants": ".evidence.baselines.mutants:Mutants",
+        "input_times_noise": ".evidence.baselines.input_times_noise:InputTimesNoise",
+    },
+)

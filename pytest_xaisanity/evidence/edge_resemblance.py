@@ -1,0 +1,64 @@
+"""Edge resemblance: how alike explanations and the edges of the same images are (Adebayo et al. 2018).
+
+Maps that resemble the edges of an image as much after the model was randomized as before owe it to the image. It stands
+beside randomization claims as a control, on a few images, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..maps.edges import edge_maps
+from ..maps.noise import noise_maps
+from ..maps.similarity import Prepared, Similarity
+
+__all__ = ["EdgeResemblance"]
+
+
+class EdgeResemblance:
+    """Similarity of maps to the edge map of the same image.
+
+    Args:
+        similarities: The similarities.
+        images: The images ``(k, C, H, W)``.
+        maps: Their maps before the intervention, ``(k, H, W)``.
+        indices: The place of each image in what the user gave.
+        seed: Seeds the noise that is the null.
+    """
+
+    def __init__(
+        self, similarities: Sequence[Similarity], images: Tensor, maps: Tensor, *, indices: Sequence[int], seed: int
+    ) -> None:
+        edges, noise = edge_maps(images).to(maps.dtype), noise_maps(maps, seed=seed, indices=indices, draw="edges")
+        self.count = len(images)
+        self.edges = {s.name: s.prepare(edges) for s in similarities}
+        self.before = {s.name: mean(s.compare(self.edges[s.name], s.prepare(maps))) for s in similarities}
+        self.null = {s.name: mean(s.compare(self.edges[s.name], s.prepare(noise))) for s in similarities}
+        self.after: dict[str, list[Tensor]] = {s.name: [] for s in similarities}
+
+    def add(self, similarity: Similarity, prepared: Prepared, finite: Tensor) -> None:
+        """Take in maps after the intervention: the first are those of the images."""
+        few = tuple(part[: self.count] for part in prepared)
+        scores = similarity.compare(self.edges[similarity.name], few)
+        self.after[similarity.name].append(torch.where(finite[: self.count], scores, torch.nan))
+
+    def describe(self, positions: int) -> dict[str, dict[str, Any]]:
+        """Return, for each similarity, that before, that after by position, and that of noise to the edges."""
+        return {
+            name: {
+                "before": self.before[name],
+                "after": [mean(torch.stack(scores[place::positions])) for place in range(positions)],
+                "null": self.null[name],
+            }
+            for name, scores in self.after.items()
+        }
+
+
+def mean(scores: Tensor) -> float | None:
+    """Return the mean of the scores that are known, or None."""
+    known = scores[~scores.isnan()]
+    return float(known.mean()) if len(known) else None

@@ -1,0 +1,144 @@
+"""Later layers: an explanation must depend on the layers above a cut (Sixt et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ...common.errors import setting_error
+from ...explainers.attributions import Attributions
+from ...model.cut import Cut, find_cut
+from ...model.reinit.distributions import Distribution, as_distribution
+from ...model.reinit.randomizer import Randomizer
+from ...subject.block import Block
+from ..base import sign_blind
+
+__all__ = ["LaterLayers"]
+
+_error = partial(setting_error, "later_layers")
+
+
+@dataclass(frozen=True)
+class LaterLayers:
+    """Randomize all layers above a cut at once, while the activations up to the cut stay.
+
+    What the model makes of these activations is then another thing altogether, and so must be the explanation. A rule
+    that has converged on its way down to the cut explains the lower layers alone. Without a named similarity the maps
+    are compared whatever their sign (``sign_flip_ssim`` for images, else ``abs_pearson``), which is all that such a
+    rule keeps of the layers above, beside a scalar. The class explained is the one explained on the model as given.
+    PatternAttribution's patterns, estimated on the model as given, stay as they are.
+
+    Args:
+        cut: Path of the module below which nothing changes, as in ``named_modules()``. By default the last module below
+            the topmost weights whose output has places (an image's rows and columns), or else the last one below them.
+        seeds: How many independent randomizations, 1 or more.
+        reinit: The law new weights are drawn from: a name or a law object.
+
+    Raises:
+        XaiError: A setting is out of range, or does not fit the model.
+    """
+
+    cut: str | None = None
+    seeds: int = 5
+    reinit: str | Distribution = "own"
+    name: ClassVar[str] = "later_layers"
+    relations: ClassVar[tuple[str, ...]] = ("changes_under",)
+
+    def __post_init__(self) -> None:
+        if self.cut is not None and not isinstance(self.cut, str):
+            raise _error("cut", f"a {type(self.cut).__name__}", "the path of a module, as in named_modules()")
+        if type(self.seeds) is not int or self.seeds < 1:
+            raise _error("seeds", repr(self.seeds), "a whole number of at least 1")
+        object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal settings."""
+        return self
+
+    def start(self, explained: Attributions, block: Block) -> _Randomizing:
+        """Find the cut and the layers above it, on one input of the block."""
+        probe = tuple(tensor[:1] for tensor in block.inputs)
+        model = explained.subject.model
+
+        def run() -> Tensor:
+            return explained.subject.outputs(probe)
+
+        session = _Randomizing(self, explained, find_cut(model, run, self.cut, where="later_layers cut"))
+        session.check(run)
+        return session
+
+
+class _Randomizing:
+    def __init__(self, settings: LaterLayers, explained: Attributions, cut: Cut) -> None:
+        self.settings, self.explained, self.cut = settings, explained, cut
+        self.shape = (settings.seeds, 1)
+        self.similarities = sign_blind
+
+    def check(self, run: Callable[[], object]) -> None:
+        """Raise when the activations at the cut change with the layers above it."""
+        before = _output(self.cut.module, run)
+        with self._randomizer() as randomizer:
+            self._randomize(randomizer, 0)
+            after = _output(self.cut.module, run)
+        if not torch.equal(before, after):
+            raise _error(
+                "cut",
+                f"activations of {self.cut.path!r} that changed when the layers above it were randomized",
+                "a module that no randomized layer reaches",
+            )
+
+    def maps(self, block: Block) -> Generator[Tensor]:
+        """Yield the maps of each randomized model; the model is restored when the iterator ends or is closed."""
+        seeds = range(self.settings.seeds)
+        if all(self.explained.cached(self._state(seed), block) for seed in seeds):
+            yield from (self.explained(block, state=self._state(seed)) for seed in seeds)
+            return
+        with self._randomizer() as randomizer:
+            for seed in seeds:
+                self._randomize(randomizer, seed)
+                stage = f"the model with the layers above {self.cut.path} randomized (seed {seed})"
+                yield self.explained(block, stage=stage, state=self._state(seed))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the cut, what was randomized above it, and what could not be."""
+        return {
+            "cut": self.cut.path,
+            "layers": [layer.name for layer in self.cut.layers],
+            "not_randomized": dict(self.cut.found.not_randomized),
+            "layer_order": self.cut.found.order,
+            "reinit": str(self.settings.reinit),
+            "target": "fixed",
+            "seeds": self.settings.seeds,
+        }
+
+    def _randomizer(self) -> Randomizer:
+        assert not isinstance(self.settings.reinit, str)
+        return Randomizer(self.explained.subject.model, self.cut.layers, self.settings.reinit)
+
+    def _randomize(self, randomizer: Randomizer, seed: int) -> None:
+        for layer in self.cut.layers:
+            randomizer.randomize(layer, seed=self.explained.seed * 1_000_003 + seed)
+
+    def _state(self, seed: int) -> tuple[Hashable, ...]:
+        return (self.settings.name, str(self.settings.reinit), seed, self.cut.path)
+
+
+def _output(module: nn.Module, run: Callable[[], object]) -> Tensor:
+    """Return a copy of what ``module`` returns in the pass that ``run`` does."""
+    seen: list[Any] = []
+    handle = module.register_forward_hook(
+        lambda module, args, output: seen.append(output.clone() if isinstance(output, Tensor) else None)
+    )
+    try:
+        run()
+    finally:
+        handle.remove()
+    if seen[0] is None:
+        raise _error("cut", "a module that returns no tensor", "a module that returns the activations")
+    return torch.as_tensor(seen[0])

@@ -1,0 +1,163 @@
+"""Weight randomization: cascading from the output, one layer at a time, or from the input (Adebayo et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Hashable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from ...common.errors import setting_error
+from ...explainers.attributions import Attributions
+from ...explainers.smoothed import NOISE, check_noise, smoothed
+from ...model.layers import Layer, Layers, find_layers
+from ...model.reinit.distributions import Distribution, as_distribution
+from ...model.reinit.randomizer import Kept, Randomizer
+from ...subject.block import Block
+
+__all__ = ["BottomUpRandomization", "CascadingRandomization", "IndependentRandomization", "Randomizing"]
+
+_KEPT_BYTES = 32 * 2**20  # of weights, those of all seeds; more than that is drawn anew for each block
+
+
+@dataclass(frozen=True)
+class _WeightRandomization:
+    """Settings that every weight randomization has.
+
+    Args:
+        depth: How many layers, counted from where the order begins; all by default.
+        seeds: How many independent randomizations, 1 or more.
+        target: ``"fixed"``: the class explained on the model as given stays; ``"dynamic"``: the prediction of each
+            randomized model is explained.
+        reinit: The law new weights are drawn from: ``"own"`` (each layer's ``reset_parameters``),
+            ``"truncated_normal"``, ``"permutation"``, or a law object.
+        samples: How many noisy copies of each input a map is the mean over, before and after (sMPRT, Hedström et al.
+            2024); 1 explains the input itself. The copies are the same for every model, so that the models alone
+            differ.
+        noise: Standard deviation of the noise, as a share of the range of the input; with two or more ``samples``.
+
+    Layers are ordered by execution. Normalization layers go with the layer that feeds them. The model is randomized in
+    place, so that everything bound to it follows, and restored bit for bit.
+    """
+
+    depth: int | None = None
+    seeds: int = 5
+    target: Literal["fixed", "dynamic"] = "fixed"
+    reinit: str | Distribution = "own"
+    samples: int = 1
+    noise: float = NOISE
+    name: ClassVar[str]
+    relations: ClassVar[tuple[str, ...]] = ("changes_under",)
+    cumulative: ClassVar[bool] = True
+    from_output: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for setting, value in (("depth", self.depth), ("seeds", self.seeds), ("samples", self.samples)):
+            if (value is None and setting == "depth") or (type(value) is int and value >= 1):
+                continue
+            raise setting_error(self.name, setting, repr(value), "a whole number of at least 1")
+        if self.target not in ("fixed", "dynamic"):
+            raise setting_error(self.name, "target", repr(self.target), "'fixed' or 'dynamic'")
+        check_noise(self.samples, self.noise, where=self.name)
+        object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal settings."""
+        return self
+
+    def start(self, explained: Attributions, block: Block) -> Randomizing:
+        """Trace the layers on one input of the block."""
+        probe = tuple(tensor[:1] for tensor in block.inputs)
+        layers = find_layers(explained.subject.model, lambda: explained.subject.outputs(probe))
+        return Randomizing(self, smoothed(explained, block, self.samples, self.noise, where=self.name), layers)
+
+
+class CascadingRandomization(_WeightRandomization):
+    """Randomize the top layer, then the top two, and so on down to ``depth`` layers."""
+
+    name = "cascading_randomization"
+
+
+class IndependentRandomization(_WeightRandomization):
+    """Randomize one layer at a time, with all others as trained."""
+
+    name = "independent_randomization"
+    cumulative = False
+
+
+class BottomUpRandomization(_WeightRandomization):
+    """Randomize the layer next to the input, then the lowest two, and so on up to ``depth`` layers."""
+
+    name = "bottom_up_randomization"
+    from_output = False
+
+
+class Randomizing:
+    """A weight randomization of one subject: yields the maps of each randomized model."""
+
+    def __init__(self, settings: _WeightRandomization, explained: Attributions, layers: Layers) -> None:
+        self.settings, self.explained, self.found = settings, explained, layers
+        ordered = layers.top_down() if settings.from_output else layers.bottom_up()
+        if settings.depth is not None and settings.depth > len(ordered):
+            raise setting_error(
+                settings.name, "depth", str(settings.depth), f"at most the model's {len(ordered)} layers"
+            )
+        self.layers: tuple[Layer, ...] = tuple(ordered)[: settings.depth]
+        self.shape = (settings.seeds, len(self.layers))
+        size = sum(p.numel() * p.element_size() for p in explained.subject.model.parameters())
+        self._kept: Kept | None = {} if settings.seeds * size <= _KEPT_BYTES else None
+
+    def maps(self, block: Block, *, last: bool = False) -> Generator[Tensor]:
+        """Yield the maps after each randomization; the model is restored when the iterator ends or is closed.
+
+        Args:
+            block: The inputs.
+            last: Whether only the last randomization of each seed is explained, that of all layers in a cascade.
+        """
+        shown = self.layers[-1:] if last else self.layers
+        states = [(seed, layer) for seed in range(self.settings.seeds) for layer in shown]
+        if self.settings.target == "fixed" and all(self.explained.cached(self._state(*s), block) for s in states):
+            yield from (self.explained(block, state=self._state(*state)) for state in states)
+            return
+        law = self.settings.reinit
+        assert not isinstance(law, str)
+        with Randomizer(self.explained.subject.model, self.layers, law, kept=self._kept) as randomizer:
+            for seed in range(self.settings.seeds):
+                if shown == self.layers:  # otherwise every layer is drawn anew before anything is explained
+                    randomizer.restore()
+                for layer in self.layers:
+                    if not self.settings.cumulative:
+                        randomizer.restore()
+                    randomizer.randomize(layer, seed=self._seed(seed))
+                    if layer in shown:
+                        yield self._explain(block, seed, layer)
+        if block.last and self._kept is not None:
+            self._kept.clear()
+
+    def _explain(self, block: Block, seed: int, layer: Layer) -> Tensor:
+        targets = None
+        if self.settings.target == "dynamic" and block.targets is not None:
+            targets = self.explained.subject.outputs(block.inputs).argmax(1)
+        doing = "from there on" if self.settings.cumulative else "alone"
+        stage = f"the model with layer {layer.name} randomized {doing} (seed {seed})"
+        return self.explained(block, stage=stage, state=self._state(seed, layer), targets=targets)
+
+    def _seed(self, seed: int) -> int:
+        return self.explained.seed * 1_000_003 + seed
+
+    def _state(self, seed: int, layer: Layer) -> tuple[Hashable, ...]:
+        return (self.settings.name, str(self.settings.reinit), seed, layer.name)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was randomized, in order, and what could not be."""
+        return {
+            "layers": [layer.name for layer in self.layers],
+            "not_randomized": dict(self.found.not_randomized),
+            "layer_order": self.found.order,
+            "reinit": str(self.settings.reinit),
+            "target": self.settings.target,
+            "seeds": self.settings.seeds,
+            **({"samples": self.settings.samples, "noise": self.settings.noise} if self.settings.samples > 1 else {}),
+        }

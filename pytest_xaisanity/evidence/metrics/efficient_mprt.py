@@ -1,0 +1,139 @@
+"""Efficient MPRT: how much more complex an explanation becomes once the model is randomized (Hedström et al. 2024).
+
+An explanation that follows what the model has learned loses its order when the weights are drawn anew, and the entropy
+of its histogram rises. One comparison with the fully randomized model takes the place of one for each layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ...common.errors import setting_error
+from ...explainers.attributions import Attributions
+from ...model.reinit.distributions import Distribution, as_distribution
+from ...subject.block import Block
+from ..interventions.weight_randomization import CascadingRandomization, Randomizing
+
+__all__ = ["EfficientMPRT", "histogram_entropy"]
+
+_error = partial(setting_error, "efficient_mprt")
+
+_MOST_BINS = 10_000  # more than maps have places to fill them with
+
+
+@dataclass(frozen=True)
+class EfficientMPRT:
+    """Relative rise of the entropy of a map, once all layers are randomized: ``(after - before) / before``.
+
+    The entropy is that of :func:`histogram_entropy`; the score of an input is the mean over ``seeds`` randomizations.
+    It is at least -1, about 0 for maps that do not depend on the model, and higher is better. It has no upper bound,
+    so that a claim is about the median. Where the map before is constant, or one after is not finite, the score is
+    NaN; a claim counts such inputs against either decision.
+
+    A map that ignores the model has exactly 0, so that a claim worth making has a bound above it, such as
+    ``at_least=0.02``. The score compares two complexities and not two maps: it cannot tell what has changed. The
+    randomized models are the last ones of ``cascading_randomization`` with the same ``seeds`` and ``reinit``, whose
+    maps are not computed twice.
+
+    Args:
+        bins: Number of bins, 2 to 10,000.
+        seeds: How many independent randomizations, 1 or more.
+        reinit: The law new weights are drawn from: a name or a law object.
+
+    Raises:
+        XaiError: A setting is out of range.
+    """
+
+    bins: int = 100
+    seeds: int = 5
+    reinit: str | Distribution = "own"
+    name: ClassVar[str] = "efficient_mprt"
+    low: ClassVar[float] = -1.0
+    high: ClassVar[float] = inf
+    higher_is_better: ClassVar[bool] = True
+    undefined: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if type(self.bins) is not int or not 2 <= self.bins <= _MOST_BINS:
+            raise _error("bins", repr(self.bins), f"a whole number from 2 to {_MOST_BINS}")
+        if type(self.seeds) is not int or self.seeds < 1:
+            raise _error("seeds", repr(self.seeds), "a whole number of at least 1")
+        object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal settings."""
+        return self
+
+    def measurement(self) -> EntropyMeasurement:
+        """Return what a claim has measured: the maps of the model as given, and of the randomized ones."""
+        return EntropyMeasurement(self)
+
+
+@dataclass(frozen=True)
+class EntropyMeasurement:
+    """The measurement of :class:`EfficientMPRT`."""
+
+    metric: EfficientMPRT
+    explains: ClassVar[bool] = True
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for measurements of the same."""
+        return (self.metric.name, self.metric.key)
+
+    def start(self, explained: Attributions, block: Block) -> _Measuring:
+        """Find the layers of the model, on one input of the block."""
+        randomization = CascadingRandomization(seeds=self.metric.seeds, reinit=self.metric.reinit)
+        return _Measuring(self.metric, explained, randomization.start(explained, block))
+
+
+class _Measuring:
+    def __init__(self, metric: EfficientMPRT, explained: Attributions, session: Randomizing) -> None:
+        self.metric, self.explained, self.session = metric, explained, session
+
+    def measure(self, block: Block) -> dict[str, Tensor]:
+        """Return ``scores`` ``(b, 1)`` and, as a curve, the entropies as given and of each randomized model."""
+        entropies = [histogram_entropy(self.explained(block), self.metric.bins)]
+        with closing(self.session.maps(block, last=True)) as randomized:
+            entropies += [histogram_entropy(maps, self.metric.bins) for maps in randomized]
+        curve = torch.stack(entropies, dim=1)
+        before, after = curve[:, :1], curve[:, 1:]
+        rise = ((after - before) / before).mean(1, keepdim=True)  # exactly 0 where nothing changed
+        return {"scores": torch.where(before > 0, rise, torch.nan), "curve entropy": curve}
+
+    def describe(self) -> dict[str, Any]:
+        """Return the points of the curve, the bins, and what was randomized."""
+        models = ["as given", *(f"randomized, seed {seed}" for seed in range(self.metric.seeds))]
+        return {"axis": "model", "models": models, "bins": self.metric.bins, **self.session.describe()}
+
+
+def histogram_entropy(maps: Tensor, bins: int) -> Tensor:
+    """Return the Shannon entropy, in nats, of the histogram of each map: ``(b,)``.
+
+    The bins are of equal width and span the range of the map, so that scaling or shifting it changes nothing: from 0
+    for a constant map to ln ``bins``, less where the map has few places. NaN where a map is not finite.
+
+    Args:
+        maps: Attribution maps ``(b, *places)``.
+        bins: Number of bins.
+    """
+    flat = maps.flatten(1)
+    count, places = flat.shape
+    low, high = torch.aminmax(flat, dim=1, keepdim=True)
+    width = high - low
+    # Constant maps and those that are not finite have no bins, and fall into whichever: their entropy is known below.
+    bin_of = (flat - low).div_(width).mul_(bins).int().clamp_(0, bins - 1)
+    bin_of += bins * torch.arange(count, dtype=torch.int32, device=flat.device)[:, None]
+    counts = torch.bincount(bin_of.flatten(), minlength=count * bins).reshape(count, bins)
+    entropy = torch.special.entr(counts.to(flat.dtype) / places).sum(1)
+    entropy = torch.where(width[:, 0] == 0, 0.0, entropy)
+    return torch.where(width[:, 0].isfinite(), entropy, torch.nan)

@@ -1,0 +1,282 @@
+"""Pixel flipping: how the output falls as the pixels an explanation ranks are removed.
+
+Bach et al. 2015, Samek et al. 2017; the symmetric relevance gain is Blücher et al. 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import inf, prod
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...common.errors import XaiError, setting_error
+from ...common.seeding import generator
+from ...maps.imputation import IMPUTERS, Imputer
+from ...subject.block import Block, Inputs
+from ...subject.layout import pixels
+from ...subject.outputs import select
+from ...subject.subject import Subject
+from ..base import Scores
+
+__all__ = ["PixelFlipping"]
+
+_error = partial(setting_error, "pixel_flipping")
+
+_CURVES = {"morf": "most relevant first", "lerf": "least relevant first"}
+
+
+@dataclass(frozen=True)
+class PixelFlipping:
+    """Area under the curve of the explained output over the removed fraction of pixels.
+
+    A pixel is all the channels of a place. The curve starts at the untouched input and ends with every pixel removed;
+    the area is taken by the trapezoid rule over the removed fraction in [0, 1].
+
+    Args:
+        steps: Number of removals, 1 or more; at most one for each pixel (or patch).
+        imputer: What removed pixels become: ``"mean"`` of the original image, ``"constant"``, ``"blur"``, ``"noise"``,
+            or an imputer object.
+        patch: Side of the square regions that are removed together, in pixels, for images; a region ranks by its mean
+            attribution, and the last row and column of regions may be smaller.
+        order: ``"srg"``: area with the least relevant pixels first, minus area with the most relevant first (symmetric
+            relevance gain; higher is better, 0 for random orders in expectation). ``"morf"``: area with the most
+            relevant pixels first (lower is better). ``"lerf"``: area with the least relevant first (higher is better).
+        output: ``"probability"`` of the explained class (softmax of the outputs, unless they are probabilities
+            already), or the ``"logit"`` itself. A model with a single output has no probability: its output is taken.
+
+    Scores: ``"srg"`` of probabilities lies in [-1, 1], a single area in [0, 1]; logits have no bound.
+
+    Ties are broken at random, by (seed, input).
+
+    Raises:
+        XaiError: A setting is out of range, or does not fit the inputs.
+    """
+
+    steps: int = 32
+    imputer: str | Imputer = "mean"
+    patch: int = 1
+    order: Literal["srg", "morf", "lerf"] = "srg"
+    output: Literal["probability", "logit"] = "probability"
+    name = "pixel_flipping"
+
+    def __post_init__(self) -> None:
+        for setting in ("steps", "patch"):
+            value = getattr(self, setting)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise _error(setting, repr(value), "a whole number of at least 1")
+        if self.order not in ("srg", "morf", "lerf"):
+            raise _error("order", repr(self.order), "'srg', 'morf' or 'lerf'")
+        if self.output not in ("probability", "logit"):
+            raise _error("output", repr(self.output), "'probability' or 'logit'")
+        if isinstance(self.imputer, (str, type)):
+            object.__setattr__(self, "imputer", IMPUTERS.build(self.imputer, {}, where="pixel_flipping imputer"))
+        if not callable(self.imputer) or not isinstance(self.imputer, Hashable):
+            lacks = "cannot be hashed" if callable(self.imputer) else "cannot be called"
+            expected = "a name, or a hashable object called with (inputs, seed=, indices=)"
+            raise _error("imputer", f"a {type(self.imputer).__name__}, which {lacks}", expected)
+
+    @classmethod
+    def open_settings(cls, shape: tuple[int, ...] | None) -> dict[str, Sequence[Any]]:
+        """Return what the definition leaves open, the simplest first, for maps of ``shape`` where that is known."""
+        side = min(shape) if shape is not None and len(shape) == 2 else 0
+        return {
+            "imputer": ("mean", "constant", "noise", *(("blur",) if side else ())),
+            "steps": (32, 16, 64),
+            "patch": tuple(patch for patch in (1, 2, 4, 8) if patch == 1 or 2 * patch <= side),
+            "order": ("srg", "morf", "lerf"),
+        }
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal settings."""
+        return self
+
+    @property
+    def low(self) -> float:
+        """The least possible score."""
+        return -inf if self.output == "logit" else (-1.0 if self.order == "srg" else 0.0)
+
+    @property
+    def high(self) -> float:
+        """The greatest possible score."""
+        return inf if self.output == "logit" else 1.0
+
+    @property
+    def higher_is_better(self) -> bool:
+        """False for the area with the most relevant pixels first."""
+        return self.order != "morf"
+
+    def prepare(self, subject: Subject, block: Block, seed: int) -> _Flipping:
+        """Return the outputs and references that every order of this block shares."""
+        return _Flipping(self, subject, block, seed)
+
+    def score(self, prepared: _Flipping, maps: Tensor, *, draw: str = "") -> Scores:
+        """Return the scores ``(b,)`` of ``maps`` and the curves ``(b, steps + 1)`` they come from."""
+        ranks = prepared.ranks(maps, draw)
+        curves = {}
+        if self.order != "lerf":
+            curves[_CURVES["morf"]] = prepared.curve(ranks)
+        if self.order != "morf":
+            curves[_CURVES["lerf"]] = prepared.curve(prepared.count - 1 - ranks)
+        areas = [torch.trapezoid(curve, prepared.fractions, dim=1) for curve in curves.values()]
+        return Scores(areas[1] - areas[0] if self.order == "srg" else areas[0], curves)
+
+    def describe(self, prepared: _Flipping) -> dict[str, Any]:
+        """Return the curves' axis and what was removed."""
+        return {
+            "axis": "removed fraction",
+            "fractions": prepared.fractions.tolist(),
+            "output": "probability" if prepared.probability else "raw output",
+            "regions": prepared.count,
+        }
+
+
+class _Flipping:
+    """The pixel flipping of one block: regions, removal counts, reference inputs and shared outputs."""
+
+    def __init__(self, metric: PixelFlipping, subject: Subject, block: Block, seed: int) -> None:
+        self.metric, self.subject, self.block, self.seed = metric, subject, block, seed
+        self.inputs = _floating(block.inputs)
+        self.places = [pixels(tensor) for tensor in self.inputs]
+        self.regions = [_regions(places, metric.patch).to(subject.device) for places in self.places]
+        self.counts = [int(region.max()) + 1 for region in self.regions]
+        self.count = sum(self.counts)
+        if self.count < 2:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in self.inputs)
+            raise XaiError(
+                "pixel_flipping",
+                found=f"inputs {shapes} with a single region",
+                expected="two or more regions, which can be ranked",
+                fix="use a smaller patch=" if metric.patch > 1 else "use another metric",
+            )
+        self.references = tuple(self._reference(tensor) for tensor in self.inputs)
+        steps = min(metric.steps, self.count)
+        self.removed = [round(step * self.count / steps) for step in range(steps + 1)]
+        self.probability = metric.output == "probability" and block.targets is not None
+        outputs = subject.outputs(self.inputs) if block.outputs is None else block.outputs
+        self.untouched = self._explained(outputs, None)
+        self.emptied = self._explained(subject.outputs(self.references), None)
+        self.fractions = torch.tensor(self.removed, dtype=self.untouched.dtype, device=subject.device) / self.count
+
+    def _reference(self, tensor: Tensor) -> Tensor:
+        imputer = self.metric.imputer
+        assert not isinstance(imputer, str)
+        reference = imputer(tensor, seed=self.seed, indices=self.block.indices)
+        if not isinstance(reference, Tensor) or reference.shape != tensor.shape:
+            found = f"shape {tuple(reference.shape)}" if isinstance(reference, Tensor) else type(reference).__name__
+            raise _error("imputer", f"a reference of {found}", f"one of the inputs' shape {tuple(tensor.shape)}")
+        return reference.to(tensor.device, tensor.dtype)
+
+    def ranks(self, maps: Tensor, draw: str) -> Tensor:
+        """Return each region's place in the order of removal, most relevant first: ``(b, regions)``."""
+        scores = self._of_regions(maps)
+        drawn = [
+            torch.randperm(self.count, generator=generator(self.seed, "ties", draw, i)) for i in self.block.indices
+        ]
+        shuffle = torch.stack(drawn).to(scores.device)
+        # Sorting a shuffled copy stably leaves ties in shuffled order.
+        order = torch.argsort(scores.gather(1, shuffle), dim=1, descending=True, stable=True)
+        ranks = torch.empty(order.shape, dtype=torch.float32, device=order.device)
+        places = torch.arange(self.count, dtype=ranks.dtype, device=order.device).expand_as(order)
+        return ranks.scatter_(1, shuffle.gather(1, order), places)
+
+    def curve(self, ranks: Tensor) -> Tensor:
+        """Return the explained output after each removal: ``(b, steps + 1)``."""
+        inner = torch.tensor(self.removed[1:-1], device=ranks.device, dtype=ranks.dtype)
+        parts = [self.untouched[:, None]]
+        if len(inner):
+            parts.append(self._inner(ranks, inner))
+        curve = torch.cat([*parts, self.emptied[:, None]], dim=1)
+        if not torch.isfinite(curve).all():
+            found = "outputs of xai_model that are NaN or infinite once pixels are removed"
+            raise _error("imputer", found, "finite outputs on imputed inputs")
+        return curve
+
+    def _inner(self, ranks: Tensor, removed: Tensor) -> Tensor:
+        """Return the explained outputs between the ends, ``(b, steps - 1)``; a pass may hold several steps."""
+        size = len(ranks)
+
+        def work(part: slice) -> Tensor:
+            rows = _rows(part, size, ranks.device)
+            steps = torch.arange(part.start, part.stop, device=ranks.device) // size
+            gone = (removed[steps, None] - _taken(ranks, rows)).clamp_(0, 1)
+            outputs = self.subject.model(*self._perturbed(rows, gone))
+            return self._explained(outputs[:, None] if outputs.ndim == 1 else outputs, rows)
+
+        with torch.inference_mode(False), torch.no_grad():
+            values = self.subject.batches.run(size * len(removed), work)
+        return values.reshape(len(removed), size).T
+
+    def _perturbed(self, rows: Tensor | None, gone: Tensor) -> Inputs:
+        """Return the inputs of ``rows`` with regions replaced where ``gone`` is 1; it is 0 elsewhere."""
+        result = []
+        parts = torch.split(gone, self.counts, dim=1)
+        for tensor, reference, region, places, part in zip(
+            self.inputs, self.references, self.regions, self.places, parts, strict=True
+        ):
+            weights = part if self.metric.patch == 1 else part[:, region]
+            weights = weights.reshape(
+                len(part), *([1] if tensor.ndim > 2 else []), *(places if tensor.ndim > 1 else ())
+            )
+            # Exact where the weight is 0 or 1, and several times as fast as torch.where on a CPU.
+            result.append(torch.lerp(_taken(tensor, rows), _taken(reference, rows), weights.to(tensor.dtype)))
+        return tuple(result)
+
+    def _explained(self, outputs: Tensor, rows: Tensor | None) -> Tensor:
+        wide = outputs if outputs.dtype == torch.float64 else outputs.float()
+        if self.probability and not self.subject.probabilities:
+            wide = F.softmax(wide, dim=1)
+        targets = None if self.block.targets is None else _taken(self.block.targets, rows)
+        return select(wide, targets)
+
+    def _of_regions(self, maps: Tensor) -> Tensor:
+        flat = maps.flatten(1)
+        if self.metric.patch == 1:
+            return flat
+        parts = torch.split(flat, [prod(places) for places in self.places], dim=1)
+        # Pooling, unlike adding by index, sums in the same order on every run of an accelerator.
+        means = [
+            F.avg_pool2d(part.reshape(len(flat), 1, *places), self.metric.patch, ceil_mode=True).flatten(1)
+            for part, places in zip(parts, self.places, strict=True)
+        ]
+        return torch.cat(means, dim=1)
+
+
+def _rows(part: slice, size: int, device: torch.device) -> Tensor | None:
+    """Return which inputs a slice of (step, input) pairs holds, or None for each input once."""
+    if part.start % size == 0 and part.stop - part.start == size:
+        return None
+    return torch.arange(part.start, part.stop, device=device) % size
+
+
+def _taken(tensor: Tensor, rows: Tensor | None) -> Tensor:
+    return tensor if rows is None else tensor[rows]
+
+
+def _floating(inputs: Inputs) -> Inputs:
+    if all(tensor.is_floating_point() for tensor in inputs):
+        return inputs
+    raise XaiError(
+        "pixel_flipping",
+        found=f"inputs of {', '.join(str(tensor.dtype) for tensor in inputs)}",
+        expected="floating-point inputs, whose pixels can be replaced by other values",
+        fix="explain a model that takes embedded tokens, as (N, channels, tokens)",
+    )
+
+
+def _regions(places: tuple[int, ...], patch: int) -> Tensor:
+    """Return the region each place belongs to, flattened."""
+    if patch == 1:
+        return torch.arange(prod(places))
+    if len(places) != 2:
+        raise _error("patch", f"patch={patch} for inputs with places {places}", "patch=1 where inputs are not images")
+    height, width = places
+    across = -(-width // patch)
+    rows, columns = torch.arange(height) // patch, torch.arange(width) // patch
+    return (rows[:, None] * across + columns).flatten()

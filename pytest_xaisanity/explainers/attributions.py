@@ -1,0 +1,244 @@
+"""Running an explainer on a subject: micro-batches, seeds, shapes, and one clear error for each mistake."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..common.errors import XaiError
+from ..common.seeding import global_state, isolated, same_state
+from ..model.lending import evaluating
+from ..subject.batches import out_of_memory
+from ..subject.block import Block, Inputs
+from ..subject.layout import accepted_shapes, reduced
+from ..subject.subject import Subject
+from .explainer import Explainer
+
+__all__ = ["Attributions", "MapCache"]
+
+_CACHE_BYTES = 64 * 2**20
+
+
+class MapCache:
+    """Attribution maps kept for other claims on the same evidence, the oldest dropped first.
+
+    Args:
+        limit: Bytes to keep at most. Streams keep nothing, so that memory stays flat in the number of inputs.
+    """
+
+    def __init__(self, limit: int = _CACHE_BYTES) -> None:
+        self.limit = limit
+        self._maps: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable) -> Tensor | None:
+        """Return the maps kept under ``key``, or None."""
+        if key in self._maps:
+            self._maps.move_to_end(key)
+        return self._maps.get(key)
+
+    def put(self, key: Hashable, maps: Tensor) -> None:
+        """Keep ``maps`` unless they alone exceed the limit."""
+        size = maps.numel() * maps.element_size()
+        if size > self.limit or key in self._maps:
+            return
+        self._maps[key] = maps
+        self._bytes += size
+        while self._bytes > self.limit:
+            _, dropped = self._maps.popitem(last=False)
+            self._bytes -= dropped.numel() * dropped.element_size()
+
+
+class Attributions:
+    """An explainer on a subject: called with a block, it returns the block's attribution maps.
+
+    A map is channel-reduced by summing, as completeness asks for: inputs ``(b, C, *places)`` have maps
+    ``(b, *places)``, inputs ``(b, F)`` have maps ``(b, F)``. With several input tensors the maps are flattened and
+    joined: ``(b, places in all)``.
+
+    Args:
+        subject: What is explained.
+        explainer: What explains it.
+        seed: Seeds explainers that draw random numbers. These are found out on the first block and then run one input
+            at a time, so that what an input gets never depends on the micro-batch.
+        cache: Where maps are kept for other claims; None keeps none.
+    """
+
+    def __init__(self, subject: Subject, explainer: Explainer, seed: int, cache: MapCache | None = None) -> None:
+        self.subject = subject
+        self.explainer = explainer
+        self.seed = seed
+        self.samples: bool | None = None
+        self._varied = False
+        self._cache = cache
+        self._fingerprint = ""
+
+    def remember(self, fingerprint: str) -> None:
+        """Take the subject's fingerprint into the keys under which maps are kept."""
+        self._fingerprint = fingerprint
+
+    def __call__(
+        self,
+        block: Block,
+        *,
+        stage: str = "the model as given",
+        state: tuple[Hashable, ...] = (),
+        run: int = 0,
+        targets: Tensor | None = None,
+    ) -> Tensor:
+        """Return the maps ``(b, *places)``.
+
+        Args:
+            block: The inputs.
+            stage: What was done to the model, in words, for error texts.
+            state: What was done to the model, as a key; empty for the model as given.
+            run: Number of the run: other runs draw other random numbers.
+            targets: Other targets than the block's own.
+
+        Raises:
+            XaiError: The explainer raised, or its attributions have the wrong shape or type; on the model as given also
+                when they hold NaN or all are constant.
+        """
+        key = self._key(block, state, run)
+        if self._cache is not None and targets is None and (kept := self._cache.get(key)) is not None:
+            return kept
+        if self.samples is None:
+            self._find_out(block, stage)
+        chosen = block.targets if targets is None else targets
+        maps = self._explain(block, chosen, stage, (run, repr(state)))
+        if not state:
+            self._check_values(maps, stage)
+        if self._cache is not None and targets is None:
+            self._cache.put(key, maps)
+        return maps
+
+    def reordered(self, block: Block, order: Tensor) -> Tensor:
+        """Return the maps of the block's inputs, computed in another order and put back into place."""
+        inputs = tuple(tensor[order] for tensor in block.inputs)
+        targets = None if block.targets is None else block.targets[order]
+        batches = self.subject.batches.of(max(2, (len(block) + 1) // 2))  # other company too; one alone has no order
+        with isolated(self.seed, "explain", self.explainer.name, "together"):
+            maps = batches.run(len(block), lambda part: self._part(inputs, targets, part, "another order"))
+        return maps[torch.argsort(order)]
+
+    def cached(self, state: tuple[Hashable, ...], block: Block) -> bool:
+        """Whether maps of this state and block are kept."""
+        return self._cache is not None and self._cache.get(self._key(block, state, run=0)) is not None
+
+    def _key(self, block: Block, state: tuple[Hashable, ...], run: int) -> Hashable:
+        return (self._fingerprint, self.explainer.key, self.seed, state, run, block.indices)
+
+    def _explain(self, block: Block, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
+        """Return the maps of inputs; ``draw`` tells apart what an explainer draws for them that draws."""
+        if self.samples:
+            return torch.cat([self._one(block, place, targets, stage, draw) for place in range(len(block))])
+        return self.subject.batches.run(len(block), lambda part: self._part(block.inputs, targets, part, stage))
+
+    def _find_out(self, block: Block, stage: str) -> None:
+        with isolated(self.seed, "explain"):
+            before = global_state()
+            self._part(block.inputs, block.targets, slice(0, 1), stage)
+            self.samples = not same_state(before, global_state())
+
+    def _one(self, block: Block, place: int, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
+        with isolated(self.seed, "explain", self.explainer.name, *draw, block.indices[place]):
+            return self._part(block.inputs, targets, slice(place, place + 1), stage)
+
+    def _part(self, inputs: Inputs, targets: Tensor | None, part: slice, stage: str) -> Tensor:
+        originals = tuple(tensor[part] for tensor in inputs)
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                given = tuple(tensor.clone() for tensor in originals)
+                chosen = None if targets is None else targets[part].clone()
+                result = self.explainer.attribute(self.subject.model, given, chosen)
+        except XaiError:
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            raise self._raised(error, stage) from error
+        finally:
+            evaluating(self.subject.model)
+        self._check_echo(result, given, originals, stage)
+        return self._maps(result, originals, stage)
+
+    def _raised(self, error: Exception, stage: str) -> XaiError:
+        text = str(error)
+        if "does not require grad" in text or "not have been used in the graph" in text:
+            return self._error(
+                f"attributions detached from any input ({text.splitlines()[0]}), on {stage}",
+                "outputs that depend differentiably on the inputs",
+                "call requires_grad_() on the inputs if the explainer is your own; look for detach(), no_grad() or "
+                "NumPy in the model's forward",
+            )
+        return self._error(
+            f"{type(error).__name__} raised by the explainer on {stage}: {text}",
+            "attributions",
+            "call the explainer by hand on one batch of xai_inputs",
+        )
+
+    def _error(self, found: str, expected: str, fix: str) -> XaiError:
+        return XaiError(f"explainer {self.explainer.name}", found=found, expected=expected, fix=fix)
+
+    def _maps(self, result: Any, inputs: Inputs, stage: str) -> Tensor:
+        results = result if isinstance(result, (tuple, list)) else (result,)
+        if len(results) != len(inputs):
+            raise self._error(
+                f"{len(results)} attribution tensors for {len(inputs)} input tensors, on {stage}",
+                "one attribution tensor for each input tensor",
+                "return attributions in the order of the inputs",
+            )
+        maps = [self._map(one, tensor, stage) for one, tensor in zip(results, inputs, strict=True)]
+        return maps[0] if len(maps) == 1 else torch.cat([one.flatten(1) for one in maps], dim=1)
+
+    def _check_echo(self, result: Any, given: Inputs, originals: Inputs, stage: str) -> None:
+        for tensor, original in zip(given, originals, strict=True):
+            if result is tensor and torch.equal(tensor.detach(), original):
+                raise self._error(
+                    f"the very inputs it was given, returned on {stage}",
+                    "attributions",
+                    "return what was computed from the inputs; where the input itself is meant, return a copy",
+                )
+
+    def _map(self, result: Any, tensor: Tensor, stage: str) -> Tensor:
+        if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
+            result = torch.from_numpy(np.require(result, requirements=["C", "W"]))
+        if not isinstance(result, Tensor) or result.is_complex():
+            dtype = f" of {result.dtype}" if hasattr(result, "dtype") else ""
+            raise self._error(
+                f"a {type(result).__name__}{dtype} returned on {stage}",
+                "a real tensor of attributions",
+                "return a tensor or an array of numbers",
+            )
+        values = result.detach().to(tensor.device)
+        values = values if values.dtype in (torch.float32, torch.float64) else values.float()
+        maps = reduced(values, tensor)
+        if maps is None:
+            raise self._error(
+                f"attributions of shape {tuple(result.shape)} for inputs of shape {tuple(tensor.shape)}, on {stage}",
+                f"one of {', '.join(str(shape) for shape in accepted_shapes(tensor))}",
+                "reduce or upsample the attributions to the places of the inputs",
+            )
+        return maps
+
+    def _check_values(self, maps: Tensor, stage: str) -> None:
+        flat = maps.flatten(1)
+        broken = ~torch.isfinite(flat).all(1)
+        if broken.any():
+            raise self._error(
+                f"NaN or infinite attributions for {int(broken.sum())} of {len(maps)} inputs, on {stage}",
+                "finite attributions",
+                "look for a division by zero in the explainer",
+            )
+        self._varied = self._varied or flat.shape[1] == 1 or bool((flat.amax(1) != flat.amin(1)).any())
+        if not self._varied:  # one dead input in a short block is no mistake
+            raise self._error(
+                f"constant attributions for all of {len(maps)} inputs, on {stage}",
+                "maps that rank the features of the input",
+                "check targets, baselines and the head of the model: a zero head gives zero gradients",
+            )

@@ -1,0 +1,130 @@
+"""Smoothed explanations: the mean of the maps of noisy copies of each input (sMPRT, Hedström et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from math import isfinite
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from ..common.errors import XaiError
+from ..maps.noise import noise_maps
+from ..subject.block import Block, Inputs
+from .attributions import Attributions
+
+__all__ = ["NOISE", "Smoothed", "check_noise", "smoothed"]
+
+NOISE = 0.1  # of the input's range, as in the paper
+_KEPT_BYTES = 32 * 2**20  # of a block's noise; more than that is drawn anew for each model
+
+
+def check_noise(samples: int, noise: float, *, where: str) -> None:
+    """Raise unless ``noise`` is a positive number, and has samples to go with if it is given."""
+    found = repr(noise)
+    if isinstance(noise, Real) and not isinstance(noise, bool) and isfinite(noise) and noise > 0:
+        if samples > 1 or noise == NOISE:
+            return
+        found = f"{noise:g} beside samples=1, which explains the input itself"
+    raise XaiError(
+        f"{where} noise",
+        found=found,
+        expected="a positive share of the input's range, and samples=2 or more",
+        fix="change noise=, or average over samples=50",
+    )
+
+
+def smoothed(explained: Attributions, block: Block, samples: int, noise: float, *, where: str) -> Attributions:
+    """Return an explainer whose maps are means over ``samples`` noisy copies, or ``explained`` itself for one.
+
+    Raises:
+        XaiError: No input tensor takes noise.
+    """
+    if samples == 1:
+        return explained
+    if not any(tensor.is_floating_point() for tensor in block.inputs):
+        raise XaiError(
+            f"{where} samples",
+            found=f"inputs of {', '.join(str(tensor.dtype) for tensor in block.inputs)}",
+            expected="a floating-point input tensor, to which noise can be added",
+            fix="leave samples= out, or explain a model that takes embedded tokens, as (N, channels, tokens)",
+        )
+    return Smoothed(explained, samples, noise)
+
+
+class Smoothed(Attributions):
+    """An explainer's maps, averaged over noisy copies of each input.
+
+    Every floating-point input tensor x gets noise from ``N(0, (noise (max x - min x))²)``, its range being that of the
+    single input; other tensors (token indices, masks) stay as they are. Copy i of an input has the same noise, drawn by
+    (seed, input, i), whatever the model, the run and the batch: two models that are alike have maps that are alike.
+
+    Args:
+        explained: The explainer on a subject.
+        copies: How many noisy copies, 1 or more.
+        noise: Standard deviation, as a share of the input's range.
+    """
+
+    def __init__(self, explained: Attributions, copies: int, noise: float) -> None:
+        super().__init__(explained.subject, explained.explainer, explained.seed, explained._cache)
+        self.remember(explained._fingerprint)
+        self.samples = explained.samples
+        self.copies, self.noise = copies, noise
+
+    def _key(self, block: Block, state: tuple[Hashable, ...], run: int) -> Hashable:
+        return ("smoothed", self.copies, self.noise, super()._key(block, state, run))
+
+    def _explain(self, block: Block, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
+        scales = [self.noise * _range(x) if x.is_floating_point() else None for x in block.inputs]
+        total: Tensor | float = 0.0
+        done = 0
+        while done < self.copies:
+            # As many copies at once as a pass holds; an explainer that draws is run one input at a time anyway.
+            width = 1 if self.samples else max(1, self.subject.batches.size // len(block))
+            some = range(done, min(self.copies, done + width))
+            noisy = [self._noisy(block, scales, copy) for copy in some]
+            wide = replace(
+                block,
+                indices=block.indices * len(some),
+                inputs=tuple(torch.cat(parts) for parts in zip(*noisy, strict=True)),
+                outputs=None,
+            )
+            chosen = None if targets is None else torch.cat([targets] * len(some))
+            maps = super()._explain(wide, chosen, stage, (*draw, done))
+            total = total + maps.reshape(len(some), len(block), *maps.shape[1:]).sum(0)
+            done += len(some)
+        return torch.as_tensor(total / self.copies)
+
+    def _noisy(self, block: Block, scales: list[Tensor | None], copy: int) -> Inputs:
+        drawn = self._noise(block, copy)
+        return tuple(
+            x if scale is None or noise is None else torch.addcmul(x, scale, noise)
+            for x, scale, noise in zip(block.inputs, scales, drawn, strict=True)
+        )
+
+    def _noise(self, block: Block, copy: int) -> list[Tensor | None]:
+        size = sum(x.numel() * x.element_size() for x in block.inputs if x.is_floating_point())
+        if self.copies * size > _KEPT_BYTES:
+            return self._drawn(block, copy)
+        key = ("smoothing", self.seed, self.copies, block.indices)
+        kept: list[list[Tensor | None]] = self.subject.shared(
+            key, lambda: [self._drawn(block, each) for each in range(self.copies)]
+        )
+        return kept[copy]
+
+    def _drawn(self, block: Block, copy: int) -> list[Tensor | None]:
+        """Return standard normal noise for each floating-point tensor, and None for the others."""
+        return [
+            noise_maps(x, seed=self.seed, indices=block.indices, draw=f"smoothing {copy} of tensor {number}")
+            if x.is_floating_point()
+            else None
+            for number, x in enumerate(block.inputs)
+        ]
+
+
+def _range(tensor: Tensor) -> Tensor:
+    """Return the greatest minus the least value of each input, ``(b, 1, ...)``."""
+    low, high = torch.aminmax(tensor.reshape(len(tensor), -1), dim=1)
+    return (high - low).reshape(-1, *[1] * (tensor.ndim - 1))

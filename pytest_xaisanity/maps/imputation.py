@@ -1,0 +1,141 @@
+"""Imputers: what takes the place of removed features.
+
+An imputer maps inputs ``(b, C, *places)`` or ``(b, F)`` to a reference of the same shape; removed features take their
+value from it. Imputers are frozen, so that equal settings are equal objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..common.errors import XaiError
+from ..common.registry import Registry
+from ..common.seeding import generator
+
+__all__ = ["IMPUTERS", "Blur", "Constant", "Imputer", "Mean", "Noise", "gaussian_blur"]
+
+IMPUTERS = Registry(
+    "imputer",
+    {
+        "constant": ".maps.imputation:Constant",
+        "mean": ".maps.imputation:Mean",
+        "blur": ".maps.imputation:Blur",
+        "noise": ".maps.imputation:Noise",
+    },
+)
+
+
+class Imputer(Protocol):
+    """Anything that maps inputs, a seed and the inputs' places in the data to a reference."""
+
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the reference, of the shape and type of ``inputs``; ``indices`` has length b."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same value everywhere: black, mid-grey or padding, as the preprocessing has it."""
+
+    value: float = 0.0
+
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the value, everywhere."""
+        return torch.full_like(inputs, self.value)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of the original image, for each channel; of a row ``(b, F)``, the mean over the row.
+
+    A single number ``(b,)`` is its own mean.
+    """
+
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the means, everywhere."""
+        rows, places = _rows(inputs)
+        return rows.mean(places, keepdim=True).expand_as(rows).reshape(inputs.shape)
+
+
+@dataclass(frozen=True)
+class Blur:
+    """A Gaussian-blurred copy of the image, mirrored at the border and cut off at four standard deviations.
+
+    Args:
+        sigma: Standard deviation in pixels; by default an eighth of the shorter side.
+    """
+
+    sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.sigma is not None and not 0 < self.sigma < inf:
+            raise XaiError(
+                "imputer 'blur' sigma",
+                found=repr(self.sigma),
+                expected="a standard deviation in pixels, above 0",
+                fix="change sigma=, or leave it out",
+            )
+
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the blurred images; other inputs are an error."""
+        if inputs.ndim != 4:
+            raise XaiError(
+                "imputer 'blur'",
+                found=f"inputs of shape {tuple(inputs.shape)}",
+                expected="images (N, C, H, W)",
+                fix="use the imputer 'mean', 'constant' or 'noise'",
+            )
+        sigma = min(inputs.shape[2:]) / 8 if self.sigma is None else self.sigma
+        wide = inputs if inputs.dtype == torch.float64 else inputs.float()
+        return gaussian_blur(wide, sigma).to(inputs.dtype)
+
+
+def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+    """Return images ``(b, C, H, W)`` blurred with a standard deviation of ``sigma`` pixels, as :class:`Blur` says."""
+    return _blurred(_blurred(images, sigma, 2), sigma, 3)
+
+
+def _blurred(images: Tensor, sigma: float, axis: int) -> Tensor:
+    radius = int(4 * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    size = images.shape[axis]
+    # Mirroring (d c b | a b c d | c b a) repeats with this period; indexing allows a radius larger than the image.
+    period = max(1, 2 * size - 2)
+    place = torch.arange(-radius, size + radius, device=images.device) % period
+    padded = images.index_select(axis, torch.where(place < size, place, period - place))
+    shape = (1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)
+    count, channels, height, width = padded.shape
+    blurred = F.conv2d(padded.reshape(count * channels, 1, height, width), kernel.reshape(shape))
+    return blurred.reshape(images.shape)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Normal noise with the mean and standard deviation of the original image, for each channel.
+
+    Drawn by (seed, input), so that it is the same at every step and for every order of removal.
+    """
+
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the noise."""
+        shape = inputs.shape[1:]
+        generators = [generator(seed, "imputer", i) for i in indices]
+        # In float32 whatever the default type: other types draw other numbers.
+        drawn = torch.stack([torch.randn(shape, dtype=torch.float32, generator=g) for g in generators])
+        rows, places = _rows(inputs)
+        mean, std = rows.mean(places, keepdim=True), rows.std(places, keepdim=True, correction=0)
+        return (drawn.to(inputs.device, inputs.dtype).reshape(rows.shape) * std + mean).reshape(inputs.shape)
+
+
+def _rows(inputs: Tensor) -> tuple[Tensor, list[int]]:
+    """Return the inputs with at least one axis of places, and these axes."""
+    rows = inputs[:, None] if inputs.ndim == 1 else inputs
+    return rows, list(range(2 if rows.ndim > 2 else 1, rows.ndim))

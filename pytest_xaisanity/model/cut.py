@@ -1,0 +1,135 @@
+"""A cut through a model: a module whose output stays as it is, and the layers above it that may be randomized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..common.errors import XaiError, unknown_name
+from .inventory import Inventory
+from .layers import Layer, Layers, find_layers
+
+__all__ = ["Cut", "calls", "find_cut", "hookable"]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A module and what is above it.
+
+    Attributes:
+        path: Path of the module, as in ``named_modules()``.
+        module: The module, which is called once in a forward pass.
+        shape: Shape of its output in the pass that was watched; ``()`` where that is no floating-point tensor.
+        layers: The layers above it, from the output side; none of them is used below as well.
+        found: All layers of the model.
+    """
+
+    path: str
+    module: nn.Module
+    shape: tuple[int, ...]
+    layers: tuple[Layer, ...]
+    found: Layers
+
+
+def find_cut(model: nn.Module, run: Callable[[], object], path: str | None = None, *, where: str) -> Cut:
+    """Return the cut at the module ``path``.
+
+    Args:
+        model: The model.
+        run: Does one forward pass of ``model``.
+        path: A path as in ``named_modules()``. By default the last module below the topmost weights whose output has
+            places (an image's rows and columns), or else the last one below them.
+        where: What the path is a setting of, for error texts: ``"later_layers cut"``.
+
+    Raises:
+        XaiError: The model has no such module, it is not called exactly once, or no weights are above it.
+    """
+    inventory = Inventory(model)
+    found = find_layers(model, run)
+    path = _last_with_channels(inventory, found, run, where) if path is None else path
+    if path not in inventory.modules:
+        raise unknown_name(where, path, filter(None, inventory.modules), kind="module")
+    module = inventory.modules[path]
+    shapes = [shape for _, shape in calls({path: module}, run)]
+    if len(shapes) != 1:
+        raise _error(where, f"{path!r}, called {len(shapes)} times in a forward pass", "a module that is called once")
+    below = _used_below(model, module, run)
+    above = tuple(layer for layer in found.top_down() if not below & {*layer.parameters})
+    if not above:
+        raise _error(where, f"{path!r} with no weights above it", "a module below the weights to be randomized")
+    return Cut(path, module, shapes[0], above, found)
+
+
+def hookable(inventory: Inventory) -> dict[str, nn.Module]:
+    """Return the modules below the root that take hooks, each under its first path."""
+    modules: dict[int, tuple[str, nn.Module]] = {}
+    for path, module in inventory.modules.items():
+        if path and not isinstance(module, torch.jit.ScriptModule):
+            modules.setdefault(id(module), (path, module))
+    return dict(modules.values())
+
+
+def calls(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> list[tuple[str, tuple[int, ...]]]:
+    """Return path and output shape (``()`` for no tensor) of each call of ``modules``, in the order of their ends."""
+    seen: list[tuple[str, tuple[int, ...]]] = []
+    with ExitStack() as stack:
+        for path, module in modules.items():
+
+            def note(module: nn.Module, args: Any, output: Any, path: str = path) -> None:
+                floating = isinstance(output, Tensor) and output.is_floating_point()
+                seen.append((path, tuple(output.shape) if floating else ()))
+
+            stack.callback(module.register_forward_hook(note).remove)
+        run()
+    return seen
+
+
+def _last_with_channels(inventory: Inventory, found: Layers, run: Callable[[], object], where: str) -> str:
+    """Return the last module below the topmost weights that has places in its output, or else the last one."""
+    seen = calls(hookable(inventory), run)
+    paths = [path for path, _ in seen]
+    top = found.top_down()[0].name
+    end = len(paths) - 1 - paths[::-1].index(top) if top in paths else len(paths)
+    fit = [(path, shape) for path, shape in seen[:end] if len(shape) > 1 and paths.count(path) == 1]
+    chosen = [path for path, shape in fit if len(shape) > 2] or [path for path, _ in fit]
+    if not chosen:
+        name, _, setting = where.rpartition(" ")
+        raise XaiError(
+            name,
+            found="no module, used once, with channels in its output below the topmost weights",
+            expected="a model of two or more layers that are modules",
+            fix=f"name the module to look at with {setting}=",
+        )
+    return chosen[-1]
+
+
+class _Reached(Exception):  # noqa: N818 - it ends a forward pass, and is no error
+    pass
+
+
+def _used_below(model: nn.Module, module: nn.Module, run: Callable[[], object]) -> set[str]:
+    """Return the names of the parameters that are used up to the module's output."""
+
+    def stop(module: nn.Module, args: Any, output: Any) -> None:
+        raise _Reached
+
+    def until_there() -> None:
+        with suppress(_Reached):
+            run()
+
+    handle = module.register_forward_hook(stop)
+    try:
+        return {name for layer in find_layers(model, until_there) for name in layer.parameters}
+    except XaiError:  # no layer is used before it
+        return set()
+    finally:
+        handle.remove()
+
+
+def _error(where: str, found: str, expected: str) -> XaiError:
+    return XaiError(where, found=found, expected=expected, fix=f"change {where.rpartition(' ')[2]}=")

@@ -1,0 +1,372 @@
+"""Training models of the subject's kind again, with the user's own function, and keeping them on disk by content."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..common.digest import digest_of
+from ..common.errors import XaiError, XaiWarning
+from ..common.seeding import generator, isolated
+
+__all__ = ["Job", "Retraining", "TrainingData", "Weights", "state_of"]
+
+Weights = dict[str, Tensor]
+_SIGNATURE = "a function (inputs, targets, seed) -> model"
+_FORMS = "(inputs, targets), or (inputs, targets, test_inputs, test_targets)"
+_HELD_OUT = 10  # one in ten of the training data, where no test data are given
+
+
+class TrainingData(NamedTuple):
+    """What models are trained on, and what they are tested on.
+
+    Attributes:
+        inputs: A tensor ``(N, ...)``, or a tuple of the model's input tensors, as the user gave it.
+        targets: Class indices ``(N,)``.
+        test_inputs: Inputs held out of training, likewise.
+        test_targets: Their class indices.
+    """
+
+    inputs: Any
+    targets: Tensor
+    test_inputs: Any
+    test_targets: Tensor
+
+
+class Job(NamedTuple):
+    """A model to train.
+
+    Attributes:
+        words: What it is trained on, for error texts.
+        inputs: Training inputs.
+        targets: Their targets ``(N,)``.
+        seed: What the training is seeded with, 0 to 2³¹ − 1.
+    """
+
+    words: str
+    inputs: Any
+    targets: Tensor
+    seed: int
+
+
+class Retraining:
+    """Trains models with the user's function, each once.
+
+    Args:
+        train: A function ``(inputs, targets, seed) -> model``. The model has the architecture of ``xai_model``, and
+            may be on any device.
+        data: ``(inputs, targets)``, a tenth of which is held out of training to test on, or ``(inputs, targets,
+            test_inputs, test_targets)``; or a function without arguments that returns it, called on first use.
+        seed: Seeds which inputs are held out.
+        cache_dir: A folder to keep trained weights in, as NumPy archives without pickle, named by a digest of all
+            that training depends on: the function and what it refers to, the data, the seed, the shapes of the weights
+            and the version of torch. None keeps them in memory alone.
+        progress: A stream for a progress bar; standard error by default. Nothing is shown unless it is a terminal.
+
+    Attributes:
+        measured: What interventions have measured of trained models, for as long as ``xai_model`` stays as it is.
+    """
+
+    def __init__(
+        self,
+        train: Any,
+        data: Any,
+        *,
+        seed: int = 0,
+        cache_dir: str | os.PathLike[str] | None = None,
+        progress: Any = None,
+    ) -> None:
+        self._train, self._given, self._seed = train, data, seed
+        self._folder = None if cache_dir is None else Path(cache_dir)
+        self._progress = progress
+        self._trained: dict[str, Weights] = {}
+        self.measured: dict[str, Any] = {}
+
+    @cached_property
+    def data(self) -> TrainingData:
+        """The training and test data.
+
+        Raises:
+            XaiError: There are none, or they do not fit one another.
+        """
+        given = self._given() if callable(self._given) else self._given
+        if given is None:
+            raise _data_error("no training data", "return them from the fixture, or give them to Bench(training_data=)")
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 4):
+            length = f" of length {len(given)}" if isinstance(given, (tuple, list)) else ""
+            raise _data_error(f"a {type(given).__name__}{length}", "gather a loader's batches into tensors")
+        inputs, targets = _checked_half(given[0], given[1], "training")
+        if len(given) == 4:
+            return TrainingData(inputs, targets, *_checked_half(given[2], given[3], "test"))
+        if len(targets) < 2 * _HELD_OUT:
+            raise _data_error(f"{len(targets)} training inputs to hold a tenth out of", "give test data of their own")
+        order = torch.randperm(len(targets), generator=generator(self._seed, "held out", len(targets)))
+        test, rest = order.tensor_split([len(order) // _HELD_OUT])
+        return TrainingData(_rows(inputs, rest), targets[rest], _rows(inputs, test), targets[test])
+
+    @cached_property
+    def _function(self) -> str:
+        """A digest of the training function."""
+        if not callable(self._train) or isinstance(self._train, nn.Module):
+            found = "no function" if self._train is None else f"a {type(self._train).__name__}"
+            raise XaiError(
+                "xai_train",
+                found=f"{found} to train models with",
+                expected=_SIGNATURE,
+                fix="return the function itself from the fixture, or give it to Bench(train=)",
+            )
+        _check_signature(self._train)
+        return digest_of(self._train, torch.__version__)
+
+    def key(self, model: nn.Module, job: Job) -> str:
+        """Return a digest of all that a job's weights depend on."""
+        shapes = [(name, str(tensor.dtype), tuple(tensor.shape)) for name, tensor in state_of(model).items()]
+        return digest_of(self._function, shapes, job.inputs, job.targets, job.seed)
+
+    def weights(self, model: nn.Module, jobs: Sequence[Job]) -> list[Weights]:
+        """Return the trained weights of each job, on the CPU, under the names that ``model`` has for them.
+
+        Whichever is known from earlier, in this session or on disk, is not trained again; of several processes that
+        need the same model, one trains it and the others wait.
+
+        Raises:
+            XaiError: The function raised, or what it returned is no model with weights that fit ``model``.
+        """
+        keys = [self.key(model, job) for job in jobs]
+        for key in keys:
+            if key not in self._trained and (kept := self._read(key, model)) is not None:
+                self._trained[key] = kept
+        missing = [(key, job) for key, job in zip(keys, jobs, strict=True) if key not in self._trained]
+        for key, job in self._shown(missing):
+            with self._alone(key):
+                self._trained[key] = self._read(key, model, warn=False) or self._made(key, model, job)
+        return [self._trained[key] for key in keys]
+
+    def _shown(self, missing: list[tuple[str, Job]]) -> Iterator[tuple[str, Job]]:
+        if not missing:
+            return
+        from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+        yield from tqdm(missing, desc="xai_train", unit="model", file=self._progress, disable=None)
+
+    def _made(self, key: str, model: nn.Module, job: Job) -> Weights:
+        weights = _checked_weights(self._run(job), model, job)
+        self._write(key, weights)
+        return weights
+
+    def _run(self, job: Job) -> Any:
+        inputs = tuple(t.clone() for t in job.inputs) if isinstance(job.inputs, tuple) else job.inputs.clone()
+        try:
+            with isolated("train", job.seed), torch.inference_mode(False), torch.enable_grad():
+                return self._train(inputs, job.targets.clone(), job.seed)
+        except Exception as error:
+            raise XaiError(
+                "xai_train",
+                found=f"{type(error).__name__} raised when training on {job.words}: {error}",
+                expected="a trained model",
+                fix="call xai_train(inputs, targets, seed) by hand",
+            ) from error
+
+    # ------------------------------------------------------------------------------------------------------- on disk
+
+    def _file(self, key: str) -> Path | None:
+        return None if self._folder is None else self._folder / f"{key}.npz"
+
+    def _read(self, key: str, model: nn.Module, *, warn: bool = True) -> Weights | None:
+        file = self._file(key)
+        if file is None or not file.exists():
+            return None
+        try:
+            # Opened here, because NumPy leaves a file open that is no archive.
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+                weights = dict(_unpacked(archive))
+            if not _fit(weights, model):
+                raise ValueError("other weights than those of xai_model")
+        except Exception as error:  # whatever a damaged archive makes its readers raise
+            if warn:
+                warnings.warn(
+                    f"the cached model {file} is ignored and trained again: it cannot be read "
+                    f"({type(error).__name__}: {error})",
+                    XaiWarning,
+                    stacklevel=2,
+                )
+            return None
+        return weights
+
+    def _write(self, key: str, weights: Weights) -> None:
+        """Keep weights under their key; another process sees the whole file or none."""
+        file = self._file(key)
+        if file is None:
+            return
+        part = file.with_suffix(f".{os.getpid()}.part")
+        try:
+            with part.open("wb") as stream:
+                arrays: dict[str, Any] = _packed(weights)
+                np.savez(stream, **arrays)
+            part.replace(file)
+        except OSError as error:
+            _warn_not_kept(error)
+        finally:
+            part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Let one process at a time train this model."""
+        file = self._file(key)
+        if file is None:
+            yield
+            return
+        from filelock import FileLock  # comes with torch; the system releases it when its holder dies
+
+        lock = FileLock(file.with_suffix(".lock"))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            _warn_not_kept(error)
+            self._folder = None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def state_of(model: nn.Module) -> Weights:
+    """Return the tensors of a model's ``state_dict``, the very ones that the model computes with."""
+    return {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+
+
+def _warn_not_kept(error: OSError) -> None:
+    text = f"trained models cannot be kept on disk, and the next session will train again ({error})"
+    warnings.warn(text, XaiWarning, stacklevel=2)
+
+
+def _packed(weights: Weights) -> dict[str, np.ndarray[Any, Any]]:
+    """Return arrays of bytes, and a header that says what they are: NumPy does not know all of torch's types."""
+    header = [[name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for name, tensor in weights.items()]
+    contents = {
+        f"tensor {place}": tensor.contiguous().reshape(-1).view(torch.uint8).numpy()  # type: ignore[no-untyped-call, unused-ignore]
+        for place, tensor in enumerate(weights.values())
+    }
+    return {"header": np.array(json.dumps(header)), **contents}
+
+
+def _unpacked(archive: Any) -> Iterator[tuple[str, Tensor]]:
+    for place, (name, dtype, shape) in enumerate(json.loads(str(archive["header"]))):
+        tensor = torch.empty(shape, dtype=getattr(torch, dtype))
+        content = torch.from_numpy(archive[f"tensor {place}"])
+        tensor.view(-1).view(torch.uint8).copy_(content)  # type: ignore[no-untyped-call, unused-ignore]
+        yield name, tensor
+
+
+# --------------------------------------------------------------------------------------------------------- bad input
+
+
+def _data_error(found: str, fix: str) -> XaiError:
+    return XaiError("xai_training_data", found=found, expected=_FORMS, fix=fix)
+
+
+def _checked_half(inputs: Any, targets: Any, which: str) -> tuple[Any, Tensor]:
+    """Return inputs and targets as tensors that fit one another."""
+    try:
+        parts = [torch.as_tensor(part) for part in (inputs if isinstance(inputs, (tuple, list)) else [inputs])]
+        labels = torch.as_tensor(targets)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _data_error(f"{which} data that are no tensors ({error})", "convert them to tensors") from error
+    if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
+        raise _data_error(
+            f"{which} targets of {labels.dtype} and shape {tuple(labels.shape)}",
+            "give class indices (N,), such as labels.long() or one_hot.argmax(1)",
+        )
+    lengths = [len(part) if part.ndim else 0 for part in parts]
+    if not lengths or any(length != len(labels) for length in lengths):
+        raise _data_error(
+            f"{len(labels)} {which} targets for {', '.join(map(str, sorted({*lengths}))) or 'no'} inputs",
+            "give one target for each input",
+        )
+    classes = sorted(set(labels.tolist()))
+    if len(classes) < 2 or classes[0] < 0:
+        raise _data_error(
+            f"{which} targets of the class{'es' * (len(classes) != 1)} {', '.join(map(str, classes[:3]))}",
+            "give class indices from 0 on, of two classes or more",
+        )
+    return tuple(parts) if isinstance(inputs, (tuple, list)) else parts[0], labels.long()
+
+
+def _rows(inputs: Any, rows: Tensor) -> Any:
+    return tuple(part[rows] for part in inputs) if isinstance(inputs, tuple) else inputs[rows]
+
+
+def _check_signature(train: Any) -> None:
+    try:
+        signature = inspect.signature(train)
+    except (TypeError, ValueError):
+        return  # the call itself will tell
+    try:
+        signature.bind(None, None, 0)
+    except TypeError as error:
+        raise XaiError(
+            "xai_train",
+            found=f"a function with the signature {signature} ({error})",
+            expected=_SIGNATURE,
+            fix="return a function of these three arguments from the fixture, rather than a trained model",
+        ) from error
+
+
+def _checked_weights(trained: Any, model: nn.Module, job: Job) -> Weights:
+    """Return a copy of what was trained, if it fits ``model``."""
+    if not isinstance(trained, nn.Module):
+        kind = "None" if trained is None else f"a {type(trained).__name__}"
+        raise _train_error(f"{kind} returned", "the trained torch.nn.Module", "return the model")
+    own = {id(parameter) for parameter in model.parameters()}
+    if any(id(parameter) in own for parameter in trained.parameters()):
+        raise _train_error(
+            "xai_model itself, or a model that shares its weights, returned",
+            "a model of its own",
+            "build a new model in xai_train, or train a copy.deepcopy",
+        )
+    weights = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state_of(trained).items()}
+    if not _fit(weights, model):
+        raise _train_error(
+            f"another architecture returned ({_difference(weights, state_of(model))})",
+            "the weights of xai_model, by name and shape: they are loaded into it, so that what is bound to it follows",
+            "build the same model as the fixture xai_model does, without a wrapper",
+        )
+    broken = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise _train_error(
+            f"weights that are NaN or infinite after training on {job.words} ({', '.join(broken[:3])})",
+            "a training that converges",
+            "lower the learning rate",
+        )
+    return weights
+
+
+def _train_error(found: str, expected: str, fix: str) -> XaiError:
+    return XaiError("xai_train", found=found, expected=expected, fix=fix)
+
+
+def _fit(weights: Weights, model: nn.Module) -> bool:
+    return {name: tensor.shape for name, tensor in weights.items()} == {
+        name: tensor.shape for name, tensor in state_of(model).items()
+    }
+
+
+def _difference(theirs: Weights, ours: Weights) -> str:
+    for name in ours:
+        if name not in theirs:
+            return f"it has no {name!r}"
+        if theirs[name].shape != ours[name].shape:
+            return f"its {name!r} has the shape {tuple(theirs[name].shape)}, not {tuple(ours[name].shape)}"
+    return f"xai_model has no {next(name for name in theirs if name not in ours)!r}"

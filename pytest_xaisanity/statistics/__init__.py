@@ -1,0 +1,4 @@
+"""How scores become a verdict: pure functions, without torch.
+
+Imports common.
+"""

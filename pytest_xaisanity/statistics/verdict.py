@@ -1,0 +1,78 @@
+"""The verdict: the decision on a claim, with estimate, interval, confidence, sample count and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+__all__ = ["Outcome", "Verdict"]
+
+Outcome: TypeAlias = Literal["passed", "failed", "inconclusive"]
+
+_REPR_LIMIT = 199
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """The decision on a claim. True when the claim passed, or is inconclusive and that is tolerated.
+
+    Attributes:
+        claim: The claim in one phrase: ``"Saliency changes_under cascading_randomization(depth=1)"``.
+        outcome: ``"passed"``, ``"failed"`` or ``"inconclusive"``.
+        estimate: The measured mean of ``quantity``.
+        interval: Its lower and upper bound; each holds with probability ``confidence``.
+        confidence: One minus the accepted rate of wrong passes.
+        n: How many inputs were measured.
+        decided_by: The statistical tool: ``"Gaffke's bound"``.
+        quantity: What ``estimate`` is of: ``"retention"``.
+        reason: Why, in one sentence.
+        evidence: What the verdict rests on, for reports; ignored by ``repr`` and ``==``.
+        tolerated: Whether an inconclusive verdict counts as true.
+    """
+
+    claim: str
+    outcome: Outcome
+    estimate: float
+    interval: tuple[float, float]
+    confidence: float
+    n: int
+    decided_by: str
+    quantity: str
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    tolerated: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether the claim was shown to hold."""
+        return self.outcome == "passed"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the claim was shown not to hold."""
+        return self.outcome == "failed"
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether neither was shown."""
+        return self.outcome == "inconclusive"
+
+    def __bool__(self) -> bool:
+        return self.passed or (self.inconclusive and self.tolerated)
+
+    def __repr__(self) -> str:
+        low, high = self.interval
+        numbers = f" {self.estimate:.3g} in [{low:.3g}, {high:.3g}], n={self.n}>"
+        head, quantity = f"<{self.outcome}: ", _shorten(self.quantity, 60)
+        room = _REPR_LIMIT - len(head) - len(": ") - len(quantity) - len(numbers)
+        return f"{head}{_shorten(self.claim, room)}: {quantity}{numbers}"
+
+
+def _shorten(text: str, room: int) -> str:
+    """Return ``text`` on one line of at most ``room`` characters, its middle cut out when it is longer."""
+    text = " ".join(text.split())
+    if len(text) <= room:
+        return text
+    tail = (room - 1) // 2
+    return f"{text[: room - 1 - tail]}…{text[len(text) - tail :]}"

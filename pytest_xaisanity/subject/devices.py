@@ -1,0 +1,61 @@
+"""Where the model is measured, and in which precision."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..common.errors import XaiError
+from .inputs import kind_of
+
+__all__ = ["chosen_device", "floating_dtype"]
+
+
+def floating_dtype(model: Any) -> torch.dtype | None:
+    """Return the floating-point type of the model's weights, if they have one in common."""
+    if not isinstance(model, nn.Module):
+        return None
+    tensors: list[Tensor] = [*model.parameters()] or [*model.buffers()]
+    dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+    return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def chosen_device(device: str | torch.device, model: Any) -> torch.device:
+    """Return the device that a setting names, or the one that fits the model for ``"auto"``."""
+    if str(device) == "auto":
+        return _automatic_device(model)
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        raise XaiError(
+            "--xai-device",
+            found=f"{str(device)!r}, which cannot be used here ({next(iter(str(error).splitlines()), kind_of(error))})",
+            expected="auto, cpu, cuda, cuda:<number> or mps, on a machine that has it",
+            fix="choose --xai-device=auto or cpu",
+        ) from error
+    if chosen.type == "cuda" and chosen.index is None:
+        return _cuda_device()
+    return chosen
+
+
+def _automatic_device(model: Any) -> torch.device:
+    tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
+    homes = {tensor.device for tensor in tensors}
+    if len(homes) > 1 or (homes and next(iter(homes)).type != "cpu"):
+        return next(iter(parameter.device for parameter in tensors))  # a model that has chosen its place stays there
+    if not homes:
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return _cuda_device()
+    if torch.backends.mps.is_available() and all(tensor.dtype != torch.float64 for tensor in tensors):
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _cuda_device() -> torch.device:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return torch.device("cuda", int(worker) % torch.cuda.device_count() if worker.isdigit() else 0)

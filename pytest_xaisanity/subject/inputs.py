@@ -1,0 +1,263 @@
+"""Inputs in memory or streamed, cut into blocks.
+
+Blocks end at the looks 16, 32, 64, 128, 192, ..., whatever the micro-batch, so that what a claim saw when it was
+decided never depends on the memory of the machine. Inputs held in memory are visited in a seeded random order, so that
+sorted inputs do not bias an early decision; a stream is taken as it comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..common.digest import update_with_tensor
+from ..common.errors import XaiError
+from ..common.seeding import generator
+from .block import Inputs
+
+__all__ = ["BLOCK", "Memory", "Raw", "Stream", "block_sizes", "from_numpy", "in_memory", "kind_of"]
+
+Raw = tuple[tuple[int, ...], Inputs, Tensor | None]  # indices, inputs and targets of a block, not yet on the device
+BLOCK = 64
+_FIRST_BLOCKS = (16, 16, 32)
+
+
+def kind_of(value: Any) -> str:
+    """Return the name of a value's type."""
+    return type(value).__name__
+
+
+def from_numpy(value: Any) -> Any:
+    """Return an array, or a tuple with arrays, as tensors; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(from_numpy(part) for part in value)
+    if not isinstance(value, np.ndarray):
+        return value
+    try:
+        return torch.from_numpy(np.require(value, requirements=["C", "W"]))
+    except TypeError as error:
+        raise XaiError(
+            "xai_inputs",
+            found=f"an array of {value.dtype}",
+            expected="numbers that torch knows",
+            fix="convert it with astype('float32')",
+        ) from error
+
+
+def in_memory(inputs: Any) -> bool:
+    """Whether inputs are a tensor or a tuple of tensors, rather than a stream."""
+    if isinstance(inputs, Tensor):
+        return True
+    return isinstance(inputs, tuple) and len(inputs) > 0 and all(isinstance(part, Tensor) for part in inputs)
+
+
+class Memory:
+    """Inputs in memory, visited in a seeded random order."""
+
+    def __init__(self, inputs: Any, targets: Any, seed: int) -> None:
+        self.inputs: Inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+        if any(tensor.ndim == 0 for tensor in self.inputs):
+            raise _empty("a tensor without a batch axis")
+        lengths = {len(tensor) for tensor in self.inputs}
+        if len(lengths) > 1:
+            raise XaiError(
+                "xai_inputs",
+                found=f"input tensors of lengths {', '.join(str(len(tensor)) for tensor in self.inputs)}",
+                expected="the same number of inputs in each tensor of the tuple",
+                fix="return a list rather than a tuple if these are batches to stream",
+            )
+        self.count = lengths.pop()
+        if self.count == 0:
+            raise _empty(f"an empty tensor {tuple(self.inputs[0].shape)}")
+        self.targets = _as_targets(targets)
+        if self.targets is not None and len(self.targets) != self.count:
+            raise XaiError(
+                "xai_targets",
+                found=f"{len(self.targets)} targets for {self.count} inputs",
+                expected="one target for each input",
+                fix="return as many targets from xai_targets as xai_inputs has rows",
+            )
+        self.seed = seed
+
+    @property
+    def identity(self) -> str:
+        """A digest of inputs and targets."""
+        digest = hashlib.blake2b(digest_size=16)
+        for tensor in (*self.inputs, *(() if self.targets is None else (self.targets,))):
+            update_with_tensor(digest, tensor)
+        return digest.hexdigest()
+
+    def blocks(self, sizes: Iterator[int]) -> Iterator[Raw]:
+        """Yield the inputs in a seeded random order, in blocks of these sizes."""
+        order = torch.randperm(self.count, generator=generator(self.seed, "visits", self.count))
+        start = 0
+        for size in sizes:
+            chosen = order[start : start + size]
+            if not len(chosen):
+                return
+            inputs = tuple(tensor[chosen.to(tensor.device)] for tensor in self.inputs)
+            targets = None if self.targets is None else self.targets[chosen.to(self.targets.device)]
+            yield tuple(chosen.tolist()), inputs, targets
+            start += size
+
+
+class Stream:
+    """Inputs from an iterable of batches, cut anew into blocks."""
+
+    def __init__(self, inputs: Any, targets: Any) -> None:
+        if not isinstance(inputs, Iterable) or isinstance(inputs, (str, Mapping)):
+            raise XaiError(
+                "xai_inputs",
+                found=f"an object of type {kind_of(inputs)}",
+                expected="a tensor, a tuple of tensors, or an iterable of batches",
+                fix="wrap a Dataset in a DataLoader; take the tensors out of a dictionary",
+            )
+        self.source = inputs
+        self.identity = f"stream {id(inputs)}"
+        self.targets = _as_targets(targets)
+        self._carries_targets = False
+        self._iterator = inputs if isinstance(inputs, Iterator) else None
+        self._seen: list[Any] = []
+        self._broken: BaseException | None = None
+
+    def _batches(self) -> Iterator[Any]:
+        if self._iterator is None:
+            yield from self.source
+            return
+        place = 0
+        while True:
+            if place == len(self._seen):
+                if self._broken is not None:
+                    raise self._broken  # a generator that raised would seem to have ended
+                try:
+                    self._seen.append(next(self._iterator))
+                except StopIteration:
+                    return
+                except BaseException as error:
+                    self._broken = error
+                    raise
+            yield self._seen[place]
+            place += 1
+
+    def blocks(self, sizes: Iterator[int]) -> Iterator[Raw]:
+        """Yield the inputs as they come, in blocks of these sizes."""
+        size = next(sizes)
+        start = 0
+        kept: list[Tensor] = []
+        for batch in self._batches():
+            parts = self._with_targets(batch, start + (len(kept[0]) if kept else 0))
+            if kept and [part.shape[1:] for part in parts] != [part.shape[1:] for part in kept]:
+                shapes = (", ".join(str(tuple(part.shape)) for part in some) for some in (kept, parts))
+                raise _batch_error(f"batches that do not fit one another ({' and then '.join(shapes)})")
+            kept = [torch.cat([old, new]) for old, new in zip(kept, parts, strict=True)] if kept else list(parts)
+            while kept and len(kept[0]) >= size:
+                yield self._cut(kept, start, size)
+                kept = [part[size:] for part in kept]
+                start += size
+                size = next(sizes)
+        if kept and len(kept[0]):
+            yield self._cut(kept, start, len(kept[0]))
+            start += len(kept[0])
+        if start == 0:
+            raise _empty("an iterable without a batch, or one that can be read only once but is no iterator")
+        if self.targets is not None and len(self.targets) != start:
+            raise _too_few_targets(len(self.targets), str(start))
+
+    def _cut(self, kept: Sequence[Tensor], start: int, size: int) -> Raw:
+        head = [part[:size] for part in kept]
+        targets = head.pop() if self._carries_targets else None
+        return tuple(range(start, start + size)), tuple(head), targets
+
+    def _with_targets(self, batch: Any, start: int) -> list[Tensor]:
+        parts, targets = _split_batch(batch)
+        lengths = {len(part) for part in (*parts, *([] if targets is None else [targets]))}
+        if len(lengths) > 1:
+            raise _batch_error(f"a batch whose parts have the lengths {', '.join(map(str, sorted(lengths)))}")
+        if self.targets is not None:  # those given apart win over those in the stream
+            targets = self.targets[start : start + len(parts[0])]
+            if len(targets) < len(parts[0]):
+                raise _too_few_targets(len(self.targets), f"at least {start + len(parts[0])}")
+        self._carries_targets = targets is not None
+        return [*parts, *([] if targets is None else [targets])]
+
+
+def _too_few_targets(targets: int, inputs: str) -> XaiError:
+    return XaiError(
+        "xai_targets",
+        found=f"{targets} targets for {inputs} streamed inputs",
+        expected="one target for each input",
+        fix="stream [inputs, targets] lists instead of giving the targets apart",
+    )
+
+
+def _split_batch(batch: Any) -> tuple[list[Tensor], Tensor | None]:
+    if isinstance(batch, list) and len(batch) >= 2 and not _is_input(batch[-1]):
+        inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
+        return _parts(inputs), _as_targets(batch[-1])
+    return _parts(batch), None
+
+
+def _is_input(part: Any) -> bool:
+    """Whether the last part of a batch that is a list is one more input: only integers can be labels."""
+    return isinstance(part, Tensor) and part.is_floating_point()
+
+
+def _parts(inputs: Any) -> list[Tensor]:
+    parts = [from_numpy(part) for part in (inputs if isinstance(inputs, (tuple, list)) else [inputs])]
+    if not parts or not all(isinstance(part, Tensor) and part.ndim for part in parts):
+        kinds = ", ".join(kind_of(part) for part in parts)
+        raise _batch_error(f"a batch of type {kind_of(inputs)}" + (f" with {kinds}" if parts != [inputs] else ""))
+    return parts
+
+
+def _batch_error(found: str) -> XaiError:
+    return XaiError(
+        "xai_inputs",
+        found=found,
+        expected="batches that are a tensor, a tuple of the model's inputs, or a list of inputs and targets",
+        fix="convert each batch in a generator function, or in the DataLoader's collate_fn",
+    )
+
+
+def _empty(found: str) -> XaiError:
+    return XaiError(
+        "xai_inputs", found=found, expected="at least one input, along a first axis N", fix="return a batch (N, ...)"
+    )
+
+
+def _as_targets(targets: Any) -> Tensor | None:
+    if targets is None:
+        return None
+    tensor: Tensor | None = None
+    cause: Exception | None = None
+    try:
+        tensor = torch.as_tensor(targets).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        cause = error
+    if tensor is None or tensor.is_floating_point() or tensor.is_complex() or tensor.ndim not in (1, 2):
+        found = (
+            f"an object of type {kind_of(targets)}"
+            if tensor is None
+            else f"a tensor of {tensor.dtype} and shape {tuple(tensor.shape)}"
+        )
+        raise XaiError(
+            "xai_targets",
+            found=found,
+            expected="integer class indices of shape (N,)",
+            fix="pass labels.long(), or leave targets out of a regression: the output itself is explained",
+        ) from cause
+    tensor = tensor.long()
+    return tensor[:, 0] if tensor.ndim == 2 and tensor.shape[1] == 1 else tensor
+
+
+def block_sizes(early: bool) -> Iterator[int]:
+    """Yield how many inputs each block holds; the first ones are small where there are early looks."""
+    if early:
+        yield from _FIRST_BLOCKS
+    while True:
+        yield BLOCK

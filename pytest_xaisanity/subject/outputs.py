@@ -1,0 +1,45 @@
+"""What a model returns, and the output that is explained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..common.errors import XaiError
+from .inputs import kind_of
+
+__all__ = ["select"]
+
+HALF = {torch.float16, torch.bfloat16}
+
+
+def select(outputs: Tensor, targets: Tensor | None) -> Tensor:
+    """Return the explained output of each row: ``(b,)``."""
+    if targets is None:
+        return outputs[:, 0]
+    columns = targets.reshape(len(targets), -1)
+    return outputs[(torch.arange(len(outputs), device=outputs.device), *columns.unbind(1))]
+
+
+def are_probabilities(outputs: Tensor) -> bool:
+    values = outputs.float()
+    if values.ndim != 2 or values.shape[1] < 2 or values.min() < 0:
+        return False
+    return bool((values.sum(1) - 1).abs().max() < (2e-2 if outputs.dtype in HALF else 1e-3))
+
+
+def checked_output(result: Any, count: int) -> Tensor:
+    """Return what the model returned for ``count`` inputs, detached, when it is what a model should return."""
+    if isinstance(result, Tensor) and result.is_floating_point() and result.numel() and result.shape[:1] == (count,):
+        return result.detach()
+    found = (
+        f"a tensor {tuple(result.shape)} of {result.dtype}" if isinstance(result, Tensor) else f"a {kind_of(result)}"
+    )
+    raise XaiError(
+        "xai_model",
+        found=f"{found} as output for {count} inputs",
+        expected="one floating-point tensor (N, classes), (N, 1) or (N,)",
+        fix="wrap the model in a torch.nn.Module that returns the tensor of logits alone",
+    )

@@ -1,0 +1,347 @@
+"""The subject: the model, its inputs and the targets to explain, checked once and streamed in blocks.
+
+Inputs are visited in blocks that end at the looks 16, 32, 64, 128, 192, ..., whatever the micro-batch, so that what a
+claim saw when it was decided never depends on the memory of the machine. Inputs held in memory are visited in a
+seeded random order, so that sorted inputs do not bias an early decision; a stream is taken as it comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import warnings
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ..common.digest import update_with_tensor
+from ..common.errors import XaiError, XaiWarning
+from ..common.seeding import isolated
+from ..model.lending import lent
+from ..model.training import Retraining
+from .batches import MicroBatches, out_of_memory
+from .block import Block, Inputs
+from .devices import chosen_device, floating_dtype
+from .inputs import Memory, Raw, Stream, block_sizes, from_numpy, in_memory, kind_of
+from .outputs import HALF, are_probabilities, checked_output
+
+__all__ = ["Subject"]
+
+_CHECKED = 16  # inputs on which the model is asked twice whether it answers alike
+
+
+class Subject:
+    """What is explained.
+
+    Args:
+        model: A ``torch.nn.Module``, or any callable from the inputs to a tensor of outputs ``(N, classes)``,
+            ``(N, 1)`` or ``(N,)``.
+        inputs: A tensor or array ``(N, ...)``, a tuple of them for a model with several inputs, or an iterable of
+            batches, which is streamed and gives the same inputs whenever it is read. A batch is a tensor, a tuple of
+            the model's input tensors, or a list ``[inputs, targets]`` as a ``DataLoader`` gives it. An iterator that
+            can be read only once is remembered as it is read.
+        targets: Class indices ``(N,)``, output positions ``(N, k)``, or None: the targets that the batches carry, or
+            else the model's own predictions, or the only output of a model that has one.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. ``"auto"`` takes an accelerator where there
+            is one. The model is moved only while it is measured.
+        batch_size: The most inputs in one pass of the model; None sizes it automatically.
+        seed: Seeds the order in which inputs held in memory are visited.
+        retraining: Trains models of this kind again, for claims that need it.
+
+    Raises:
+        XaiError: Inputs are empty, of unequal lengths or no tensors; targets do not fit; the device is not there.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Any,
+        targets: Any = None,
+        *,
+        device: str | torch.device = "auto",
+        batch_size: int | None = None,
+        seed: int = 0,
+        retraining: Retraining | None = None,
+    ) -> None:
+        _check_model(model)
+        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+            raise XaiError(
+                "batch_size", found=repr(batch_size), expected="a positive number of inputs", fix="pass 1 or more"
+            )
+        self.model = model
+        self.seed = seed
+        self.retraining = retraining
+        inputs = from_numpy(inputs)
+        self._source = Memory(inputs, targets, seed) if in_memory(inputs) else Stream(inputs, targets)
+        self.device = chosen_device(device, model)
+        self.batches = MicroBatches(batch_size, self.device)
+        self.dtype = floating_dtype(model)
+        self._said_training = False
+        self._known_as = ""
+        self._checked = False
+        self._predicted: dict[tuple[int, ...], Tensor | None] = {}
+        self._contents: dict[tuple[int, ...], bytes] = {}
+        self.probabilities: bool | None = None
+        self._sizes: tuple[int, ...] = ()
+        self._kept: tuple[Hashable, Any] = (None, None)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the inputs are an iterable of batches rather than tensors in memory."""
+        return isinstance(self._source, Stream)
+
+    def __len__(self) -> int:
+        if isinstance(self._source, Stream):
+            raise TypeError("the length of a stream is not known")
+        return self._source.count
+
+    def renew(self) -> str:
+        """Forget predictions made with other weights, and return the subject's fingerprint."""
+        fingerprint = self.fingerprint()
+        if fingerprint != self._known_as:
+            self._known_as, self._checked, self._kept = fingerprint, False, (None, None)
+            self._predicted.clear()
+        return fingerprint
+
+    def fingerprint(self) -> str:
+        """Return a digest of the model, inputs and targets (a stream counts by identity).
+
+        Of the model: weights, buffers, and the plain values that its modules keep as attributes, such as a slope or a
+        flag that the forward pass may read.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(self._source.identity.encode())
+        if isinstance(self.model, nn.Module):
+            for name, tensor in (*self.model.named_parameters(), *self.model.named_buffers()):
+                digest.update(name.encode())
+                update_with_tensor(digest, tensor)
+            for name, module in self.model.named_modules():
+                digest.update(repr((name, type(module).__qualname__, _plain_values(module))).encode())
+        else:
+            digest.update(str(id(self.model)).encode())
+        return digest.hexdigest()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Run the model in evaluation mode on the subject's device inside the block, and give it back as it was.
+
+        See :func:`~pytest_xaisanity.model.lending.lent`.
+        """
+        modules = self.model.modules() if isinstance(self.model, nn.Module) else ()
+        if not self._said_training and any(module.training for module in modules):
+            self._said_training = True
+            warnings.warn(
+                "xai_model was in training mode; it is measured in evaluation mode and restored afterwards",
+                XaiWarning,
+                stacklevel=3,
+            )
+        with lent(self.model, self.device, self.seed):
+            yield
+
+    def blocks(self, *, early: bool = True) -> Iterator[Block]:
+        """Yield the inputs in blocks of at most 64, on the device, with targets. To be read inside :meth:`lent`.
+
+        Args:
+            early: Whether the first blocks are smaller, to look early.
+        """
+        start = 0
+        source = self._source.blocks(block_sizes(early))
+        raw = self._read(source, 0)
+        for number in itertools.count():
+            if raw is None:
+                return
+            (indices, inputs, targets), raw = raw, self._read(source, number + 1)
+            placed = tuple(self._place(tensor) for tensor in inputs)
+            outputs = None
+            if indices not in self._predicted:
+                if targets is None:
+                    outputs = self._checked_outputs(placed, start)
+                elif not self._checked:  # no prediction is needed, but the model is asked about a few for the checks
+                    self._checked_outputs(tuple(tensor[:_CHECKED] for tensor in placed), start)
+                self._predicted[indices] = self._targets(targets, outputs)
+            yield Block(number, indices, placed, self._predicted[indices], last=raw is None, outputs=outputs)
+            start += len(indices)
+
+    def _read(self, source: Iterator[Raw], number: int) -> Raw | None:
+        """Return the next block of the source, or None; a stream that gives other inputs than before is an error."""
+        if not self.streamed:
+            return next(source, None)
+        with isolated(self.seed, "stream", number):
+            raw = next(source, None)
+        if raw is not None:
+            indices, inputs, _ = raw
+            digest = hashlib.blake2b(digest_size=16)
+            for tensor in inputs:
+                update_with_tensor(digest, tensor)
+            if self._contents.setdefault(indices, digest.digest()) != digest.digest():
+                raise XaiError(
+                    "xai_inputs",
+                    found=f"an iterable that gave other inputs when it was read again (from input {indices[0]} on)",
+                    expected="the same inputs in the same order each time",
+                    fix="turn off shuffling and random transforms that draw from a generator of their own",
+                )
+        return raw
+
+    def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` returned for ``key`` the last time, if it was the last key; otherwise call it.
+
+        Two measurements that go over the same block in turns share in this way what both need, and only one block's
+        worth is kept.
+        """
+        if self._kept[0] != key:
+            self._kept = (key, make())
+        return self._kept[1]
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach()
+        if tensor.is_floating_point():
+            if not torch.isfinite(tensor).all():
+                raise XaiError(
+                    "xai_inputs",
+                    found=f"{int((~torch.isfinite(tensor)).sum())} values that are NaN or infinite",
+                    expected="finite inputs",
+                    fix="clean or impute the inputs before they are explained",
+                )
+            return tensor.to(self.device, self.dtype or tensor.dtype)
+        return tensor.to(self.device)
+
+    def outputs(self, inputs: Inputs) -> Tensor:
+        """Return the model's outputs ``(b, classes)`` or ``(b, 1)``, without gradients, in micro-batches."""
+
+        def work(part: slice) -> Tensor:
+            result = self.model(*(tensor[part].clone() for tensor in inputs))
+            return checked_output(result, len(inputs[0][part]))
+
+        with torch.inference_mode(False), torch.no_grad():
+            result = self.batches.run(len(inputs[0]), work)
+        return result[:, None] if result.ndim == 1 else result
+
+    def _checked_outputs(self, inputs: Inputs, start: int) -> Tensor:
+        try:
+            outputs = self.outputs(inputs)
+        except XaiError:
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            raise _refused(error, inputs) from error
+        if not torch.isfinite(outputs).all():
+            raise XaiError(
+                "xai_model",
+                found=f"outputs that are NaN or infinite for inputs from {start} on",
+                expected="finite outputs",
+                fix="check the weights and the preprocessing of xai_inputs",
+            )
+        if start == 0 and not self._checked:
+            self._check_reproducible(inputs, outputs)
+            self.probabilities = are_probabilities(outputs)
+            self._checked = True
+        self._sizes = tuple(outputs.shape[1:])
+        return outputs
+
+    def _check_reproducible(self, inputs: Inputs, outputs: Tensor) -> None:
+        again = self.outputs(tuple(tensor[:_CHECKED] for tensor in inputs))
+        tolerance = 5e-2 if {outputs.dtype, self.dtype} & HALF else 1e-3
+        scale = float(outputs.abs().max()) or 1.0
+        gap = float((again - outputs[:_CHECKED]).abs().max())
+        if gap > tolerance * scale:
+            raise XaiError(
+                "xai_model",
+                found=f"other answers to the same inputs in evaluation mode (they differ by {gap:.3g})",
+                expected="a model that answers the same input alike",
+                fix="turn its sampling off (dropout called with training=True, noise layers) or seed it inside forward",
+            )
+
+    def _targets(self, targets: Tensor | None, outputs: Tensor | None) -> Tensor | None:
+        if targets is None:
+            assert outputs is not None
+            return outputs.argmax(1) if outputs.ndim == 2 and outputs.shape[1] > 1 else self._only(outputs)
+        depth = 1 if targets.ndim == 1 else targets.shape[1]
+        if depth != len(self._sizes):
+            raise XaiError(
+                "xai_targets",
+                found=f"targets of shape {tuple(targets.shape)} for outputs of shape {_batch_shape(self._sizes)}",
+                expected="one class index for each input: targets of shape (N,)"
+                if len(self._sizes) == 1
+                else f"{len(self._sizes)} positions for each input: targets of shape (N, {len(self._sizes)})",
+                fix="turn one-hot targets into indices with argmax(1)" if depth > 1 else "give whole positions",
+            )
+        sizes = torch.tensor(self._sizes)
+        if sizes.tolist() == [1] and targets.any():
+            raise XaiError(
+                "xai_targets",
+                found="class labels for a model with a single output",
+                expected="no targets: the only output is explained",
+                fix="leave xai_targets out, and stream inputs without their labels",
+            )
+        columns = targets.cpu().reshape(len(targets), depth)
+        wrong = ((columns < 0) | (columns >= sizes)).any(1)
+        if wrong.any():
+            raise XaiError(
+                "xai_targets",
+                found=f"target {_unlisted(columns[wrong][0])} for outputs of shape {_batch_shape(self._sizes)}",
+                expected=f"class indices from 0 to {int(sizes[0]) - 1}"
+                if depth == 1
+                else f"positions below {self._sizes} that are not negative",
+                fix="check that labels and the model's outputs use the same numbering",
+            )
+        return None if self._sizes == (1,) else targets.to(self.device)
+
+    @staticmethod
+    def _only(outputs: Tensor) -> None:
+        if outputs.ndim != 2:
+            raise XaiError(
+                "xai_targets",
+                found=f"no targets for outputs of shape {tuple(outputs.shape)}",
+                expected="targets of shape (N, k) for a model with more than one output axis",
+                fix="override the xai_targets fixture",
+            )
+
+
+def _check_model(model: Any) -> None:
+    if isinstance(model, type) or not callable(model):
+        found = f"the class {model.__name__}" if isinstance(model, type) else f"an object of type {kind_of(model)}"
+        raise XaiError(
+            "xai_model",
+            found=found,
+            expected="a torch.nn.Module, or another callable from inputs to outputs",
+            fix="return the model itself from the fixture",
+        )
+    if isinstance(model, nn.Module) and any(is_lazy(p) for p in (*model.parameters(), *model.buffers())):
+        raise XaiError(
+            "xai_model",
+            found="a model with lazy parameters, which have no shape yet",
+            expected="a model that has been called",
+            fix="call it once on a batch in the fixture",
+        )
+
+
+def _refused(error: Exception, inputs: Inputs) -> XaiError:
+    """Return the error for a model that raised when it was called with the inputs."""
+    shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in inputs)
+    labels = len(inputs) == 2 and inputs[1].ndim == 1 and not inputs[1].is_floating_point()
+    return XaiError(
+        "xai_model",
+        found=f"{type(error).__name__} when called with inputs {shapes} on {inputs[0].device}: {error}",
+        expected="a model that accepts xai_inputs",
+        fix="give labels apart from inputs: in xai_targets, or in a stream of lists [inputs, targets]"
+        if labels
+        else "call the model by hand on one batch of xai_inputs; set --xai-device if it is the device",
+    )
+
+
+def _batch_shape(sizes: tuple[int, ...]) -> str:
+    return f"({', '.join(['N', *map(str, sizes)])})"
+
+
+def _unlisted(row: Tensor) -> Any:
+    return row.item() if row.numel() == 1 else tuple(row.tolist())
+
+
+def _plain_values(module: nn.Module) -> list[tuple[str, Any]]:
+    plain = (bool, int, float, str, tuple, type(None))
+    return sorted((k, v) for k, v in vars(module).items() if isinstance(v, plain) and k != "training")

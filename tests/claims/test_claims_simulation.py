@@ -1,0 +1,287 @@
+"""False alarms and power of every kind of claim, from scores to verdict, over all looks, by seeded simulation.
+
+A false alarm is a claim that passes although what it states is not so. ``pytest -m slow`` runs every law, often enough
+to bound rates that come close to 1 - confidence.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pytest_xaisanity.claims import beats as gains
+from pytest_xaisanity.claims import bounded as bounds
+from pytest_xaisanity.claims import changes_under as changes
+from pytest_xaisanity.claims import invariant_under as invariance
+from pytest_xaisanity.claims.base import Look
+from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under
+from pytest_xaisanity.statistics import question as verdict
+from pytest_xaisanity.statistics.question import looks
+
+CONFIDENCE = 0.95
+RANDOMIZATION = "cascading_randomization"
+
+
+@pytest.fixture(autouse=True)
+def _without_intervals(monkeypatch):
+    """Leave out what a verdict says beside its outcome: intervals, and how many inputs would settle it."""
+    monkeypatch.setattr(verdict._Plan, "lower_bound", lambda _plan, _z: 0.0)
+    for room in (changes, invariance, gains, bounds):
+        monkeypatch.setattr(room, "inputs_needed", lambda *_, **__: None)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A metric of which only the range matters."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    higher_is_better: bool = True
+    name: str = "scale"
+    key: str = "scale"
+    prepare = score = describe = None
+
+
+SHARE = Scale(0.0, 1.0)
+
+
+def outcome(claim, *measured, names=()):
+    """Return the outcome of a claim that looks at the inputs as a bench does."""
+    n = len(next(iter(measured[0].values())))
+    for count in looks(n):
+        seen = tuple({key: values[:count] for key, values in scores.items()} for scores in measured)
+        descriptions = ({"similarities": list(names)},) * len(seen)
+        decided = claim.decide(Look(tuple(range(count)), count == n, seen, descriptions, 0, 1e-3), "E", CONFIDENCE)
+        if decided is not None:
+            return decided.outcome
+    raise AssertionError("the last look gave no verdict")
+
+
+# -- laws of scores ---------------------------------------------------------------------------------------------------
+
+
+def rare(p, sign):
+    """Return a law of mean 0 in [-1, 1]: near ``sign`` with probability ``p``, else small and of the other sign."""
+
+    def draw(rng, n):
+        large = rng.random(n) < p
+        return sign * np.where(large, 0.95, -0.95 * p / (1 - p)) + rng.uniform(-0.02, 0.02, n)
+
+    return draw
+
+
+LAWS = {  # of mean 0, within [-1, 1]
+    "uniform": lambda rng, n: rng.uniform(-1, 1, n),
+    "narrow": lambda rng, n: rng.normal(0, 0.1, n).clip(-1, 1),
+    "fair coin": lambda rng, n: rng.choice([-1.0, 1.0], n),
+    "three values": lambda rng, n: rng.choice([-1.0, 0.0, 1.0], n, p=[0.1, 0.8, 0.1]),
+    "rarely large": rare(0.05, 1),
+    "rarely small": rare(0.05, -1),
+    "skewed": lambda rng, n: 2 * (rng.beta(0.3, 0.9, n) - 0.25) / 1.5,
+    "constant": lambda rng, n: np.zeros(n),
+}
+
+
+def placed(law, rng, n, *, at, low, high):
+    """Return scores of mean ``at`` in [low, high], spread over as much of it as is symmetric around ``at``."""
+    return at + LAWS[law](rng, n) * min(at - low, high - at)
+
+
+# -- maps, of which the chance similarities of pairs are made ---------------------------------------------------------
+
+TYPES = {  # how far each map points along a direction that all share
+    "alike": lambda rng, n: np.full(n, 0.6),
+    "some unlike": lambda rng, n: np.where(rng.random(n) < 0.15, -0.9, 0.95),
+    "two signs": lambda rng, n: rng.choice([-1.0, 1.0], n, p=[0.3, 0.7]),
+}
+
+EXPECTED = {"alike": 0.6, "some unlike": 0.85 * 0.95 - 0.15 * 0.9, "two signs": 0.4}
+
+
+def chances(types, rng, n, dimensions=16):
+    """Return the similarity of each input's map to that of its partner, and its expectation."""
+    along = TYPES[types](rng, n)
+    across = rng.standard_normal((n, dimensions))
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    maps = np.column_stack([along, np.sqrt(1 - along**2)[:, None] * across])
+    partner = np.arange(n) ^ 1
+    if n % 2:
+        partner[-1] = n - 2
+    return (maps * maps[partner]).sum(1), EXPECTED[types] ** 2
+
+
+def comparison(after, own, chance):
+    """Return the scores of a comparison under one similarity."""
+    return {"after spearman": after[:, None, None], "self spearman": own, "chance spearman": chance}
+
+
+def retained(types, law, rng, n, *, retention=0.5, share=0.5):
+    """Claim at most ``share`` of the similarity above chance, where ``retention`` is left on average."""
+    chance, mean = chances(types, rng, n)
+    level = mean + retention * (1 - mean)
+    after = placed(law, rng, n, at=level, low=max(-1.0, level - 0.3), high=min(1.0, level + 0.3))
+    claim = changes_under(RANDOMIZATION, similarity="spearman", retention=share)
+    return claim, [comparison(after, np.ones(n), chance)]
+
+
+def not_reproduced(law, rng, n):
+    """Claim a change of maps whose similarity to themselves is above chance by no more than the margin."""
+    own = placed(law, rng, n, at=changes.REPRODUCES, low=-1, high=1)
+    return changes_under(RANDOMIZATION, similarity="spearman"), [comparison(np.full(n, -1.0), own, np.zeros(n))]
+
+
+def raw(law, rng, n, *, at=0.3):
+    """Claim a mean of at most 0.3."""
+    after = placed(law, rng, n, at=at, low=-1, high=1)
+    claim = changes_under(RANDOMIZATION, similarity="spearman", at_most=0.3)
+    return claim, [comparison(after, np.ones(n), np.zeros(n))]
+
+
+def invariant(law, rng, n, *, at=0.5):
+    """Claim a mean of at least 0.5."""
+    after = placed(law, rng, n, at=at, low=-1, high=1)
+    claim = invariant_under("batch_order", similarity="spearman", at_least=0.5)
+    return claim, [comparison(after, np.ones(n), np.zeros(n))]
+
+
+def against_random(rng, n, *, orders=5, levels=20, advantage=0.0):
+    """Claim to beat random orders, whose scores tie and differ in scale from input to input."""
+    center, spread = rng.uniform(0.3, 0.7, (n, 1)), rng.uniform(0.01, 0.2, (n, 1))
+    scores = center + spread * rng.standard_normal((n, orders + 1))
+    scores[:, :1] += advantage * spread
+    scores = (np.round(scores * levels) / levels).clip(0, 1)
+    return beats("random", on=SHARE, draws=orders), [{"scores": scores[:, :1]}, {"scores": scores[:, 1:]}]
+
+
+def against_another(law, rng, n, *, scale=SHARE, gain=0.0, spread=None):
+    """Claim to beat another explainer that is as good, or worse by ``gain``."""
+    difference = gain + (0.5 * LAWS[law](rng, n) if spread is None else spread * rng.standard_normal(n))
+    other = rng.uniform(0.4, 0.6, n)
+    if scale is SHARE:
+        other = np.clip(other, np.maximum(0, -difference), np.minimum(1, 1 - difference))
+    return beats(print, on=scale), [{"scores": (other + difference)[:, None]}, {"scores": other[:, None]}]
+
+
+def mean_bounded(law, rng, n, *, at=0.3):
+    """Claim a mean of at most 0.3, in [0, 1]."""
+    return bounded(SHARE, at_most=0.3), [{"scores": placed(law, rng, n, at=at, low=0, high=1)[:, None]}]
+
+
+def median_bounded(law, rng, n, *, gain=0.0):
+    """Claim a median of at most 1, without a range: half of the inputs lie above it, by far or by little."""
+    above = rng.random(n) < 0.5 - gain
+    scores = 1 + np.where(above, 1, -1) * (np.abs(LAWS[law](rng, n)) ** 9 * 1e6 + 1e-9)
+    return bounded(Scale(), at_most=1.0), [{"scores": scores[:, None]}]
+
+
+NULLS = {
+    "changes_under, maps alike": lambda rng, n: retained("alike", "uniform", rng, n),
+    "changes_under, maps alike, rarely large": lambda rng, n: retained("alike", "rarely large", rng, n),
+    "changes_under, some unlike": lambda rng, n: retained("some unlike", "narrow", rng, n),
+    "changes_under, two signs": lambda rng, n: retained("two signs", "constant", rng, n),
+    "changes_under 20 %, two signs": lambda rng, n: retained("two signs", "narrow", rng, n, retention=0.2, share=0.2),
+    **{f"changes_under, noise, {law}": lambda rng, n, law=law: not_reproduced(law, rng, n) for law in LAWS},
+    **{f"changes_under at_most, {law}": lambda rng, n, law=law: raw(law, rng, n) for law in LAWS},
+    **{f"invariant_under, {law}": lambda rng, n, law=law: invariant(law, rng, n) for law in LAWS},
+    **{f"beats another, {law}": lambda rng, n, law=law: against_another(law, rng, n) for law in LAWS},
+    **{
+        f"beats another, no bound, {law}": lambda rng, n, law=law: against_another(law, rng, n, scale=Scale())
+        for law in ("uniform", "three values", "narrow")
+    },
+    **{f"bounded mean, {law}": lambda rng, n, law=law: mean_bounded(law, rng, n) for law in LAWS},
+    "bounded median": lambda rng, n: median_bounded("uniform", rng, n),
+}
+NULLS["beats random"] = against_random
+NULLS["beats random, ten orders"] = lambda rng, n: against_random(rng, n, orders=10)
+FEWEST = {"changes_under": 12, "changes_under at_most": 8, "invariant_under": 11, "bounded mean": 9}
+EXACT = ("beats another, no bound", "bounded median", "beats random")  # their rate is nearly what is spent, by design
+QUICK = [
+    ("changes_under, some unlike", 64),
+    ("changes_under, two signs", 64),
+    ("changes_under, noise, fair coin", 16),
+    ("changes_under at_most, rarely small", 16),
+    ("invariant_under, three values", None),
+    ("beats another, skewed", 64),
+    ("beats another, no bound, narrow", 16),
+    ("beats random", 8),
+    ("bounded mean, rarely large", None),
+    ("bounded median", 16),
+]
+
+
+def passes(make, n, replicates):
+    """Return how many of the simulated claims passed; replicate i sees the same random numbers in every test."""
+    count = 0
+    for i in range(replicates):
+        claim, scores = make(np.random.default_rng([i, n]), n)
+        count += outcome(claim, *scores, names=["spearman"]) == "passed"
+    return count
+
+
+def rate_at_most(count, replicates):
+    """Return the upper 99 % bound of a rate (Clopper and Pearson)."""
+    return stats.beta.ppf(0.99, count + 1, replicates - count)
+
+
+def rate_at_least(count, replicates):
+    """Return the lower 99 % bound of a rate (Clopper and Pearson)."""
+    return stats.beta.ppf(0.01, count, replicates - count + 1) if count else 0.0
+
+
+def fewest(kind):
+    """Return how many inputs the claim needs to be decided at all, or 8."""
+    return max(((len(start), n) for start, n in FEWEST.items() if kind.startswith(start)), default=(0, 8))[1]
+
+
+@pytest.mark.parametrize(("kind", "n"), QUICK)
+def test_what_is_not_so_seldom_passes(kind, n):
+    """At the boundary of each claim, where false alarms are most frequent."""
+    replicates = 7000 if kind.startswith(EXACT) else 2000
+    count = passes(NULLS[kind], n or fewest(kind), replicates)
+    assert rate_at_most(count, replicates) <= 1 - CONFIDENCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [None, 16, 17, 33, 64, 256])
+@pytest.mark.parametrize("kind", NULLS)
+def test_what_is_not_so_seldom_passes_whatever_the_law(kind, n):
+    """The same for every law and for odd numbers of inputs, in many more runs."""
+    count = passes(NULLS[kind], n or fewest(kind), 20_000)
+    assert rate_at_most(count, 20_000) <= 1 - CONFIDENCE
+
+
+POWER = {
+    "beats another by 0.3": (lambda rng, n: against_another("", rng, n, gain=0.3, spread=0.2), 16),
+    "beats another by 0.15": (lambda rng, n: against_another("", rng, n, gain=0.15, spread=0.2), 64),
+    "beats random": (lambda rng, n: against_random(rng, n, advantage=1.2), 16),
+    "changes_under, nothing left": (lambda rng, n: retained("alike", "narrow", rng, n, retention=0.0), 32),
+    "changes_under, a fifth left": (lambda rng, n: retained("alike", "uniform", rng, n, retention=0.2), 64),
+    "changes_under at_most": (lambda rng, n: raw("narrow", rng, n, at=0.0), 32),
+    "invariant_under": (lambda rng, n: invariant("narrow", rng, n, at=0.8), 32),
+    "bounded mean": (lambda rng, n: mean_bounded("narrow", rng, n, at=0.15), 32),
+    "bounded median": (lambda rng, n: median_bounded("uniform", rng, n, gain=0.25), 64),
+}
+
+
+@pytest.mark.parametrize("kind", POWER)
+def test_what_is_so_is_found(kind):
+    """With power 0.9 or more."""
+    make, n = POWER[kind]
+    replicates = 5000 if kind == "beats another by 0.3" else 500
+    count = passes(make, n, replicates)
+    assert rate_at_least(count, replicates) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", ["uniform", "rarely large"])
+def test_what_is_so_seldom_fails(law):
+    """A claim that holds with nothing to spare is not called false either."""
+    outcomes = []
+    for i in range(2000):
+        claim, scores = retained("some unlike", law, np.random.default_rng([i, 64]), 64)
+        outcomes.append(outcome(claim, *scores, names=["spearman"]))
+    assert rate_at_most(outcomes.count("failed"), 2000) <= 1 - CONFIDENCE

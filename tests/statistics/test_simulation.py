@@ -1,0 +1,193 @@
+"""False alarms and power of whole verdicts, all looks included, by seeded simulation.
+
+A false alarm is a claim that passes although its null holds. ``pytest -m slow`` runs every law, in both directions,
+often enough to bound rates that come close to 1 - confidence.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pytest_xaisanity.statistics import question as V
+from pytest_xaisanity.statistics.question import looks
+from pytest_xaisanity.statistics.ranks import Ranks
+
+CONFIDENCE = 0.95
+
+
+def run(scores, *, low=-1.0, high=1.0, threshold=0.0, direction="above", tool=V._MEAN, places=None):
+    """Return the outcome of one claim and how many inputs it took: what the deciders do, less their intervals."""
+    for look in looks(len(scores)):
+        final = look == len(scores)
+        seen = scores[:look]
+        outcome, _ = V._decide(
+            V._question(seen, seen, low, high, threshold, direction, 0.0),
+            V._Plan.of(tool, CONFIDENCE, look, final=final, early=True),
+            places if final else None,
+        )
+        if outcome:
+            return outcome, look
+    raise AssertionError("the last look gave no outcome")
+
+
+def passes(draw, n, replicates, **settings):
+    """Return how many of the simulated claims passed; replicate i sees the same random numbers in every test."""
+    return sum(run(draw(np.random.default_rng([i, n]), n), **settings)[0] == "passed" for i in range(replicates))
+
+
+def rate_at_most(count, replicates):
+    """Return the upper 99 % bound of a rate (Clopper and Pearson)."""
+    return stats.beta.ppf(0.99, count + 1, replicates - count)
+
+
+def rate_at_least(count, replicates):
+    """Return the lower 99 % bound of a rate (Clopper and Pearson)."""
+    return stats.beta.ppf(0.01, count, replicates - count + 1) if count else 0.0
+
+
+def rare(p, sign):
+    """Return a law of mean 0: a score near ``sign`` with probability ``p``, else a small one of the other sign."""
+
+    def draw(rng, n):
+        large = rng.random(n) < p
+        return sign * np.where(large, 0.95, -0.95 * p / (1 - p)) + rng.uniform(-0.02, 0.02, n)
+
+    return draw
+
+
+def coin(p, heads, tails):
+    """Return a law of two values."""
+    return lambda rng, n: np.where(rng.random(n) < p, heads, tails)
+
+
+def beta(a, b):
+    """Return a beta law moved to [-1, 1]."""
+    return lambda rng, n: 2 * rng.beta(a, b, n) - 1
+
+
+LAWS = {  # a law on [-1, 1], and its mean
+    "normal": (lambda rng, n: rng.normal(0, 0.3, n).clip(-1, 1), 0.0),
+    "uniform": (lambda rng, n: rng.uniform(-1, 1, n), 0.0),
+    "rarely large, 10 %": (rare(0.1, 1), 0.0),
+    "rarely large, 2 %": (rare(0.02, 1), 0.0),
+    "rarely small, 2 %": (rare(0.02, -1), 0.0),
+    "rarely small, 0.5 %": (rare(0.005, -1), 0.0),
+    "fair coin": (coin(0.5, 1.0, -1.0), 0.0),
+    "small fair coin": (coin(0.5, 0.1, -0.1), 0.0),
+    "coin of 5 %": (coin(0.05, 1.0, 0.0), 0.05),
+    "coin of 95 %": (coin(0.95, 1.0, 0.0), 0.95),
+    "three values": (lambda rng, n: rng.choice([-1.0, 0.0, 1.0], n, p=[0.1, 0.8, 0.1]), 0.0),
+    "three skewed values": (lambda rng, n: rng.choice([-1.0, 0.0, 0.1], n, p=[0.05, 0.45, 0.5]), 0.0),
+    "heavy ties": (lambda rng, n: (np.round(rng.normal(0, 0.2, n) * 5) / 5).clip(-1, 1), 0.0),
+    "at the upper end": (beta(2, 0.1), 2 * 2 / 2.1 - 1),
+    "at the lower end": (beta(0.1, 2), 2 * 0.1 / 2.1 - 1),
+    "a constant": (lambda _rng, n: np.zeros(n), 0.0),
+}
+SIZES = [8, 16, 64, 256]
+QUICK = [8, pytest.param(16, marks=pytest.mark.slow), 64, pytest.param(256, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("n", QUICK)
+@pytest.mark.parametrize(
+    ("law", "direction"),
+    [
+        ("rarely large, 2 %", "above"),
+        ("rarely small, 2 %", "above"),
+        ("heavy ties", "below"),
+        ("at the lower end", "below"),
+    ],
+)
+def test_means_at_the_threshold_seldom_pass(law, direction, n):
+    """``changes_under`` and ``bounded``: a bounded mean, betting at every look and Gaffke's bound at the last."""
+    draw, mean = LAWS[law]
+    count = passes(draw, n, 2000, threshold=mean, direction=direction)
+    assert rate_at_most(count, 2000) <= 1 - CONFIDENCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("direction", ["above", "below"])
+def test_means_at_the_threshold_seldom_pass_whatever_the_law(law, direction, n):
+    """The same for every law, among them those whose rate comes closest to 1 - confidence."""
+    draw, mean = LAWS[law]
+    count = passes(draw, n, 20_000, threshold=mean, direction=direction)
+    assert rate_at_most(count, 20_000) <= 1 - CONFIDENCE
+
+
+@pytest.mark.parametrize("n", QUICK)
+def test_no_better_than_another_seldom_passes(n):
+    """``beats`` another explainer: paired differences of scores of the same law, a quarter of them tied."""
+
+    def draw(rng, n):
+        difficulty = rng.uniform(0.2, 0.8, n)
+        own, other = (np.clip(difficulty + rng.exponential(0.2, n) - 0.2, 0, 1) for _ in range(2))
+        return np.where(rng.random(n) < 0.25, 0.0, own - other)
+
+    assert rate_at_most(passes(draw, n, 2000), 2000) <= 1 - CONFIDENCE
+
+
+def against_random(rng, n, *, orders=10, levels=20, advantage=0.0):
+    """Return scores of an explainer and of random orders: they tie, and each input has a scale of its own."""
+    center, spread = rng.uniform(0.3, 0.7, (n, 1)), rng.uniform(0.01, 0.2, (n, 1))
+    scores = center + spread * rng.standard_normal((n, orders + 1))
+    scores[:, :1] += advantage * spread
+    scores = (np.round(scores * levels) / levels).clip(0, 1)
+    return scores[:, 0], scores[:, 1:]
+
+
+def passes_against_random(n, replicates, **settings):
+    """Return how many claims to beat random orders passed."""
+    count = 0
+    for i in range(replicates):
+        own, random = against_random(np.random.default_rng([i, n]), n, **settings)
+        count += run(own - random.mean(axis=1), places=Ranks(own, random))[0] == "passed"
+    return count
+
+
+@pytest.mark.parametrize("n", QUICK)
+def test_no_better_than_random_seldom_passes(n):
+    """``beats("random")``: exact, so its rate is nearly what is spent of 1 - confidence, by design.
+
+    That it is no more is shown without simulation by enumeration in ``test_verdict.py``.
+    """
+    replicates = 15_000 if n <= V.FIRST_LOOK else 4000
+    assert rate_at_most(passes_against_random(n, replicates), replicates) <= 1 - CONFIDENCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", SIZES)
+def test_no_better_than_random_seldom_passes_in_many_runs(n):
+    """The same in many more runs."""
+    assert rate_at_most(passes_against_random(n, 40_000), 40_000) <= 1 - CONFIDENCE
+
+
+@pytest.mark.parametrize("n", QUICK)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_shares_at_the_threshold_seldom_pass(n, share):
+    """``invariant_under``: a share of inputs, betting at every look and the exact bound at the last."""
+    replicates = 10_000 if n == 64 else 4000
+    count = passes(coin(share, 1.0, 0.0), n, replicates, low=0.0, threshold=share, tool=V._SHARE)
+    assert rate_at_most(count, replicates) <= 1 - CONFIDENCE
+
+
+@pytest.mark.parametrize(("effect", "n"), [(0.3, 16), (0.15, 64), (0.1, 256)])
+def test_paired_effects_are_found(effect, n):
+    """Of sd 0.2, in [-1, 1], with power 0.9 or more."""
+    replicates = 4000 if n == V.FIRST_LOOK else 1000
+    count = passes(lambda rng, n: rng.normal(effect, 0.2, n).clip(-1, 1), n, replicates)
+    assert rate_at_least(count, replicates) >= 0.9
+
+
+def test_an_advantage_over_random_orders_is_found():
+    """Of one standard deviation of the random orders, however small that is, at 16 inputs."""
+    assert rate_at_least(passes_against_random(16, 1000, advantage=1.0), 1000) >= 0.9
+
+
+def test_clear_effects_stop_early():
+    """At the first or second look."""
+    outcomes = [run(np.random.default_rng(i).normal(0.4, 0.2, 256).clip(-1, 1)) for i in range(200)]
+    assert {outcome for outcome, _ in outcomes} == {"passed"}
+    assert np.mean([look for _, look in outcomes]) <= 32
