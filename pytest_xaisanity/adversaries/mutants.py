@@ -8,6 +8,7 @@ are tuples. A class among the mutants is built anew for each explainer, and may 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 
 from ..common.errors import XaiError
 from ..common.registry import Registry
-from ..evidence.baselines.mutants import ChangedMap, Explain, Mutant, Tensors, all_of, as_given
 from ..explainers.explainer import Explainer
 from ..maps.changes import CHANGES, Inapplicable
 from ..maps.edges import edge_maps
@@ -25,9 +25,25 @@ from ..model.layers import Layer, find_layers
 from ..model.reinit.randomizer import Randomizer
 from ..model.rewriting import rewritten
 from ..subject.block import Inputs
+from ..subject.layout import Layout
 from .uninformative import Seeding, UninformativeExplainer
 
 __all__ = ["MUTANTS", "mutated"]
+
+
+Tensors = Any  # a tensor, or a tuple of tensors
+Explain = Callable[[Any, Tensors, Tensor | None], Tensors]
+Mutant = Callable[[Explain, Any, Tensors, Tensor | None], Tensors]
+
+
+def all_of(tensors: Tensors) -> tuple[Any, ...]:
+    """Return a tensor, or a tuple of tensors, as a tuple."""
+    return tuple(tensors) if isinstance(tensors, (tuple, list)) else (tensors,)
+
+
+def as_given(tensors: Sequence[Tensor]) -> Tensors:
+    """Return the only tensor, or the tuple of several."""
+    return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
 def mutated(explainer: Explainer, name: str, mutant: Mutant) -> Explainer:
@@ -59,6 +75,17 @@ def _single(inputs: Tensors) -> Tensor:
 
 
 # --------------------------------------------------------------------------------------- what is explained is another
+
+
+def _changed(name: str) -> Mutant:
+    """Return the mutant that changes each map of the original."""
+
+    def changed(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+        layouts = Layout.of(all_of(inputs)).each
+        given = all_of(explain(model, inputs, targets))
+        return as_given([CHANGES[name](maps, len(layout.places)) for maps, layout in zip(given, layouts, strict=True)])
+
+    return changed
 
 
 def wrong_class(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
@@ -106,7 +133,11 @@ class PreviousCall:
 def one_channel(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
     """Return the attributions of the first channel alone."""
     maps = all_of(explain(model, inputs, targets))
-    has = [one.shape == given.shape and one.ndim > 2 for one, given in zip(maps, all_of(inputs), strict=True)]
+    given = all_of(inputs)
+    has = [
+        one.shape == tensor.shape and layout.channels is not None
+        for one, tensor, layout in zip(maps, given, Layout.of(given).each, strict=True)
+    ]
     return as_given([one[:, :1] if channels else one for one, channels in zip(maps, has, strict=True)])
 
 
@@ -155,7 +186,7 @@ class Stale:
 def edges(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
     """Return an edge map of the image."""
     images = _single(inputs)
-    if images.ndim != 4:
+    if not Layout.of((images,)).is_image:
         raise Inapplicable("its inputs are no images")
     return edge_maps(images.detach())
 
@@ -169,8 +200,12 @@ def input_itself(explain: Explain, model: Any, inputs: Tensors, targets: Tensor 
 
 def constant(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
     """Return one everywhere, once for all channels."""
+    given = all_of(inputs)
     return as_given(
-        [torch.ones_like(one[:, :1] if one.ndim > 2 else one, dtype=torch.float32) for one in all_of(inputs)]
+        [
+            torch.ones_like(one if layout.channels is None else one[:, :1], dtype=torch.float32)
+            for one, layout in zip(given, Layout.of(given).each, strict=True)
+        ]
     )
 
 
@@ -185,7 +220,7 @@ def _noise(seeding: Seeding) -> Mutant:
 
 fresh_noise, input_noise, output_noise = _noise("fresh"), _noise("input"), _noise("output")
 
-flipped_sign, absolute_value, shuffled, shifted, flipped, low_rank, rounded = map(ChangedMap, CHANGES)
+flipped_sign, absolute_value, shuffled, shifted, flipped, low_rank, rounded = map(_changed, CHANGES)
 
 MUTANTS = Registry(
     "mutant",

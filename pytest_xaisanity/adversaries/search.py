@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import inf, isfinite, isnan
-from typing import Any, ClassVar
+from typing import Any
 
 import hypothesis.strategies as st
 import torch
@@ -19,51 +19,23 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
 from torch import Tensor
 
-from ..common.errors import XaiError
 from ..common.seeding import isolated, seed_of
-from ..evidence.base import Metric
-from ..explainers.attributions import Attributions
+from ..evidence.base import Lab, Measurement, Measuring, Scored
+from ..evidence.baselines.uninformative import Uninformative, drawn
+from ..evidence.scoring import AnyMapMetric
 from ..maps.uninformative import UninformativeMap
+from ..statistics.evidence import Part
 from ..subject.block import Block
-from ..subject.layout import empty_maps
 from .strategies import uninformative_maps
 
-__all__ = ["Adversarial", "Found", "Uninformative", "counterexample", "search"]
+__all__ = ["Adversarial", "Adversary", "Found", "counterexample", "search"]
+
+Picture = list[Any]  # of numbers, or of rows of them
 
 _SEARCHED = 32  # inputs
 _PART = 8  # inputs after which a map that clearly loses is given up
 _SHRINKING = 2  # times the budget, on top of it
 _PICTURE = 64  # pixels a side, at most
-
-
-@dataclass(frozen=True)
-class Uninformative:
-    """The baseline ``"uninformative"``: the best map that a search of the family finds.
-
-    Args:
-        max_examples: How many maps to try; by default what the active Hypothesis profile says (100).
-    """
-
-    max_examples: int | None = None
-    name: ClassVar[str] = "uninformative"
-
-    def __post_init__(self) -> None:
-        if self.max_examples is not None and (type(self.max_examples) is not int or self.max_examples < 1):
-            raise XaiError(
-                "baseline 'uninformative' max_examples",
-                found=repr(self.max_examples),
-                expected="a search budget of at least 1",
-                fix="leave it out for that of the Hypothesis profile",
-            )
-
-    @property
-    def budget(self) -> int:
-        """How many maps to try."""
-        return self.max_examples or settings().max_examples
-
-    def measurement(self, metric: Metric) -> Adversarial:
-        """Return what has to be measured: the search sees the explainer's own scores."""
-        return Adversarial(metric, self)
 
 
 @dataclass(frozen=True)
@@ -195,32 +167,55 @@ def _run(
 
 
 @dataclass(frozen=True)
-class Adversarial:
+class Adversarial(Measurement[Scored]):
     """Scores of the best uninformative map beside the explainer's, on inputs that the search did not see.
 
-    Scores are ``(b, 2)``: explainer, map; NaN on the inputs that were searched.
+    Scores are ``(n, 2)``: explainer, map; NaN on the inputs that were searched.
     """
 
-    metric: Metric
+    metric: AnyMapMetric
     baseline: Uninformative
+
+    @property
+    def budget(self) -> int:
+        """How many maps to try."""
+        return self.baseline.max_examples or settings().max_examples
 
     @property
     def key(self) -> Hashable:
         """Equal for measurements of the same."""
-        return ("adversarial", self.metric.name, self.metric.key, self.baseline.budget)
+        return ("adversarial", self.metric.name, self.metric.key, self.budget)
 
-    @property
-    def explains(self) -> bool:
-        """True: the search is against one explainer."""
-        return True
-
-    def start(self, explained: Attributions, block: Block) -> _Adversary:
+    def start(self, lab: Lab, block: Block) -> _Adversary:
         """Begin on the first block."""
-        return _Adversary(self, explained)
+        return _Adversary(self, lab)
 
 
 @dataclass(frozen=True)
-class _Part:
+class Adversary(Part):
+    """What the search found.
+
+    Attributes:
+        found: The map, its gain over the explanation, and how many were tried.
+        searched: On how many inputs.
+        picture: The map of one input, an image of 64 pixels a side at most.
+        picture_of: The place of that input in what the user gave.
+    """
+
+    found: Found
+    searched: int
+    picture: Picture
+    picture_of: int
+
+    def plain(self) -> dict[str, object]:
+        """Return all of it; the map as the call that rebuilds it."""
+        found = {"call": repr(self.found.map), "gain": self.found.gain, "tried": self.found.tried}
+        shown = {"searched": self.searched, "picture": self.picture, "picture_of": self.picture_of}
+        return {"adversary": {**found, **shown}}
+
+
+@dataclass(frozen=True)
+class _Searched:
     """A few inputs to search on: what the metric prepared, and the explanation's scores."""
 
     block: Block
@@ -228,57 +223,60 @@ class _Part:
     own: Tensor
 
 
-class _Adversary:
-    def __init__(self, adversarial: Adversarial, explained: Attributions) -> None:
-        self.metric, self.budget = adversarial.metric, adversarial.baseline.budget
-        self.explained = explained
-        self.parts: list[_Part] = []
+class _Adversary(Measuring[Scored]):
+    def __init__(self, adversarial: Adversarial, lab: Lab) -> None:
+        self.metric, self.budget, self.lab = adversarial.metric, adversarial.budget, lab
+        self.explain = lab.attributions.per_channel() if self.metric.per_channel else lab.attributions
+        self.parts: list[_Searched] = []
         self.searched = 0
         self.found: Found | None = None
-        self.picture: dict[str, Any] = {}
+        self.picture: tuple[Picture, int] = ([], 0)
 
-    def measure(self, block: Block) -> dict[str, Tensor]:
+    def measure(self, block: Block) -> Scored:
         """Return the scores of one block."""
-        maps, missing = self.explained(block), self._missing(block)
+        maps, missing = self.explain(block), self._missing(block)
         for start in range(0, min(missing, len(block)), _PART):
             part = block.part(start, min(start + _PART, missing))
-            self.parts.append(self._part(part, maps[start : start + len(part)]))
+            self.parts.append(self._prepared(part, maps[start : start + len(part)]))
         self.searched += min(missing, len(block))
         if self.found is None and self.parts and (missing <= len(block) or block.last):
             self._search()
         scores = torch.full((len(block), 2), torch.nan)
         if self.found is not None and missing < len(block):
-            rest = self._part(block.part(missing, len(block)), maps[missing:])
+            rest = self._prepared(block.part(missing, len(block)), maps[missing:])
             scores[missing:, 0] = rest.own.float().cpu()
             scores[missing:, 1] = self._score(rest, self.found.map).float().cpu()
-        return {"scores": scores}
+        return Scored.of(scores)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> tuple[Part, ...]:
         """Return the map that was found, its picture and what the search cost."""
         if self.found is None:
-            return {}
-        adversary = {"call": repr(self.found.map), "gain": self.found.gain, "tried": self.found.tried}
-        return {"adversary": {**adversary, "searched": self.searched, **self.picture}}
+            return ()
+        return (Adversary(self.found, self.searched, *self.picture),)
+
+    def rest(self) -> None:
+        """Keep what was found; before that, all that is kept is needed."""
 
     def _missing(self, block: Block) -> int:
         """Return how many of the block's inputs are still to be searched: half of all in the end, or 32."""
         if self.found is not None:
             return 0
-        subject, seen = self.explained.subject, self.searched + len(block)
+        subject, seen = self.lab.subject, self.searched + len(block)
         total = len(subject) if not subject.streamed else seen if block.last else 2 * _SEARCHED
         return max(0, min(_SEARCHED, total // 2) - self.searched)
 
-    def _part(self, block: Block, maps: Tensor) -> _Part:
-        prepared = self.metric.prepare(self.explained.subject, block, self.explained.seed)
-        return _Part(block, prepared, self.metric.score(prepared, maps, draw="explainer 0").values)
+    def _prepared(self, block: Block, maps: Tensor) -> _Searched:
+        prepared = self.metric.prepare(self.lab, block)
+        return _Searched(block, prepared, self.metric.score(prepared, maps, draw="explainer 0").values)
 
     def _maps(self, block: Block, candidate: UninformativeMap) -> Tensor:
-        return candidate.maps(block, empty_maps(block.inputs), seed=self.explained.seed)[0]
+        like = block.empty_maps(per_channel=self.metric.per_channel)
+        return drawn(candidate, block, like, seed=self.lab.seed)
 
-    def _score(self, part: _Part, candidate: UninformativeMap) -> Tensor:
+    def _score(self, part: _Searched, candidate: UninformativeMap) -> Tensor:
         # As a claim against the very map would score it: what was found can be checked by naming it.
         maps = self._maps(part.block, candidate)
-        return self.metric.score(part.prepared, maps, draw=f"{candidate.name} 0").values
+        return self.metric.score(part.prepared, maps, draw=f"{Uninformative.name} 0").values
 
     def _search(self) -> None:
         sign, floor = 1.0 if self.metric.higher_is_better else -1.0, -inf
@@ -296,10 +294,10 @@ class _Adversary:
             return float(values.mean())
 
         first = self.parts[0].block.part(0, 1)
-        search_seed = seed_of(self.explained.seed, "search", self.explained.explainer.name)
-        shape = tuple(empty_maps(first.inputs).shape[1:])
+        search_seed = seed_of(self.lab.seed, "search", self.lab.attributions.explainer.name)
+        shape = tuple(first.empty_maps(per_channel=self.metric.per_channel).shape[1:])
         self.found = search(shape, gain, max_examples=self.budget, search_seed=search_seed)
-        self.picture = {"picture": _picture(self._maps(first, self.found.map)[0]), "picture_of": first.indices[0]}
+        self.picture = _picture(self._maps(first, self.found.map)[0]), first.indices[0]
         self.parts = []
 
 
@@ -308,10 +306,12 @@ def _clearly_below(values: Tensor, floor: float) -> bool:
     return float(values.mean() + 2 * values.std(correction=0) / len(values) ** 0.5) < floor
 
 
-def _picture(image: Tensor) -> list[Any]:
+def _picture(image: Tensor) -> Picture:
     """Return a map as plain numbers, an image of 64 pixels a side at most."""
     plain = image.float().cpu()
-    if plain.ndim == 2 and max(plain.shape) > _PICTURE:
+    sides = tuple(plain.shape)
+    if len(sides) == 2 and max(sides) > _PICTURE:
         height, width = (min(side, _PICTURE) for side in plain.shape)
         plain = F.adaptive_avg_pool2d(plain[None], (height, width))[0]
-    return [[round(value, 4) for value in row] for row in plain.tolist()] if plain.ndim == 2 else plain.tolist()
+    values: Picture = plain.tolist()
+    return [[round(value, 4) for value in row] for row in values] if len(sides) == 2 else values

@@ -195,9 +195,7 @@ def settings_of(metric: str, *, shape: Sequence[int] | None = None, **fixed: Any
     """
     METRICS.build(metric, fixed, where="settings_of")
     kind = METRICS.get(metric, where="settings_of")
-    choices: Mapping[str, Sequence[Any]] | None = None
-    if hasattr(kind, "open_settings"):
-        choices = kind.open_settings(None if shape is None else _checked_shape(shape))
+    choices = kind.open_settings(None if shape is None else _checked_shape(shape))
     if not choices:
         raise XaiError(
             "settings_of",

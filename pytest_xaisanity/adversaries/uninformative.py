@@ -48,13 +48,14 @@ class UninformativeExplainer(Call):
     def __call__(self, model: Callable[..., Tensor], inputs: Tensor, targets: Tensor | None = None) -> Tensor:
         """Return the maps of a batch: ``(N, 1, *places)`` for inputs ``(N, C, *places)``, else in their shape."""
         from ..maps.noise import magnitude
-        from ..subject.layout import empty_maps
+        from ..subject.layout import Layout
 
-        like = empty_maps((inputs,))
+        layout = Layout.of((inputs,))
+        like = layout.empty(len(inputs), like=inputs)
         magnitudes = magnitude((inputs.detach(),), like) if self.map.match == "input" else None
         maps = self.map.render(like.shape[1:], seed=0, indices=self._seeds(model, inputs), magnitudes=magnitudes)
         maps = maps.to(like.device, like.dtype)
-        return maps[:, None] if inputs.ndim > 2 else maps.reshape(inputs.shape)
+        return layout.like_inputs(maps, inputs)
 
     def _seeds(self, model: Callable[..., Tensor], inputs: Tensor) -> list[int]:
         import torch

@@ -9,11 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..adversaries.mutants import MUTANTS, mutated
-from ..claims.base import Claim, Compound
+from ..adversaries.mutants import MUTANTS, Mutant, mutated
+from ..claims.base import Claim
 from ..claims.make import beats, changes_under, invariant_under
 from ..common.errors import XaiError
-from ..evidence.baselines.mutants import Mutant
 from ..explainers.attributions import Attributions
 from ..explainers.explainer import Explainer
 from ..maps.changes import Inapplicable
@@ -75,7 +74,7 @@ class Audited:
 
 def depends_on_the_explainer(claim: Claim) -> bool:
     """Whether a claim is about an explainer rather than the model alone."""
-    return isinstance(claim, Compound) or any(measurement.explains for measurement, _ in claim.measurements())
+    return claim.about_explainer
 
 
 def checked_mutants(own: Any) -> dict[str, Any]:

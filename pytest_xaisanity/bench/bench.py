@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from ..claims.base import Claim, Compound, Look, Measurement
+import torch
+
+from ..claims.base import Claim, Compound, Look
 from ..claims.make import beats, bounded, changes_under, checked_confidence, invariant_under
 from ..common.errors import XaiError
+from ..evidence.base import Lab, Measured, Measurement
 from ..explainers.adapters import as_explainer
 from ..explainers.attributions import Attributions, MapCache
 from ..explainers.explainer import Explainer
 from ..model.training import Retraining
+from ..statistics.question import Level
 from ..statistics.verdict import Verdict
-from ..subject.layout import empty_maps
 from ..subject.subject import Subject
 from .runs import Run
 
@@ -65,12 +70,10 @@ class Bench:
     ) -> None:
         self.seed = _checked_seed(seed)
         self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)
-        self.subject = Subject(
-            model, inputs, targets, device=device, batch_size=batch_size, seed=self.seed, retraining=self._retraining
-        )
+        self.subject = Subject(model, inputs, targets, device=device, batch_size=batch_size, seed=self.seed)
         self.confidence = checked_confidence(confidence, where="confidence")
         self._cache = None if self.subject.streamed else MapCache()
-        self._explained: dict[Hashable, Attributions] = {}
+        self._attributions: dict[Hashable, Attributions] = {}
         self._runs: dict[Hashable, Run] = {}
         self.fingerprint = ""  # of model, inputs and targets when a claim was last decided
 
@@ -93,37 +96,66 @@ class Bench:
         return BoundExplainer(self, as_explainer(source, self.subject.model, name=name, **kwargs))
 
     def decide(self, claim: Claim, explainer: Explainer) -> Verdict:
-        """Return the verdict on a claim, measuring no more inputs than it takes."""
-        if isinstance(claim, Compound):
+        """Return the verdict on a claim, measuring no more inputs than it takes.
+
+        What was measured when this raises is forgotten: it may come from a model that something changed.
+        """
+        try:
+            if isinstance(claim, Compound):
+                return self._resolve(claim, explainer)
             with self.subject.lent():
                 self._renew()
-                shape = tuple(empty_maps(next(self.subject.blocks()).inputs).shape[1:])
-            resolve = claim.resolve
-            return resolve(lambda one: self.decide(one, explainer), shape=shape, seed=self.seed, name=explainer.name)
-        confidence = claim.confidence or self.confidence
+                return self._decide(claim, explainer)
+        except BaseException:
+            self._forget()
+            raise
+
+    def measure(self, measurements: Sequence[Measurement[Measured]], explainer: Explainer) -> list[Measured]:
+        """Return what measurements find of an explainer, on every input."""
+        try:
+            with self.subject.lent():
+                self._renew()
+                runs = [self._run(measurement, explainer, early=False) for measurement in measurements]
+                count = 1
+                while not _all_advanced(runs, count):
+                    count += 1
+                return [run.found(count) for run in _resting(runs)]
+        except BaseException:
+            self._forget()
+            raise
+
+    def _resolve(self, claim: Compound, explainer: Explainer) -> Verdict:
         with self.subject.lent():
             self._renew()
-            needed = claim.measurements()
-            runs = [self._run(m, self._baseline(other) or explainer, claim.early) for m, other in needed]
-            for count in range(1, 1 << 62):
-                ended = [run.advance(count) for run in runs]
-                final = all(ended)
-                if not final and not claim.early:
-                    continue
-                verdict = claim.decide(self._look(runs, count, final), explainer.name, confidence)
-                if verdict is not None:
-                    return verdict
+            layout = next(self.subject.blocks()).layout
+        decide = partial(self.decide, explainer=explainer)
+        return claim.resolve(decide, layout=layout, seed=self.seed, name=explainer.name)
+
+    def _decide(self, claim: Claim, explainer: Explainer) -> Verdict:
+        level = Level(claim.confidence or self.confidence, claim.early)
+        needs = claim.needs()
+        runs = [self._run(one.measurement, self._rival(one.rival) or explainer, level.early) for one in needs]
+        for count in itertools.count(1):
+            final = _all_advanced(runs, count)
+            if not final and not level.early:
+                continue
+            verdict = claim.decide(self._look(runs, count, final, explainer.name, level))
+            if verdict is not None:
+                _resting(runs)
+                return verdict
         raise AssertionError("a claim is decided at the last look")
 
-    def _look(self, runs: list[Run], count: int, final: bool) -> Look:
-        tolerance = 1e-3 if "float16" not in str(self.subject.dtype) else 5e-2
+    def _look(self, runs: Sequence[Run], count: int, final: bool, name: str, level: Level) -> Look:
+        half = self.subject.dtype in (torch.float16, torch.bfloat16)
         return Look(
+            explainer=name,
+            level=level,
             indices=runs[0].indices(count),
             final=final,
-            scores=tuple(run.scores(count) for run in runs),
-            descriptions=tuple(run.describe() for run in runs),
+            measured=tuple(run.found(count) for run in runs),
+            parts=tuple(run.parts(count) for run in runs),
             seed=self.seed,
-            tolerance=tolerance,
+            tolerance=5e-2 if half else 1e-3,
         )
 
     def _renew(self) -> None:
@@ -131,12 +163,16 @@ class Bench:
         fingerprint = self.subject.renew()
         if fingerprint != self.fingerprint:
             self.fingerprint = fingerprint
-            self._runs.clear()
-            self._explained.clear()
-            self._retraining.measured.clear()
-            self._cache = None if self.subject.streamed else MapCache()
+            self._forget()
 
-    def _baseline(self, other: Any) -> Explainer | None:
+    def _forget(self) -> None:
+        """Forget all that was measured."""
+        self._runs.clear()
+        self._attributions.clear()
+        self._retraining.measured.clear()
+        self._cache = None if self.subject.streamed else MapCache()
+
+    def _rival(self, other: Any) -> Explainer | None:
         """Return the explainer that is measured instead of the claim's own, if one is."""
         if not isinstance(other, BoundExplainer):
             return None if other is None else as_explainer(other, self.subject.model, where="beats baseline")
@@ -149,14 +185,29 @@ class Bench:
             )
         return other.explainer
 
-    def _run(self, measurement: Measurement, explainer: Explainer, early: bool) -> Run:
-        key = (early, explainer.key if measurement.explains else None, measurement.key)
-        if key not in self._runs or self._runs[key].broken:
-            if explainer.key not in self._explained:
-                self._explained[explainer.key] = Attributions(self.subject, explainer, self.seed, self._cache)
-                self._explained[explainer.key].remember(self.fingerprint)
-            self._runs[key] = Run(self.subject, measurement, self._explained[explainer.key], early)
+    def _run(self, measurement: Measurement[Measured], explainer: Explainer, early: bool) -> Run:
+        key = (early, explainer.key if measurement.about == "explainer" else None, measurement.key)
+        if key not in self._runs:
+            if explainer.key not in self._attributions:
+                attributions = Attributions(self.subject, explainer, self.seed, self._cache)
+                attributions.remember(self.fingerprint)
+                self._attributions[explainer.key] = attributions
+            lab = Lab(self.subject, self._attributions[explainer.key], self.seed, self._retraining)
+            self._runs[key] = Run(lab, measurement, early)
         return self._runs[key]
+
+
+def _all_advanced(runs: Sequence[Run], count: int) -> bool:
+    """Measure ``count`` blocks in each run; return whether these are all."""
+    ended = [run.advance(count) for run in runs]
+    return all(ended)
+
+
+def _resting(runs: Sequence[Run]) -> Sequence[Run]:
+    """Let runs that are not needed now keep no more than what they found."""
+    for run in runs:
+        run.rest()
+    return runs
 
 
 def _checked_seed(seed: Any) -> int:

@@ -10,23 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite, isnan, nan
-from typing import Any
+from math import isfinite, isnan
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..claims.base import Claim, Look, Measurement
+from ..claims.base import label
 from ..common.errors import XaiError, unknown_name
-from ..evidence.base import Intervention, Metric
+from ..evidence.base import Compared, Intervention, MapMetric, Measured, Measurement, Metric, Scored
 from ..evidence.comparison import Comparison
 from ..evidence.interventions import INTERVENTIONS
 from ..evidence.metrics import METRICS
-from ..evidence.scoring import Scoring
+from ..evidence.scoring import AnyMapMetric, Scoring
 from ..maps.similarity import SIMILARITIES
-from ..statistics.question import Decision
-from ..statistics.verdict import Verdict
 from .bench import Bench, BoundExplainer
 
 __all__ = ["Gap", "GapRow", "Tie", "gap"]
@@ -153,10 +150,12 @@ def gap(
     chosen = _checked_explainers(bench, explainers)
     names = _checked_similarities(similarities)
     built, made = _checked_metric(metric), _checked_intervention(intervention)
-    gathering = _Gathering(comparison=Comparison(made, names), scoring=Scoring(built, control=True))
-    looks = [bench.decide(gathering, one.explainer).evidence for one in chosen]
-    after = {name: [_after(look, name, one.name) for look, one in zip(looks, chosen, strict=True)] for name in names}
-    scores = [np.asarray(look["scores"], float)[:, :1, None] for look in looks]
+    wanted: list[Measurement[Measured]] = [Comparison(made, names), Scoring(built, control=True)]
+    found = [bench.measure(wanted, one.explainer) for one in chosen]
+    compared = [one for one, _ in found if isinstance(one, Compared)]
+    scored = [one for _, one in found if isinstance(one, Scored)]
+    after = {name: [_after(look, name, one.name) for look, one in zip(compared, chosen, strict=True)] for name in names}
+    scores = [one.values.astype(float)[:, :1, None] for one in scored]
     rows = [_row(one.name, place, after, scores) for place, one in enumerate(chosen)]
     better = np.array([row.score for row in rows]) * (1 if built.higher_is_better else -1)
     unlike = {name: -np.array([SIMILARITIES[name].unit(row.similarity[name]) for row in rows]) for name in names}
@@ -172,29 +171,6 @@ def gap(
         n=len(scores[0]),
         seeds=after[names[0]][0].shape[1],
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Gathering(Claim):
-    """Claims nothing: its evidence is all that was measured."""
-
-    comparison: Comparison
-    scoring: Scoring
-    early: bool = False
-
-    def measurements(self) -> Sequence[tuple[Measurement, Any]]:
-        """The maps before and after, and the scores."""
-        return [(self.comparison, None), (self.scoring, None)]
-
-    def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
-        """Return the evidence on every input."""
-        if not look.final:
-            return None
-        decision = Decision("inconclusive", nan, (nan, nan), "nothing")
-        evidence = {**look.scores[0], **look.scores[1]}
-        return self._verdict(
-            look, name, confidence, decision, "inconclusive", quantity="", reason="", evidence=evidence
-        )
 
 
 def _row(name: str, place: int, after: Mapping[str, Sequence[Floats]], scores: Sequence[Floats]) -> GapRow:
@@ -214,9 +190,9 @@ def _row(name: str, place: int, after: Mapping[str, Sequence[Floats]], scores: S
     )
 
 
-def _after(evidence: Mapping[str, Any], similarity: str, name: str) -> Floats:
+def _after(compared: Compared, similarity: str, name: str) -> Floats:
     """Return the similarities after the randomization, ``(n, seeds, layers)``."""
-    after = np.asarray(evidence[f"after {similarity}"], float)
+    after = compared.after[similarity].astype(float)
     if np.isnan(after).all():
         raise XaiError(
             f"gap explainer {name}",
@@ -279,12 +255,12 @@ def _checked_explainers(bench: Bench, explainers: Iterable[BoundExplainer]) -> l
     return chosen
 
 
-def _checked_metric(metric: str | Metric) -> Metric:
-    built: Metric = METRICS.build(metric, {}, where="gap metric")
-    if not hasattr(built, "score"):
+def _checked_metric(metric: str | Metric) -> AnyMapMetric:
+    built = METRICS.build(metric, {}, where="gap metric")
+    if not isinstance(built, MapMetric):
         raise XaiError(
             "gap metric",
-            found=f"{getattr(built, 'name', type(built).__name__)!r}, which scores no maps",
+            found=f"{label(built)!r}, which scores no maps",
             expected="a metric of attribution maps",
             fix="use 'pixel_flipping'",
         )
@@ -292,11 +268,11 @@ def _checked_metric(metric: str | Metric) -> Metric:
 
 
 def _checked_intervention(intervention: str | Intervention) -> Intervention:
-    made: Intervention = INTERVENTIONS.build(intervention, {}, where="gap intervention")
-    if "changes_under" not in getattr(made, "relations", ()):
+    made = INTERVENTIONS.build(intervention, {}, where="gap intervention")
+    if not isinstance(made, Intervention) or "changes_under" not in made.verbs:
         raise XaiError(
             "gap intervention",
-            found=f"{getattr(made, 'name', type(made).__name__)!r}",
+            found=f"{label(made)!r}",
             expected="an intervention under which maps ought to change",
             fix="use 'cascading_randomization'",
         )

@@ -4,70 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
-from ..claims.base import Measurement
 from ..common.seeding import isolated
-from ..explainers.attributions import Attributions
+from ..evidence.base import Lab, Measured, Measurement, Measuring
+from ..statistics.evidence import Part
 from ..subject.block import Block
-from ..subject.subject import Subject
 
 __all__ = ["Run"]
 
 
 @dataclass
 class Run:
-    """The scores of one measurement, gathered block by block and kept for later claims."""
+    """What one measurement found, gathered block by block and kept for later claims.
 
-    subject: Subject
-    measurement: Measurement
-    explained: Attributions
+    Attributes:
+        lab: What the measurement may use.
+        measurement: The measurement.
+        early: Whether the first blocks are small, to look early.
+    """
+
+    lab: Lab
+    measurement: Measurement[Measured]
     early: bool
-    broken: bool = False
     _blocks: Iterator[Block] | None = None
-    _measuring: Any = None
-    _parts: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+    _measuring: Measuring[Measured] | None = None
+    _found: list[Measured] = field(default_factory=list)
+    _parts: list[tuple[Part, ...]] = field(default_factory=list)
     _indices: list[tuple[int, ...]] = field(default_factory=list)
     _last: bool = False
 
     def advance(self, count: int) -> bool:
         """Measure until ``count`` blocks are; return whether these are all."""
-        while len(self._parts) < count and not self._last:
-            try:
-                self._measure_next()
-            except BaseException:
-                self.broken = True  # a generator that raised cannot go on; the next claim measures anew
-                raise
-        return self._last and count >= len(self._parts)
+        while len(self._found) < count and not self._last:
+            self._measure_next()
+        return self._last and count >= len(self._found)
 
     def _measure_next(self) -> None:
+        done = len(self._found)
         if self._blocks is None:
-            self._blocks = self.subject.blocks(early=self.early)
-        with isolated(self.subject.seed, "stream", len(self._parts)):
+            self._blocks = self.lab.subject.blocks(early=self.early, skip=done)
+        with isolated(self.lab.seed, "stream", done):
             block = next(self._blocks)
         if self._measuring is None:
-            self._measuring = self.measurement.start(self.explained, block)
-        self._parts.append({name: _array(scores) for name, scores in self._measuring.measure(block).items()})
+            self._measuring = self.measurement.start(self.lab, block)
+        self._found.append(self._measuring.measure(block))
+        self._parts.append(self._measuring.describe())
         self._indices.append(block.indices)
         self._last = block.last
 
-    def scores(self, count: int) -> dict[str, NDArray[Any]]:
-        """Return the scores of the first ``count`` blocks."""
-        return {name: np.concatenate([part[name] for part in self._parts[:count]]) for name in self._parts[0]}
+    def found(self, count: int) -> Measured:
+        """Return what was found on the first ``count`` blocks."""
+        some = self._found[:count]
+        return some[0].concat(some)
+
+    def parts(self, count: int) -> tuple[Part, ...]:
+        """Return what the measurement said of itself after as many blocks."""
+        return self._parts[min(count, len(self._parts)) - 1]
 
     def indices(self, count: int) -> tuple[int, ...]:
         """Return the inputs of the first ``count`` blocks."""
         return tuple(index for part in self._indices[:count] for index in part)
 
-    def describe(self) -> dict[str, Any]:
-        """Return what the measurement says of itself."""
-        description: dict[str, Any] = self._measuring.describe()
-        return description
-
-
-def _array(scores: Tensor) -> NDArray[Any]:
-    return scores.detach().cpu().numpy().copy()
+    def rest(self) -> None:
+        """Let go of all but what was found: of inputs, drawn weights and the like. The run may go on later."""
+        self._blocks = None
+        self.lab.subject.release()
+        if self._measuring is not None:
+            self._measuring.rest()

@@ -4,34 +4,55 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..common.errors import XaiError
+from ..evidence.base import Array, Compared, Measured, Measurement, Scored
 from ..maps.similarity import Similarity
-from ..statistics.question import Decision, Direction
+from ..statistics.evidence import Evidence, Part, Row, Sample, number
+from ..statistics.question import Decision, Direction, Level
 from ..statistics.verdict import Outcome, Verdict
+from ..subject.layout import Layout
 
-Scores = NDArray[Any]
+__all__ = [
+    "Claim",
+    "Compound",
+    "Look",
+    "Means",
+    "Need",
+    "PerInput",
+    "Worst",
+    "by_axis",
+    "check_finite",
+    "closer_to",
+    "constant_note",
+    "extremes",
+    "label",
+    "mean",
+    "plain",
+    "require_inputs",
+    "settled_by",
+]
+
+_WORST = 5  # inputs that a failure names
+Scores: TypeAlias = Array
 
 
-class Measurement(Protocol):
-    """What a claim needs measured."""
+class Need(NamedTuple):
+    """What a claim needs measured.
 
-    @property
-    def key(self) -> Hashable:
-        """Equal for measurements of the same."""
+    Attributes:
+        measurement: The measurement.
+        rival: What is measured in the explainer's place: what users have as explainers, an explainer of a bench, or
+            None for the claim's own.
+    """
 
-    @property
-    def explains(self) -> bool:
-        """Whether the scores depend on the explainer; those of a baseline are shared by all."""
-
-    def start(self, explained: Any, block: Any) -> Any:
-        """Begin on the first block; the result measures blocks and describes itself."""
+    measurement: Measurement[Measured]
+    rival: object = None
 
 
 @dataclass(frozen=True)
@@ -39,18 +60,22 @@ class Look:
     """What has been measured when a claim is looked at.
 
     Attributes:
+        explainer: The name of the explainer.
+        level: How sure the decision must be.
         indices: The inputs measured, in the order in which they were visited.
         final: Whether these are all.
-        scores: For each measurement, named arrays whose first axis is that of ``indices``.
-        descriptions: For each measurement, plain values for the evidence.
+        measured: What each measurement found, with one row for each of ``indices``.
+        parts: What each measurement says of itself.
         seed: The seed everything was drawn with.
         tolerance: Relative difference that counts as rounding.
     """
 
+    explainer: str
+    level: Level
     indices: tuple[int, ...]
     final: bool
-    scores: tuple[Mapping[str, Scores], ...]
-    descriptions: tuple[Mapping[str, Any], ...]
+    measured: tuple[Measured, ...]
+    parts: tuple[tuple[Part, ...], ...]
     seed: int
     tolerance: float
 
@@ -58,6 +83,20 @@ class Look:
     def n(self) -> int:
         """How many inputs were measured."""
         return len(self.indices)
+
+    def scored(self, place: int = 0) -> Scored:
+        """Return what a measurement of scores found."""
+        found = self.measured[place]
+        if not isinstance(found, Scored):
+            raise TypeError(f"a measurement of scores found {type(found).__name__}")
+        return found
+
+    def compared(self) -> Compared:
+        """Return what a comparison found."""
+        found = self.measured[0]
+        if not isinstance(found, Compared):
+            raise TypeError(f"a comparison found {type(found).__name__}")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,48 +107,74 @@ class Claim(ABC):
         confidence: One minus the accepted rate of wrong passes; None takes the bench's.
         early: Whether to stop as soon as the claim is decided; False measures every input.
         words: The claim as it was written, for verdicts and test ids: verb, object, settings.
+        verb: The verb.
+        advice: What to try when it fails.
     """
 
     confidence: float | None = None
     early: bool = True
     words: tuple[str, ...] = field(default=(), compare=False)
+    verb: ClassVar[str]
+    advice: ClassVar[str] = ""
 
     def __str__(self) -> str:
         return " ".join(self.words)
 
-    @abstractmethod
-    def measurements(self) -> Sequence[tuple[Measurement, Any]]:
-        """Return what to measure, each with another explainer than the claim's own, or None."""
+    @property
+    def retrains(self) -> bool:
+        """Whether models are trained for it."""
+        return any(need.measurement.retrains for need in self.needs())
+
+    @property
+    def about_explainer(self) -> bool:
+        """Whether it is about an explainer rather than the model alone."""
+        return any(need.measurement.about == "explainer" for need in self.needs())
+
+    @property
+    def randomizes(self) -> bool:
+        """Whether it says no more of an explainer than that it follows drawn weights or labels, as noise may too."""
+        return False
+
+    @property
+    def bounds(self) -> Mapping[str, float | None]:
+        """The bounds that it sets, ``at_least`` and ``at_most``."""
+        return {"at_least": None, "at_most": None}
 
     @abstractmethod
-    def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
-        """Return the verdict on the explainer called ``name``, or None to measure more."""
+    def needs(self) -> Sequence[Need]:
+        """Return what to measure."""
+
+    @abstractmethod
+    def decide(self, look: Look) -> Verdict | None:
+        """Return the verdict, or None to measure more."""
 
     def _verdict(
         self,
         look: Look,
-        name: str,
-        confidence: float,
         decision: Decision,
-        outcome: Outcome,
         *,
         quantity: str,
         reason: str,
-        evidence: Mapping[str, Any],
+        evidence: Sequence[Part],
+        outcome: Outcome | None = None,
         estimate: float | None = None,
         interval: tuple[float, float] | None = None,
     ) -> Verdict:
+        """Return the verdict of a decision; outcome, estimate and interval are the decision's own by default."""
+        decided = outcome or decision.outcome
+        assert decided is not None
         return Verdict(
-            claim=f"{name} {self}",
-            outcome=outcome,
+            claim=f"{look.explainer} {self}",
+            outcome=decided,
             estimate=decision.estimate if estimate is None else estimate,
             interval=decision.interval if interval is None else interval,
-            confidence=confidence,
+            confidence=look.level.confidence,
             n=look.n,
             decided_by=decision.decided_by,
             quantity=quantity,
             reason=reason,
-            evidence={"indices": list(look.indices), "seed": look.seed, **evidence},
+            evidence=Evidence(Sample(look.indices, look.seed), *evidence),
+            advice=self.advice if decided == "failed" else "",
         )
 
 
@@ -117,24 +182,100 @@ class Claim(ABC):
 class Compound(Claim):
     """A claim that others make up: it is resolved, with the verdicts on them, rather than decided."""
 
-    def measurements(self) -> Sequence[tuple[Measurement, Any]]:
+    @property
+    def about_explainer(self) -> bool:
+        """True: those that make it up are."""
+        return True
+
+    def needs(self) -> Sequence[Need]:
         """Nothing of its own."""
         return []
 
-    def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
+    def decide(self, look: Look) -> Verdict | None:
         """There is nothing to look at."""
         raise TypeError("resolve this claim instead")
 
     @abstractmethod
-    def resolve(self, decide: Callable[[Claim], Verdict], *, shape: tuple[int, ...], seed: int, name: str) -> Verdict:
+    def resolve(self, decide: Callable[[Claim], Verdict], *, layout: Layout, seed: int, name: str) -> Verdict:
         """Return the verdict.
 
         Args:
             decide: Decides a claim about the explainer.
-            shape: Places of one map.
+            layout: That of the inputs.
             seed: Seed of the draws.
             name: The explainer's name.
         """
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Parts of the evidence that claims make
+
+
+@dataclass(frozen=True)
+class PerInput(Part):
+    """The scores of single inputs.
+
+    Attributes:
+        scores: Scores of each input, in the order of the sample, by what they are of; None where there is none.
+        deciding: What the claim was decided on, where that is none of the scores.
+    """
+
+    scores: Mapping[str, Sequence[float | None]]
+    deciding: Sequence[float | None] | None = None
+
+    def plain(self) -> dict[str, object]:
+        """Return the scores by name, and what decided."""
+        return {"scores": dict(self.scores), **({} if self.deciding is None else {"per_input": self.deciding})}
+
+
+@dataclass(frozen=True)
+class Means(Part):
+    """The mean scores on a metric, and the curves they come from.
+
+    Attributes:
+        means: By whose maps were scored.
+        curves: Likewise; curves of single inputs ``(n, points)``, or mean ones, by name.
+    """
+
+    means: Mapping[str, float | None]
+    curves: Mapping[str, Mapping[str, Sequence[object]]]
+
+    def plain(self) -> dict[str, object]:
+        """Return both."""
+        return {"means": dict(self.means), "curves": {whose: dict(curves) for whose, curves in self.curves.items()}}
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the means."""
+        yield "means", ", ".join(f"{name} {number(value)}" for name, value in self.means.items())
+
+
+@dataclass(frozen=True)
+class Worst(Part):
+    """The inputs that speak most against a claim, for a person to look at.
+
+    Attributes:
+        indices: The inputs.
+        values: A score of each, or None.
+        against: How much each score speaks against the claim.
+        unit: What the scores are.
+    """
+
+    indices: Sequence[int]
+    values: Sequence[float | None]
+    against: Callable[[float], float]
+    unit: str
+
+    def plain(self) -> dict[str, object]:
+        """Return nothing: all scores are in the evidence already."""
+        return {}
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the inputs with their scores."""
+        known = [(value, index) for value, index in zip(self.values, self.indices, strict=True) if value is not None]
+        ordered = sorted(known, key=lambda pair: (self.against(pair[0]), -pair[1]), reverse=True)[:_WORST]
+        if ordered:
+            shown = ", ".join(f"{index} ({number(value)})" for value, index in ordered)
+            yield "worst inputs", f"{shown}: {self.unit}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -176,9 +317,8 @@ def closer_to(similarity: Similarity, *, below: bool) -> Direction:
     return "below" if below == (similarity.identical == similarity.high) else "above"
 
 
-def constant_note(evidence: Mapping[str, Any]) -> str:
-    """Return what a reason adds where maps are constant or not finite."""
-    count = evidence["constant_or_not_finite"]
+def constant_note(count: int) -> str:
+    """Return what a reason adds where so many inputs have constant or non-finite maps."""
     if not count:
         return ""
     some = (
@@ -187,14 +327,14 @@ def constant_note(evidence: Mapping[str, Any]) -> str:
     return f"; {some}, counted against either decision"
 
 
-def settled_by(needed: int | None, outcome: str = "inconclusive") -> str:
+def settled_by(needed: int | None, outcome: Outcome | None = "inconclusive") -> str:
     """Return what a reason adds where more inputs could settle the claim."""
     if outcome != "inconclusive":
         return ""
     return f"; about {needed} inputs would settle it" if needed else "; more inputs may settle it"
 
 
-def label(spec: Any) -> str:
+def label(spec: object) -> str:
     """Return the word that stands for an object in claims and reasons."""
     if isinstance(spec, (str, int, float, bool, type(None))):
         return str(spec)
@@ -231,13 +371,3 @@ def by_axis(scores: Scores, axis: int) -> list[float | None]:
     """Return the mean over all other axes."""
     moved = np.moveaxis(scores, axis, 0).reshape(scores.shape[axis], -1)
     return [mean(row) for row in moved]
-
-
-def curve_arrays(scores: Mapping[str, Scores]) -> dict[str, Scores]:
-    """Return the curves among the scores, by name."""
-    return {key.removeprefix("curve "): value for key, value in scores.items() if key.startswith("curve ")}
-
-
-def curves(scores: Mapping[str, Scores]) -> dict[str, list[list[float]]]:
-    """Return the curves among the scores as plain numbers."""
-    return {key: value.astype(float).tolist() for key, value in curve_arrays(scores).items()}

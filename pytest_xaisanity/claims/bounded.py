@@ -1,26 +1,29 @@
-"""The verb ``bounded``: the mean of a metric, or its median where it has no range, against one bound or two."""
+"""The verb ``bounded``: the metric stays within a bound."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any
+from math import inf, isfinite
+from typing import ClassVar
 
 import numpy as np
 
-from ..evidence.base import Metric
+from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric
 from ..evidence.scoring import Scoring
-from ..statistics.question import Decision, Direction, decide_mean, decide_share, inputs_needed, smallest_n
+from ..statistics.evidence import Part
+from ..statistics.question import Decision, Direction, Question
 from ..statistics.verdict import Outcome, Verdict
 from .base import (
     Claim,
     Look,
-    Measurement,
+    Means,
+    Need,
+    PerInput,
     Scores,
+    Worst,
     check_finite,
     constant_note,
-    curves,
     extremes,
     mean,
     plain,
@@ -28,82 +31,129 @@ from .base import (
     settled_by,
 )
 
+__all__ = ["Bounded"]
+
+
+@dataclass(frozen=True)
+class Constant(Part):
+    """How many inputs have a constant or non-finite map."""
+
+    count: int
+
+    def plain(self) -> dict[str, object]:
+        """Return the number."""
+        return {"constant_or_not_finite": self.count}
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What is decided about one of the two bounds."""
+
+    words: str
+    bound: float
+    question: Question
+    decision: Decision
+    needed: int | None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bounded(Claim):
-    """The metric stays within a bound. See :func:`bounded`."""
+    """The metric stays within a bound. See :func:`~pytest_xaisanity.bounded`."""
 
     metric: Metric
     at_most: float | None = None
     at_least: float | None = None
+    verb: ClassVar[str] = "bounded"
 
-    def measurements(self) -> Sequence[tuple[Measurement, Any]]:
+    @property
+    def advice(self) -> str:  # type: ignore[override]
+        """What the metric advises."""
+        return self.metric.advice
+
+    @property
+    def randomizes(self) -> bool:
+        """Whether the metric draws new weights."""
+        return self.metric.randomizes
+
+    @property
+    def bounds(self) -> Mapping[str, float | None]:
+        """Both bounds."""
+        return {"at_least": self.at_least, "at_most": self.at_most}
+
+    def needs(self) -> Sequence[Need]:
         """The explainer's scores, or what the metric measures instead of an explainer's maps."""
-        own = getattr(self.metric, "measurement", None)
-        return [(Scoring(self.metric, control=True) if own is None else own(), None)]
+        return [Need(_measurement(self.metric))]
 
-    def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
+    def decide(self, look: Look) -> Verdict | None:
         """On the mean where the metric has a range; otherwise on the share of inputs within the bound: the median."""
-        values = look.scores[0]["scores"][:, 0].astype(float)
-        known = values[~np.isnan(values)] if getattr(self.metric, "undefined", False) else values
-        check_finite(known, known[:, None], f"{name} {self}")
+        scored = look.scored()
+        values = scored.values[:, 0].astype(float)
+        known = values[~np.isnan(values)] if self.metric.undefined else values
+        check_finite(known, known[:, None], f"{look.explainer} {self}")
+        sides = [self._side(values, words, bound, way, look) for words, bound, way in self._asked()]
+        outcome = _both([side.decision.outcome for side in sides])
+        if outcome is None:
+            return None
+        side = next(side for side in sides if side.decision.outcome == outcome)
+        if outcome == "inconclusive":
+            for one in sides:
+                require_inputs(look.n, one.question.smallest_n(look.level), f"{look.explainer} {self}")
+        what = f"mean {self.metric.name}" if self._ranged else f"{self.metric.name} of most inputs"
+        verb = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[outcome]
+        constant = len(values) - len(known)
+        shown = plain(values)
+        curves = {name: curve.astype(float).tolist() for name, curve in scored.curves.items()}
+        return self._verdict(
+            look,
+            side.decision,
+            outcome=outcome,
+            quantity=what if self._ranged else "share of inputs within the bound",
+            reason=f"{what} {verb} {side.words} {side.bound:g}{constant_note(constant)}"
+            + settled_by(side.needed, outcome),
+            evidence=(
+                Means({"explainer": mean(values)}, {"explainer": curves}),
+                *look.parts[0],
+                PerInput({"explainer": shown}),
+                Constant(constant),
+                Worst(look.indices, shown, self._beyond, "score"),
+            ),
+        )
+
+    @property
+    def _ranged(self) -> bool:
+        return isfinite(self.metric.low) and isfinite(self.metric.high)
+
+    def _asked(self) -> list[tuple[str, float, Direction]]:
         both: list[tuple[str, float | None, Direction]] = [
             ("at most", self.at_most, "below"),
             ("at least", self.at_least, "above"),
         ]
-        sides = [(words, bound, direction) for words, bound, direction in both if bound is not None]
-        decisions = [(words, bound, *self._side(values, bound, way, look, confidence)) for words, bound, way in sides]
-        outcome = _both([decision.outcome for _, _, decision, _ in decisions])
-        if outcome is None:
-            return None
-        words, bound, decision, needed = next(entry for entry in decisions if entry[2].outcome == outcome)
-        if outcome == "inconclusive":
-            for _, limit, way in sides:
-                require_inputs(look.n, self._least(limit, way, confidence), f"{name} {self}")
-        ranged = isfinite(self.metric.low) and isfinite(self.metric.high)
-        what = f"mean {self.metric.name}" if ranged else f"{self.metric.name} of most inputs"
-        verb = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[outcome]
-        evidence = {
-            **look.descriptions[0],
-            "scores": {"explainer": plain(values)},
-            "means": {"explainer": mean(values)},
-            "curves": {"explainer": curves(look.scores[0])},
-            "constant_or_not_finite": len(values) - len(known),
-        }
-        reason = f"{what} {verb} {words} {bound:g}{constant_note(evidence)}{settled_by(needed, outcome)}"
-        return self._verdict(
-            look,
-            name,
-            confidence,
-            decision,
-            outcome,
-            reason=reason,
-            evidence=evidence,
-            quantity=what if ranged else "share of inputs within the bound",
-        )
+        return [(words, bound, direction) for words, bound, direction in both if bound is not None]
 
-    def _side(
-        self, values: Scores, bound: float, direction: Direction, look: Look, confidence: float
-    ) -> tuple[Decision, int | None]:
-        question = self._asked(bound, direction) | {"confidence": confidence, "early": self.early}
-        if not question.get("share"):
-            lo, hi = extremes(values, question["low"], question["high"])
-            decision = decide_mean(lo, hi, **question, final=look.final)
+    def _side(self, values: Scores, words: str, bound: float, direction: Direction, look: Look) -> _Side:
+        if self._ranged:
+            question = Question(self.metric.low, self.metric.high, bound, direction)
+            lo, hi = extremes(values, question.low, question.high)
         else:
+            question = Question.of_share(0.5)
             lo = (values <= bound if direction == "below" else values >= bound).astype(float)
             hi = np.maximum(lo, np.isnan(values))
-            limits: dict[str, Any] = {key: question[key] for key in ("threshold", "confidence", "early")}
-            decision = decide_share(lo, hi, **limits, final=look.final)
-        return decision, inputs_needed(lo, hi, **question) if decision.outcome == "inconclusive" else None
+        decision = question.decide(lo, hi, look.level, final=look.final)
+        needed = question.inputs_needed(lo, hi, look.level) if decision.outcome == "inconclusive" else None
+        return _Side(words, bound, question, decision, needed)
 
-    def _asked(self, bound: float, direction: Direction) -> dict[str, Any]:
-        low, high = self.metric.low, self.metric.high
-        if isfinite(low) and isfinite(high):
-            return {"low": low, "high": high, "threshold": bound, "direction": direction}
-        return {"low": 0.0, "high": 1.0, "threshold": 0.5, "share": True}
+    def _beyond(self, value: float) -> float:
+        """Return how far a score is beyond the bounds; negative within."""
+        below = -inf if self.at_least is None else self.at_least - value
+        above = -inf if self.at_most is None else value - self.at_most
+        return max(below, above)
 
-    def _least(self, bound: float, direction: Direction, confidence: float) -> int | None:
-        return smallest_n(**self._asked(bound, direction), confidence=confidence, early=self.early)
+
+def _measurement(metric: Metric) -> Measurement[Measured]:
+    if isinstance(metric, OwnMetric):
+        return metric.measurement()
+    assert isinstance(metric, MapMetric)
+    return Scoring(metric, control=True)
 
 
 def _both(outcomes: Sequence[Outcome | None]) -> Outcome | None:

@@ -2,95 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
 from ..evidence.base import Intervention
-from ..evidence.comparison import Comparison
+from ..evidence.comparison import DISTANCE, Comparison
 from ..maps.similarity import SIMILARITIES
-from ..statistics.question import Decision, decide_mean, decide_share, inputs_needed, smallest_n
+from ..statistics.evidence import Part
+from ..statistics.question import Decision, Level, Question
 from ..statistics.verdict import Outcome, Verdict
-from .base import Claim, Look, Measurement, Scores, closer_to, extremes, plain, require_inputs, settled_by
+from .base import Claim, Look, Need, PerInput, Scores, Worst, closer_to, extremes, plain, require_inputs, settled_by
+
+__all__ = ["InvariantUnder"]
+
+
+@dataclass(frozen=True)
+class Tolerance(Part):
+    """How far a map may move, relative to its own norm."""
+
+    tolerance: float
+
+    def plain(self) -> dict[str, object]:
+        """Return the tolerance."""
+        return {"tolerance": self.tolerance}
 
 
 @dataclass(frozen=True, kw_only=True)
 class InvariantUnder(Claim):
-    """The attributions do not differ once the intervention is made. See :func:`invariant_under`."""
+    """The attributions do not differ once the intervention is made. See :func:`~pytest_xaisanity.invariant_under`."""
 
     intervention: Intervention
     similarity: str | None = None
     at_least: float | None = None
     tolerance: float | None = None
+    verb: ClassVar[str] = "invariant_under"
+    advice: ClassVar[str] = "look for statistics over the batch, or state kept between calls"
 
-    def measurements(self) -> Sequence[tuple[Measurement, Any]]:
+    @property
+    def bounds(self) -> Mapping[str, float | None]:
+        """The bound of the similarity."""
+        return {"at_least": self.at_least, "at_most": None}
+
+    def needs(self) -> Sequence[Need]:
         """One comparison of the maps before and after."""
-        return [(Comparison(self.intervention, (self.similarity or "distance",)), None)]
+        return [Need(Comparison(self.intervention, (self.similarity or DISTANCE.name,)))]
 
-    def decide(self, look: Look, name: str, confidence: float) -> Verdict | None:
+    def decide(self, look: Look) -> Verdict | None:
         """With a similarity, decide on its mean; without one, a single changed input is a counterexample."""
         if self.similarity is not None:
-            return self._by_similarity(look, name, confidence)
+            return self._by_similarity(look, self.similarity)
         if look.final:
-            require_inputs(look.n, 2, f"{name} {self}")
-        after, own = look.scores[0]["after distance"], look.scores[0]["self distance"]
+            require_inputs(look.n, 2, f"{look.explainer} {self}")
+        compared = look.compared()
+        after, own = compared.after[DISTANCE.name], compared.own[DISTANCE.name]
         limit = look.tolerance if self.tolerance is None else self.tolerance
-        worst = after.max((1, 2))
+        worst: Scores = after.max((1, 2))
         changed = ~(worst <= limit)
-        share = decide_share(changed, changed, threshold=0.5, confidence=confidence, final=True, early=False)
         outcome = _invariance(changed, own, limit, final=look.final)
         if outcome is None:
             return None
-        reasons = {
-            "passed": f"no input of {look.n} changed by more than {limit:g} of its map",
-            "failed": f"{int(changed.sum())} of {look.n} inputs changed by more than {limit:g} of their map "
-            f"({_furthest(worst)})",
-            "inconclusive": "the explainer does not reproduce itself (two runs on one input differ by up to "
-            f"{float(own.max()):.2g} of the map): seed it, or name a similarity and at_least=",
-        }
-        decision = Decision(outcome, share.estimate, share.interval, "a search for counterexamples")
-        evidence = {**look.descriptions[0], "scores": {"distance": plain(worst)}, "tolerance": limit}
+        level = Level(look.level.confidence, early=False)
+        share = Question.of_share(0.5).decide(changed, changed, level, final=True)
+        values = plain(worst)
+        unit = "how far the map moved, relative to its own size"
         return self._verdict(
             look,
-            name,
-            confidence,
-            decision,
-            outcome,
+            Decision(outcome, share.estimate, share.interval, "a search for counterexamples"),
             quantity="share of inputs changed",
-            reason=reasons[outcome],
-            evidence=evidence,
+            reason=_reason(outcome, look.n, changed, worst, own, limit),
+            evidence=(
+                *look.parts[0],
+                PerInput({DISTANCE.name: values}),
+                Tolerance(limit),
+                Worst(look.indices, values, lambda moved: moved, unit),
+            ),
         )
 
-    def _by_similarity(self, look: Look, name: str, confidence: float) -> Verdict | None:
-        assert self.similarity is not None
+    def _by_similarity(self, look: Look, name: str) -> Verdict | None:
         assert self.at_least is not None
-        s = SIMILARITIES[self.similarity]
-        after = look.scores[0][f"after {s.name}"]
-        lo, hi = extremes(after, s.low, s.high, axes=(1, 2))
-        question: dict[str, Any] = {"low": s.low, "high": s.high, "threshold": self.at_least, "confidence": confidence}
-        question |= {"direction": closer_to(s, below=False), "early": self.early}
-        decision = decide_mean(lo, hi, **question, final=look.final)
+        s = SIMILARITIES[name]
+        lo, hi = extremes(look.compared().after[s.name], s.low, s.high, axes=(1, 2))
+        question = Question(s.low, s.high, self.at_least, closer_to(s, below=False))
+        decision = question.decide(lo, hi, look.level, final=look.final)
         if decision.outcome is None:
             return None
+        needed = None
         if decision.outcome == "inconclusive":
-            require_inputs(look.n, smallest_n(**question), f"{name} {self}")
+            require_inputs(look.n, question.smallest_n(look.level), f"{look.explainer} {self}")
+            needed = question.inputs_needed(lo, hi, look.level)
         side = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[decision.outcome]
-        needed = inputs_needed(lo, hi, **question) if decision.outcome == "inconclusive" else None
-        word = "at least" if question["direction"] == "above" else "at most"
-        reason = f"mean {s.name} before and after {side} {word} {self.at_least:g}{settled_by(needed, decision.outcome)}"
-        evidence = {**look.descriptions[0], "scores": {s.name: plain((lo + hi) / 2)}}
+        word = "at least" if question.direction == "above" else "at most"
+        values = plain((lo + hi) / 2)
+        sign = -1.0 if question.direction == "above" else 1.0
         return self._verdict(
             look,
-            name,
-            confidence,
             decision,
-            decision.outcome,
             quantity=f"{s.name} after",
-            reason=reason,
-            evidence=evidence,
+            reason=f"mean {s.name} before and after {side} {word} {self.at_least:g}"
+            + settled_by(needed, decision.outcome),
+            evidence=(
+                *look.parts[0],
+                PerInput({s.name: values}),
+                Worst(look.indices, values, lambda value: sign * value, f"{s.name} before and after"),
+            ),
         )
+
+
+def _reason(outcome: Outcome, n: int, changed: Scores, worst: Scores, own: Scores, limit: float) -> str:
+    if outcome == "passed":
+        return f"no input of {n} changed by more than {limit:g} of its map"
+    if outcome == "failed":
+        return f"{int(changed.sum())} of {n} inputs changed by more than {limit:g} of their map ({_furthest(worst)})"
+    return (
+        "the explainer does not reproduce itself (two runs on one input differ by up to "
+        f"{float(own.max()):.2g} of the map): seed it, or name a similarity and at_least="
+    )
 
 
 def _furthest(moved: Scores) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ..common.errors import XaiError, unknown_name
 from ..common.registry import Registry
+from ..evidence.base import Intervention, Metric, OwnMetric
 from ..evidence.baselines import BASELINES
 from ..evidence.interventions import INTERVENTIONS
 from ..evidence.metrics import METRICS
@@ -288,28 +289,27 @@ def _confidence(confidence: float | None, where: str) -> float | None:
 
 def _intervention(spec: Any, settings: Mapping[str, Any], verb: Verb) -> Any:
     built = _build(INTERVENTIONS, spec, settings, verb, VERBS[verb])
-    if verb not in getattr(built, "relations", ()):
+    if not isinstance(built, Intervention) or verb not in built.verbs:
         other = "invariant_under" if verb == "changes_under" else "changes_under"
         raise XaiError(
             verb,
             found=f"the intervention {label(built)!r}",
             expected="an intervention that this verb goes with",
-            fix=f"claim {other}" if hasattr(built, "relations") else "pass the name of an intervention",
+            fix=f"claim {other}" if isinstance(built, Intervention) else "pass the name of an intervention",
         )
     return built
 
 
 def _metric(spec: Any, settings: Mapping[str, Any], where: str, verb: Any) -> Any:
     built = _build(METRICS, spec, settings, where, verb)
-    if verb is beats and hasattr(built, "measurement"):
+    if verb is beats and isinstance(built, OwnMetric):
         raise XaiError(
             where,
             found=f"{label(built)!r}, which cannot score the maps of a baseline",
             expected="a metric of given maps",
             fix="claim bounded(...) of it, or name pixel_flipping",
         )
-    parts = ("measurement",) if hasattr(built, "measurement") else ("prepare", "score")
-    if not all(hasattr(built, part) for part in (*parts, "low", "high", "higher_is_better")):
+    if not isinstance(built, Metric):
         raise XaiError(where, found=f"{label(built)!r}", expected="a metric", fix=f"pass a name: {', '.join(METRICS)}")
     return built
 

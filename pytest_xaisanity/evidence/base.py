@@ -1,18 +1,336 @@
-"""What interventions, metrics and baselines offer to the claims."""
+"""What is measured: the abstract classes of measurements, interventions, metrics and baselines.
+
+Their docstrings are the guide for third parties. An ability that some of them have is an attribute or a method with a
+default here, never something that is looked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..explainers.attributions import Attributions
+from ..model.training import Retraining
+from ..statistics.evidence import Part
 from ..subject.block import Block
+from ..subject.layout import Layout
 from ..subject.subject import Subject
 
-__all__ = ["Intervention", "MapSource", "Metric", "Procedure", "Scores", "every_reading", "sign_blind"]
+__all__ = [
+    "Array",
+    "Baseline",
+    "Compared",
+    "Intervention",
+    "Lab",
+    "MapMetric",
+    "Measured",
+    "Measurement",
+    "Measuring",
+    "Metric",
+    "OwnMetric",
+    "Procedure",
+    "Scored",
+    "Scores",
+    "Verb",
+    "every_reading",
+    "sign_blind",
+]
+
+Array: TypeAlias = NDArray[Any]
+Verb: TypeAlias = Literal["changes_under", "invariant_under"]
+
+
+# ----------------------------------------------------------------------------------------------------- measurements
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What a measurement may use.
+
+    Attributes:
+        subject: What is explained.
+        attributions: The explainer on the subject: called with a block, it returns maps.
+        seed: Seeds everything that is drawn.
+        training: Trains models of the subject's kind, where the user gave a function for it.
+    """
+
+    subject: Subject
+    attributions: Attributions
+    seed: int
+    training: Retraining | None = None
+
+
+class Measured(ABC):
+    """Arrays with one row an input, in the order in which the inputs were visited."""
+
+    @abstractmethod
+    def arrays(self) -> Mapping[str, Array]:
+        """Return every array by name, each with one row an input."""
+
+    @classmethod
+    @abstractmethod
+    def of_arrays(cls, arrays: Mapping[str, Array]) -> Self:
+        """Return what has these arrays; the reverse of :meth:`arrays`."""
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """Return the rows of all parts, one part after the other."""
+        each = [part.arrays() for part in parts]
+        return cls.of_arrays({name: np.concatenate([arrays[name] for arrays in each]) for name in each[0]})
+
+    def head(self, count: int) -> Self:
+        """Return the first rows."""
+        return self.of_arrays({name: array[:count] for name, array in self.arrays().items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Scored(Measured):
+    """Scores of inputs.
+
+    Attributes:
+        values: Scores ``(n, draws)``; NaN where they are not defined.
+        curves: Curves ``(n, points)`` they come from, by name.
+    """
+
+    values: Array
+    curves: Mapping[str, Array] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Tensor, curves: Mapping[str, Tensor] | None = None) -> Scored:
+        """Return scores and curves that stand in tensors."""
+        return cls(_array(values), {name: _array(curve) for name, curve in (curves or {}).items()})
+
+    def arrays(self) -> Mapping[str, Array]:
+        """Return the scores under the empty name, and the curves."""
+        return {"": self.values, **self.curves}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Array]) -> Self:
+        """Return the reverse of :meth:`arrays`."""
+        return cls(arrays[""], {name: array for name, array in arrays.items() if name})
+
+
+@dataclass(frozen=True, eq=False)
+class Compared(Measured):
+    """Similarities of explanations, by the name of the similarity; NaN where a map is constant or not finite.
+
+    Attributes:
+        after: To the explanation after an intervention, ``(n, seeds, positions)``.
+        own: To a second run on the same input, or to what the intervention has in its place, ``(n,)``.
+        chance: To the explanation of another input, ``(n,)``.
+    """
+
+    after: Mapping[str, Array]
+    own: Mapping[str, Array]
+    chance: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, after: Mapping[str, Tensor], own: Mapping[str, Tensor], chance: Mapping[str, Tensor]) -> Compared:
+        """Return similarities that stand in tensors."""
+        return cls(*({name: _array(scores) for name, scores in part.items()} for part in (after, own, chance)))
+
+    def arrays(self) -> Mapping[str, Array]:
+        """Return ``after <similarity>`` and so on."""
+        parts = {"after": self.after, "own": self.own, "chance": self.chance}
+        return {f"{part} {name}": array for part, by_name in parts.items() for name, array in by_name.items()}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Array]) -> Self:
+        """Return the reverse of :meth:`arrays`."""
+        parts: dict[str, dict[str, Array]] = {"after": {}, "own": {}, "chance": {}}
+        for key, array in arrays.items():
+            part, _, name = key.partition(" ")
+            parts[part][name] = array
+        return cls(**parts)
+
+
+def _array(scores: Tensor) -> Array:
+    array: Array = scores.detach().cpu().numpy().copy()
+    return array
+
+
+S = TypeVar("S", bound=Measured, covariant=True)
+
+
+class Measuring(ABC, Generic[S]):
+    """A measurement begun on a subject: takes blocks one after the other."""
+
+    @abstractmethod
+    def measure(self, block: Block) -> S:
+        """Return what was measured of a block, one row an input."""
+
+    def describe(self) -> tuple[Part, ...]:
+        """Return what belongs into the evidence beside the scores, of all blocks so far."""
+        return ()
+
+    def rest(self) -> None:
+        """Let go of what is only kept for the next block; :meth:`measure` may be called again."""
+
+
+class Measurement(ABC, Generic[S]):
+    """What a claim has measured.
+
+    Attributes:
+        about: What the scores depend on, beside the subject: ``"explainer"``; ``"baseline"`` or ``"model"`` for scores
+            that all explainers share.
+        retrains: Whether models are trained for it.
+    """
+
+    about: Literal["explainer", "baseline", "model"] = "explainer"
+    retrains: bool = False
+
+    @property
+    @abstractmethod
+    def key(self) -> Hashable:
+        """Equal for measurements of the same."""
+
+    @abstractmethod
+    def start(self, lab: Lab, block: Block) -> Measuring[S]:
+        """Begin on the first block."""
+
+
+# ---------------------------------------------------------------------------------------------------- interventions
+
+
+class Intervention(ABC):
+    """Something done to the model, the labels or the inputs, with its settings: a frozen dataclass.
+
+    Write one class in a file of ``evidence/interventions``, with a :class:`Procedure`, and register its name.
+
+    Attributes:
+        name: Its name in the registry.
+        verbs: The verbs it goes with: ``"changes_under"``, ``"invariant_under"``.
+        retrains: Whether models are trained for it.
+        randomizes: Whether it draws new weights or labels: what noise that is seeded by the output passes.
+        advice: What to try when a claim under it fails, or nothing for what the verb says.
+    """
+
+    name: ClassVar[str]
+    verbs: ClassVar[tuple[Verb, ...]] = ("changes_under",)
+    retrains: ClassVar[bool] = False
+    randomizes: ClassVar[bool] = False
+    advice: ClassVar[str] = ""
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal settings."""
+        return self
+
+    @abstractmethod
+    def start(self, lab: Lab, block: Block) -> Procedure:
+        """Begin on a subject and explainer, with the first block."""
+
+
+class Procedure(ABC):
+    """An intervention begun on a subject and explainer.
+
+    Attributes:
+        attributions: What makes the maps before the intervention as those after it are made: usually those of the lab.
+        shape: ``(seeds, positions)``: how many maps it yields for each input.
+        ceiling: In words, the reason for which :meth:`again` yields other maps than a second run of the explainer;
+            nothing where it does not.
+    """
+
+    attributions: Attributions
+    shape: tuple[int, int]
+    ceiling: str = ""
+
+    @abstractmethod
+    def maps(self, block: Block) -> Generator[Tensor]:
+        """Yield the maps ``(b, *places)`` after the intervention, all positions of the first seed first.
+
+        The intervention is undone when the generator ends or is closed.
+        """
+
+    def again(self, block: Block) -> Iterable[Tensor]:
+        """Return maps that are as like those before as can be asked of any: by default those of a second run."""
+        return [self.attributions(block, run=1)]
+
+    def readings(self, image: bool) -> tuple[str, ...]:
+        """Return the names of the similarities that decide where a claim names none."""
+        return every_reading(image)
+
+    def describe(self) -> tuple[Part, ...]:
+        """Return what belongs into the evidence: what was done, and what could not be."""
+        return ()
+
+    def rest(self) -> None:  # noqa: B027 - most keep nothing
+        """Let go of what is only kept for the next block."""
+
+
+def every_reading(image: bool) -> tuple[str, ...]:
+    """Return the similarities that decide together where nothing is known of the change."""
+    return ("spearman", "abs_spearman", *(["ssim"] if image else []))
+
+
+def sign_blind(image: bool) -> tuple[str, ...]:
+    """Return the similarity for maps that differ by a scalar of either sign when nothing has changed."""
+    return ("sign_flip_ssim",) if image else ("abs_pearson",)
+
+
+# ----------------------------------------------------------------------------------------------------------- metrics
+
+
+class Metric(ABC):
+    """What scores an explanation, or an explainer's model, with its settings: a frozen dataclass.
+
+    Write a :class:`MapMetric` for what scores given maps, and an :class:`OwnMetric` for what measures something else,
+    in a file of ``evidence/metrics``, and register its name.
+
+    Attributes:
+        name: Its name in the registry.
+        low: The least possible score, or minus infinity.
+        high: The greatest possible score, or infinity.
+        higher_is_better: Which direction is better.
+        undefined: Whether scores may be NaN, where a map is constant or not finite; a claim counts these against
+            either decision.
+        randomizes: Whether it draws new weights, and says no more of an explainer than a randomization does.
+        advice: What to try when a claim about it fails, or nothing for what the verb says.
+    """
+
+    name: ClassVar[str]
+    undefined: ClassVar[bool] = False
+    randomizes: ClassVar[bool] = False
+    advice: ClassVar[str] = ""
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal settings."""
+        return self
+
+    @property
+    @abstractmethod
+    def low(self) -> float:
+        """The least possible score, or minus infinity."""
+
+    @property
+    @abstractmethod
+    def high(self) -> float:
+        """The greatest possible score, or infinity."""
+
+    @property
+    @abstractmethod
+    def higher_is_better(self) -> bool:
+        """Which direction is better."""
+
+    @classmethod
+    def open_settings(cls, places: tuple[int, ...] | None) -> Mapping[str, Sequence[object]]:
+        """Return what the definition leaves open, the simplest first, for maps of these places where they are known."""
+        return {}
+
+
+class OwnMetric(Metric):
+    """A metric that says itself what a claim has measured: more than one explanation, or none."""
+
+    @abstractmethod
+    def measurement(self) -> Measurement[Scored]:
+        """Return what a claim has measured; its scores are ``(n, 1)``."""
 
 
 @dataclass(frozen=True)
@@ -28,105 +346,70 @@ class Scores:
     curves: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Metric(Protocol):
-    """A metric scores attribution maps, block by block.
+T = TypeVar("T")
+
+
+class MapMetric(Metric, Generic[T]):
+    """A metric of given maps, block by block; ``T`` is what all scores of a block share.
 
     Attributes:
-        name: Its name in the registry.
-
-    A metric with a method ``measurement()`` says itself what a claim has measured, and needs no ``prepare`` and
-    ``score``. With an attribute ``undefined = True`` its scores may be NaN, where a map is constant or not finite;
-    a claim counts these against either decision.
+        ranks: Whether the scores depend on the order of the places alone. Where they do not, a baseline's map is given
+            the Euclidean norm of the explainer's before it is scored.
+        per_channel: Whether it takes a value for each channel, maps ``(b, C, *places)``, not one for each place.
     """
 
-    name: str
+    ranks: ClassVar[bool] = True
+    per_channel: ClassVar[bool] = False
 
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal settings."""
-
-    @property
-    def low(self) -> float:
-        """The least possible score, or minus infinity."""
-
-    @property
-    def high(self) -> float:
-        """The greatest possible score, or infinity."""
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Which direction is better."""
-
-    def prepare(self, subject: Subject, block: Block, seed: int) -> Any:
+    @abstractmethod
+    def prepare(self, lab: Lab, block: Block) -> T:
         """Return what all scores of one block share, such as the outputs on the untouched inputs."""
 
-    def score(self, prepared: Any, maps: Tensor, *, draw: str = "") -> Scores:
+    @abstractmethod
+    def score(self, prepared: T, maps: Tensor, *, draw: str = "") -> Scores:
         """Return the scores of ``maps`` ``(b, *places)``; ``draw`` tells apart what is drawn for different maps."""
 
-    def describe(self, prepared: Any) -> dict[str, Any]:
-        """Return plain values for the evidence: axes of curves, what was removed, what the outputs are."""
+    def describe(self, prepared: T) -> tuple[Part, ...]:
+        """Return what belongs into the evidence: axes of curves, what was removed, what the outputs are."""
+        return ()
 
 
-class MapSource(Protocol):
-    """A baseline that makes maps; one whose ``explains`` is true makes them from the explainer's own."""
-
-    name: str
-
-    def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
-        """Return one or more batches of maps of the shape of ``like``: the explainer's maps where it explains."""
+# --------------------------------------------------------------------------------------------------------- baselines
 
 
-class Procedure(Protocol):
-    """An intervention on one subject and explainer, begun on its first block.
+class Baseline(ABC):
+    """What an explanation must beat, as maps: a frozen dataclass.
 
-    It may also have a method ``control(block)``, which yields maps to compare with in place of a second run of the
-    explainer, where an explanation changes for a reason that is not the point. Its description then has ``ceiling``:
-    that reason in words.
+    Write one class in a file of ``evidence/baselines``, and register its name. Other explainers are baselines as they
+    are, and need no class.
 
     Attributes:
-        shape: ``(seeds, positions)``: how many maps it yields for each input.
-
-    A session whose maps are not made as ``explained`` makes them (those of noisy copies, averaged) has an attribute of
-    that name, which makes the maps before the intervention alike. It may also have ``similarities(image)``: the names
-    of those that decide where the claim names none, for maps that are images or are not.
+        from_explainer: Whether its maps are made from the explainer's own.
+        random: Whether its maps are random orders, exchangeable under the null, so that the rank among them decides.
+        several: Whether it stands for several baselines, its :meth:`parts`, which must each be beaten.
+        margin: A smaller mean gain counts as none, as a share of the metric's range from its middle.
     """
 
-    shape: tuple[int, int]
-
-    def maps(self, block: Block) -> Generator[Tensor]:
-        """Yield the maps ``(b, *places)`` after the intervention, all positions of the first seed first.
-
-        The intervention is undone when the generator ends or is closed.
-        """
-
-    def describe(self) -> dict[str, Any]:
-        """Return plain values for the evidence."""
-
-
-class Intervention(Protocol):
-    """A change to the model or the inputs, with its settings.
-
-    Attributes:
-        name: Its name in the registry.
-        relations: The verbs it goes with: ``"changes_under"``, ``"invariant_under"``.
-    """
-
-    name: str
-    relations: tuple[str, ...]
+    from_explainer: ClassVar[bool] = False
+    random: ClassVar[bool] = False
+    several: ClassVar[bool] = False
+    margin: ClassVar[float] = 0.05
 
     @property
-    def key(self) -> Hashable:
-        """Equal for equal settings."""
+    @abstractmethod
+    def name(self) -> str:
+        """Its name in the registry."""
 
-    def start(self, explained: Attributions, block: Block) -> Procedure:
-        """Return the session that makes this intervention."""
+    @abstractmethod
+    def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
+        """Return one or more batches of maps of the shape of ``like``.
 
+        Args:
+            block: The inputs.
+            like: The explainer's own maps where ``from_explainer``; otherwise maps whose values say nothing.
+            seed: Seeds what is drawn.
+        """
 
-def every_reading(image: bool) -> tuple[str, ...]:
-    """Return the similarities that decide together where nothing is known of the change."""
-    return ("spearman", "abs_spearman", *(["ssim"] if image else []))
-
-
-def sign_blind(image: bool) -> tuple[str, ...]:
-    """Return the similarity for maps that differ by a scalar of either sign when nothing has changed."""
-    return ("sign_flip_ssim",) if image else ("abs_pearson",)
+    def parts(self, layout: Layout) -> Sequence[Baseline]:
+        """Return the baselines that must each be beaten: by default this one alone."""
+        return (self,)

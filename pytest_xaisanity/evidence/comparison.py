@@ -1,39 +1,52 @@
-"""What every intervention offers, and the comparison of maps before and after it."""
+"""The comparison of maps before and after an intervention."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..common.errors import XaiError
-from ..explainers.attributions import Attributions
 from ..maps.edges import edge_maps
 from ..maps.noise import noise_maps
 from ..maps.similarity import SIMILARITIES, Prepared, Similarity
+from ..statistics.evidence import Part
 from ..subject.block import Block
-from ..subject.layout import empty_maps
-from .base import Intervention, every_reading
+from .base import Compared, Intervention, Lab, Measurement, Measuring
+from .controls import CONTROLLED, Alike, Control, Controls
 from .edge_resemblance import EdgeResemblance, mean
 
-__all__ = ["Comparison"]
-
-_CONTROLLED = 16  # inputs that the controls are shown on: they do not decide
+__all__ = ["DISTANCE", "Comparison", "Similarities"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Similarities(Part):
+    """The similarities that were measured.
+
+    Attributes:
+        names: Their names.
+        ceiling: What maps are compared with in place of a second run on the same input, in words; or nothing.
+    """
+
+    names: tuple[str, ...]
+    ceiling: str = ""
+
+    def plain(self) -> dict[str, object]:
+        """Return the names."""
+        return {"similarities": list(self.names)}
+
+
+@dataclass(frozen=True)
+class Comparison(Measurement[Compared]):
     """Similarity of an explanation to itself, to unrelated ones, and to the one after an intervention.
 
-    For each named similarity and input: ``after`` ``(b, seeds, positions)``; ``self`` ``(b,)``, two runs on the same
-    input, or the mean over the intervention's control; ``chance`` ``(b,)``, similarity to another input: each two that
-    are visited in a row are compared with one another, and an odd last one with the one before. NaN where a map is
-    constant.
+    The similarity to itself is that of two runs on the same input, or the mean over what the intervention has in its
+    place. That to unrelated ones compares each two inputs that are visited in a row with one another, and an odd last
+    one with the one before.
 
     Args:
         intervention: What is done.
@@ -45,62 +58,62 @@ class Comparison:
     similarities: tuple[str, ...] = ()
 
     @property
+    def retrains(self) -> bool:  # type: ignore[override]
+        """Whether models are trained for the intervention."""
+        return self.intervention.retrains
+
+    @property
     def key(self) -> Hashable:
         """Equal for comparisons that measure the same."""
         return ("comparison", self.intervention.name, self.intervention.key, self.similarities)
 
-    @property
-    def explains(self) -> bool:
-        """True: a comparison is one of the explainer's maps."""
-        return True
-
-    def start(self, explained: Attributions, block: Block) -> _Comparing:
+    def start(self, lab: Lab, block: Block) -> Comparing:
         """Begin on the first block."""
-        return _Comparing(self, explained, block)
+        return Comparing(self, lab, block)
 
 
-class _Comparing:
-    def __init__(self, comparison: Comparison, explained: Attributions, block: Block) -> None:
-        self.session = comparison.intervention.start(explained, block)
-        self.explained: Attributions = getattr(self.session, "explained", explained)
-        preferred = getattr(self.session, "similarities", every_reading)
-        self.similarities = _similarities(comparison.similarities, preferred, empty_maps(block.inputs))
-        self.controls: dict[str, Any] = {}
-        self._changes = "changes_under" in comparison.intervention.relations
+class Comparing(Measuring[Compared]):
+    """A comparison of one explainer's maps."""
+
+    def __init__(self, comparison: Comparison, lab: Lab, block: Block) -> None:
+        self.procedure = comparison.intervention.start(lab, block)
+        self.attributions, self.seed = self.procedure.attributions, lab.seed
+        self.similarities = _similarities(comparison.similarities, self.procedure.readings, block.empty_maps())
+        self.controls: tuple[Control, ...] = ()
+        self._changes = "changes_under" in comparison.intervention.verbs
         self._lasts: dict[str, Prepared] = {}
 
-    def measure(self, block: Block) -> dict[str, Tensor]:
-        """Return the scores of one block, under ``after <similarity>`` and so on."""
-        before = self.explained(block)
+    def measure(self, block: Block) -> Compared:
+        """Return the similarities of one block."""
+        before = self.attributions(block)
         prepared = {s.name: s.prepare(before) for s in self.similarities}
-        own = self._compared(prepared, self._again(block))
-        result: dict[str, Tensor] = {}
-        for s in self.similarities:
-            result[f"self {s.name}"] = own[s.name].mean(1)
-            result[f"chance {s.name}"] = self._chance(s, prepared[s.name])
+        own = self._compared(prepared, self.procedure.again(block))
+        chance = {s.name: self._chance(s, prepared[s.name]) for s in self.similarities}
         resemblance = self._resemblance(block, before) if self._changes and not self.controls else None
-        with closing(self.session.maps(block)) as changed:  # however this ends, the intervention is undone here
+        with closing(self.procedure.maps(block)) as changed:  # however this ends, the intervention is undone here
             after = self._compared(prepared, changed, resemblance)
-        for name, scores in after.items():
-            result[f"after {name}"] = scores.reshape(len(block), *self.session.shape)
         if not self.controls:
-            self._measure_controls(block, before)
+            self.controls = self._measured_controls(block, before)
             if resemblance is not None:
-                self.controls["edge resemblance"] = resemblance.describe(self.session.shape[1])
-        return result
+                self.controls += (resemblance.control(self.procedure.shape[1]),)
+        shape = (len(block), *self.procedure.shape)
+        return Compared.of(
+            after={name: scores.reshape(shape) for name, scores in after.items()},
+            own={name: scores.mean(1) for name, scores in own.items()},
+            chance=chance,
+        )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> tuple[Part, ...]:
         """Return the similarities, the controls and what the intervention says of itself."""
-        names = [s.name for s in self.similarities]
-        return {"similarities": names, "controls": self.controls, **self.session.describe()}
+        names = tuple(s.name for s in self.similarities)
+        return (Similarities(names, self.procedure.ceiling), Controls(self.controls), *self.procedure.describe())
 
-    def _again(self, block: Block) -> Iterable[Tensor]:
-        """Return maps that are as like those of the block as can be asked of any."""
-        control = getattr(self.session, "control", None)
-        return [self.explained(block, run=1)] if control is None else control(block)
+    def rest(self) -> None:
+        """Let go of what the intervention keeps for the next block."""
+        self.procedure.rest()
 
     def _compared(
-        self, prepared: dict[str, Prepared], others: Iterable[Tensor], resemblance: EdgeResemblance | None = None
+        self, prepared: Mapping[str, Prepared], others: Iterable[Tensor], resemblance: EdgeResemblance | None = None
     ) -> dict[str, Tensor]:
         """Return the similarity of a block's maps to each of several others, ``(b, others)``; NaN to infinite ones."""
         columns: dict[str, list[Tensor]] = {s.name: [] for s in self.similarities}
@@ -126,39 +139,39 @@ class _Comparing:
         return similarity.compare(prepared, tuple(part[partner] for part in prepared))
 
     def _resemblance(self, block: Block, maps: Tensor) -> EdgeResemblance | None:
-        if not _images(block):
+        if not _of_images(block):
             return None
-        few = block.part(0, _CONTROLLED)
-        images, seed = few.inputs[0], self.explained.seed
-        return EdgeResemblance(self.similarities, images, maps[:_CONTROLLED], indices=few.indices, seed=seed)
+        few = block.part(0, CONTROLLED)
+        images = few.inputs[0]
+        return EdgeResemblance(self.similarities, images, maps[:CONTROLLED], indices=few.indices, seed=self.seed)
 
-    def _measure_controls(self, block: Block, maps: Tensor) -> None:
+    def _measured_controls(self, block: Block, maps: Tensor) -> tuple[Control, ...]:
         """Maps that do not come from the model, under the same similarities: what a randomization cannot tell apart."""
-        block, maps = block.part(0, _CONTROLLED), maps[:_CONTROLLED]
-        seed = self.explained.seed
-        noise = [noise_maps(maps, seed=seed, indices=block.indices, draw=f"control {i}") for i in range(2)]
+        block, maps = block.part(0, CONTROLLED), maps[:CONTROLLED]
+        noise = [noise_maps(maps, seed=self.seed, indices=block.indices, draw=f"control {i}") for i in range(2)]
         pairs = {"fresh noise": (noise[0], noise[1])}
-        image = block.inputs[0]
-        if len(block.inputs) == 1 and image.is_floating_point():
-            reduced = image.to(maps.dtype).sum(1) if image.ndim > 2 else image.to(maps.dtype)
+        if len(block.inputs) == 1 and block.inputs[0].is_floating_point():
+            reduced = block.layout.total(block.inputs[0].to(maps.dtype))
             pairs["input × noise"] = (reduced * noise[0], reduced * noise[1])
-            if _images(block):
-                edges = edge_maps(image).to(maps.dtype)
+            if _of_images(block):
+                edges = edge_maps(block.inputs[0]).to(maps.dtype)
                 pairs["edges"] = (edges, edges)
-        for name, maps_of in pairs.items():
-            self.controls[name] = {s.name: _control(s, *maps_of) for s in self.similarities}
+        return tuple(_control(name, self.similarities, *maps_of) for name, maps_of in pairs.items())
 
 
-def _images(block: Block) -> bool:
-    return len(block.inputs) == 1 and block.inputs[0].ndim == 4 and block.inputs[0].is_floating_point()
+def _of_images(block: Block) -> bool:
+    return block.layout.is_image and block.inputs[0].is_floating_point()
 
 
-def _control(similarity: Similarity, first: Tensor, second: Tensor) -> dict[str, float | None]:
-    """Return the similarity of two batches of control maps, on the same inputs and on neighbouring ones."""
-    a = similarity.prepare(first)
-    b = a if second is first else similarity.prepare(second)
-    neighbours = tuple(part.roll(1, 0) for part in b)
-    return {"after": mean(similarity.compare(a, b)), "chance": mean(similarity.compare(a, neighbours))}
+def _control(name: str, similarities: Iterable[Similarity], first: Tensor, second: Tensor) -> Alike:
+    """Return the similarity of two batches of control maps, on the same inputs and on neighboring ones."""
+    after, chance = {}, {}
+    for s in similarities:
+        a = s.prepare(first)
+        b = a if second is first else s.prepare(second)
+        after[s.name] = mean(s.compare(a, b))
+        chance[s.name] = mean(s.compare(a, tuple(part.roll(1, 0) for part in b)))
+    return Alike(name, after, chance)
 
 
 def _relative_distance(before: Prepared, after: Prepared) -> Tensor:
@@ -167,23 +180,22 @@ def _relative_distance(before: Prepared, after: Prepared) -> Tensor:
     return torch.where(moved == 0, moved, moved / norm)
 
 
-_DISTANCE = Similarity(
-    "distance", lambda maps: (maps.flatten(1),), _relative_distance, low=0.0, high=inf, identical=0.0
-)
+DISTANCE = Similarity("distance", lambda maps: (maps.flatten(1),), _relative_distance, low=0.0, high=inf, identical=0.0)
 
 
 def _similarities(
     names: tuple[str, ...], preferred: Callable[[bool], tuple[str, ...]], maps: Tensor
 ) -> list[Similarity]:
-    image = maps.ndim == 3 and min(maps.shape[1:]) >= 3
+    sides = maps.shape[1:]
+    image = len(sides) == 2 and min(sides) >= 3
     names = names or preferred(image)
-    if names == ("distance",):
-        return [_DISTANCE]
+    if names == (DISTANCE.name,):
+        return [DISTANCE]
     for name in names:
         if SIMILARITIES[name].needs_2d and not image:
             raise XaiError(
                 f"similarity {name!r}",
-                found=f"attribution maps of shape {tuple(maps.shape[1:])}",
+                found=f"attribution maps of shape {tuple(sides)}",
                 expected="maps (H, W) of at least 3×3",
                 fix="use 'spearman', 'abs_spearman', 'cosine' or 'pearson'",
             )

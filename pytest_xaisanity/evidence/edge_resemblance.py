@@ -7,7 +7,6 @@ beside randomization claims as a control, on a few images, and decides nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from ..maps.edges import edge_maps
 from ..maps.noise import noise_maps
 from ..maps.similarity import Prepared, Similarity
+from .controls import Resemblance
 
 __all__ = ["EdgeResemblance"]
 
@@ -46,16 +46,13 @@ class EdgeResemblance:
         scores = similarity.compare(self.edges[similarity.name], few)
         self.after[similarity.name].append(torch.where(finite[: self.count], scores, torch.nan))
 
-    def describe(self, positions: int) -> dict[str, dict[str, Any]]:
+    def control(self, positions: int) -> Resemblance:
         """Return, for each similarity, that before, that after by position, and that of noise to the edges."""
-        return {
-            name: {
-                "before": self.before[name],
-                "after": [mean(torch.stack(scores[place::positions])) for place in range(positions)],
-                "null": self.null[name],
-            }
+        after = {
+            name: [mean(torch.stack(scores[place::positions])) for place in range(positions)]
             for name, scores in self.after.items()
         }
+        return Resemblance("edge resemblance", self.before, after, self.null)
 
 
 def mean(scores: Tensor) -> float | None:

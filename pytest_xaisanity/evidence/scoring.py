@@ -1,28 +1,28 @@
-"""Measuring a metric on an explainer or a baseline, block by block."""
+"""Measuring a metric of given maps on an explainer or a baseline, block by block."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ..explainers.attributions import Attributions
+from ..statistics.evidence import Part
 from ..subject.block import Block
-from ..subject.layout import empty_maps
-from .base import MapSource, Metric
+from .base import Baseline, Lab, MapMetric, Measurement, Measuring, Scored
 from .baselines.edges import Edges
+from .controls import CONTROLLED, Controls, Score
 
 __all__ = ["Scoring"]
 
-_CONTROLLED = 16  # inputs that the control is shown on: it does not decide
+AnyMapMetric = MapMetric[Any]  # what it prepares is its own affair
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """Scores ``(b, draws)`` of the explainer, or of a baseline in its place, and curves ``(b, points)``.
+class Scoring(Measurement[Scored]):
+    """Scores ``(n, draws)`` of the explainer, or of a baseline in its place, and curves ``(n, points)``.
 
     Args:
         metric: What scores.
@@ -30,8 +30,8 @@ class Scoring:
         control: Whether an edge map is scored too, on the first block of images, for comparison.
     """
 
-    metric: Metric
-    baseline: MapSource | None = None
+    metric: AnyMapMetric
+    baseline: Baseline | None = None
     control: bool = False
 
     @property
@@ -40,48 +40,69 @@ class Scoring:
         return ("scoring", self.metric.name, self.metric.key, self.baseline, self.control)
 
     @property
-    def explains(self) -> bool:
-        """Whether the scores depend on the explainer."""
-        return self.baseline is None or getattr(self.baseline, "explains", False)
+    def about(self) -> Literal["explainer", "baseline"]:  # type: ignore[override]
+        """The explainer, unless a baseline is scored that owes it nothing, not even the size of its maps."""
+        own = self.baseline is None or self.baseline.from_explainer or not self.metric.ranks
+        return "explainer" if own else "baseline"
 
-    def start(self, explained: Attributions, block: Block) -> _Scoring:
+    def start(self, lab: Lab, block: Block) -> _Scoring:
         """Begin on the first block."""
-        return _Scoring(self, explained)
+        return _Scoring(self, lab)
 
 
-class _Scoring:
-    def __init__(self, scoring: Scoring, explained: Attributions) -> None:
-        self.scoring, self.explained = scoring, explained
-        self.described: dict[str, Any] | None = None
+class _Scoring(Measuring[Scored]):
+    def __init__(self, scoring: Scoring, lab: Lab) -> None:
+        self.metric, self.baseline, self.lab = scoring.metric, scoring.baseline, lab
+        self.control = scoring.control
+        self.explain = lab.attributions.per_channel() if scoring.metric.per_channel else lab.attributions
+        self.described: tuple[Part, ...] = ()
 
-    def measure(self, block: Block) -> dict[str, Tensor]:
-        """Return ``scores`` ``(b, draws)`` and the named curves, averaged over draws."""
-        metric, seed = self.scoring.metric, self.explained.seed
-        subject, key = self.explained.subject, (metric.name, metric.key, seed, block.indices)
-        prepared = subject.shared(key, lambda: metric.prepare(subject, block, seed))
-        if self.scoring.baseline is None:
-            candidates = [self.explained(block)]
-        else:
-            like = self.explained(block) if self.scoring.explains else empty_maps(block.inputs)
-            candidates = self.scoring.baseline.maps(block, like, seed=seed)
-        who = "explainer" if self.scoring.baseline is None else self.scoring.baseline.name
+    def measure(self, block: Block) -> Scored:
+        """Return the scores ``(b, draws)`` and the named curves, averaged over draws."""
+        metric, seed = self.metric, self.lab.seed
+        key = (metric.name, metric.key, seed, block.indices)
+        prepared = self.lab.subject.shared(key, lambda: metric.prepare(self.lab, block))
+        candidates = self._candidates(block)
+        who = "explainer" if self.baseline is None else self.baseline.name
         scored = [metric.score(prepared, maps, draw=f"{who} {k}") for k, maps in enumerate(candidates)]
-        result = {"scores": torch.stack([one.values for one in scored], dim=1)}
-        for name in scored[0].curves:
-            result[f"curve {name}"] = torch.stack([one.curves[name] for one in scored]).mean(0)
-        if self.described is None:
-            self.described = metric.describe(prepared) | self._control(block, candidates[0])
-        return result
+        if not self.described:
+            self.described = (*metric.describe(prepared), *self._controls(block, candidates[0]))
+        curves = {name: torch.stack([one.curves[name] for one in scored]).mean(0) for name in scored[0].curves}
+        return Scored.of(torch.stack([one.values for one in scored], dim=1), curves)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> tuple[Part, ...]:
         """Return what the metric says of itself, and the control."""
-        return self.described or {}
+        return self.described
 
-    def _control(self, block: Block, like: Tensor) -> dict[str, Any]:
-        if not self.scoring.control or len(block.inputs) != 1 or block.inputs[0].ndim != 4:
-            return {}
-        few = block.part(0, _CONTROLLED)
-        maps = Edges().maps(few, like, seed=self.explained.seed)[0]
-        prepared = self.scoring.metric.prepare(self.explained.subject, few, self.explained.seed)
-        values = self.scoring.metric.score(prepared, maps, draw="edges").values
-        return {"controls": {"edges": {"score": float(values.mean()), "n": len(few)}}}
+    def _candidates(self, block: Block) -> list[Tensor]:
+        """Return the batches of maps to score."""
+        metric = self.metric
+        if self.baseline is None:
+            return [self.explain(block)]
+        needs_own = self.baseline.from_explainer or not metric.ranks
+        own = self.explain(block) if needs_own else None
+        like = block.empty_maps(per_channel=metric.per_channel) if own is None else own
+        made = [_shaped(maps, like) for maps in self.baseline.maps(block, like, seed=self.lab.seed)]
+        return made if own is None or metric.ranks else [_of_norm(maps, own) for maps in made]
+
+    def _controls(self, block: Block, like: Tensor) -> tuple[Controls, ...]:
+        if not self.control or not block.layout.is_image:
+            return ()
+        few = block.part(0, CONTROLLED)
+        maps = _shaped(Edges().maps(few, like, seed=self.lab.seed)[0], like[:CONTROLLED])
+        maps = maps if self.metric.ranks else _of_norm(maps, like[:CONTROLLED])
+        values: Tensor = self.metric.score(self.metric.prepare(self.lab, few), maps, draw="edges").values
+        return (Controls((Score("edges", float(values.mean()), len(few)),)),)
+
+
+def _shaped(maps: Tensor, like: Tensor) -> Tensor:
+    """Return maps with the channels that ``like`` has, where they have none: the same value in each."""
+    return maps if maps.shape == like.shape else maps[:, None].expand_as(like)
+
+
+def _of_norm(maps: Tensor, own: Tensor) -> Tensor:
+    """Return maps, each with the Euclidean norm of the explainer's own map of the same input."""
+    norms = [torch.linalg.vector_norm(one.flatten(1), dim=1) for one in (own, maps)]
+    factor = norms[0] / norms[1].clamp_min(torch.finfo(norms[1].dtype).tiny)
+    scaled: Tensor = (maps.flatten(1) * factor[:, None]).reshape(own.shape)
+    return scaled

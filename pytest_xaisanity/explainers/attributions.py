@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
@@ -15,7 +16,7 @@ from ..common.seeding import global_state, isolated, same_state
 from ..model.lending import evaluating
 from ..subject.batches import out_of_memory
 from ..subject.block import Block, Inputs
-from ..subject.layout import accepted_shapes, reduced
+from ..subject.layout import Layout
 from ..subject.subject import Subject
 from .explainer import Explainer
 
@@ -77,6 +78,7 @@ class Attributions:
         self._varied = False
         self._cache = cache
         self._fingerprint = ""
+        self._per_channel = False
 
     def remember(self, fingerprint: str) -> None:
         """Take the subject's fingerprint into the keys under which maps are kept."""
@@ -117,6 +119,15 @@ class Attributions:
             self._cache.put(key, maps)
         return maps
 
+    def per_channel(self) -> Attributions:
+        """Return the same, with a value for each channel: it returns maps ``(b, C, *places)``.
+
+        Where the explainer gives one value a place, each channel has an equal share of it.
+        """
+        twin = copy.copy(self)
+        twin._per_channel = True
+        return twin
+
     def reordered(self, block: Block, order: Tensor) -> Tensor:
         """Return the maps of the block's inputs, computed in another order and put back into place."""
         inputs = tuple(tensor[order] for tensor in block.inputs)
@@ -131,7 +142,7 @@ class Attributions:
         return self._cache is not None and self._cache.get(self._key(block, state, run=0)) is not None
 
     def _key(self, block: Block, state: tuple[Hashable, ...], run: int) -> Hashable:
-        return (self._fingerprint, self.explainer.key, self.seed, state, run, block.indices)
+        return (self._fingerprint, self.explainer.key, self.seed, state, run, block.indices, self._per_channel)
 
     def _explain(self, block: Block, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
         """Return the maps of inputs; ``draw`` tells apart what an explainer draws for them that draws."""
@@ -193,7 +204,10 @@ class Attributions:
                 "one attribution tensor for each input tensor",
                 "return attributions in the order of the inputs",
             )
-        maps = [self._map(one, tensor, stage) for one, tensor in zip(results, inputs, strict=True)]
+        layouts = Layout.of(inputs).each
+        maps = [
+            self._map(one, tensor, layout, stage) for one, tensor, layout in zip(results, inputs, layouts, strict=True)
+        ]
         return maps[0] if len(maps) == 1 else torch.cat([one.flatten(1) for one in maps], dim=1)
 
     def _check_echo(self, result: Any, given: Inputs, originals: Inputs, stage: str) -> None:
@@ -205,7 +219,7 @@ class Attributions:
                     "return what was computed from the inputs; where the input itself is meant, return a copy",
                 )
 
-    def _map(self, result: Any, tensor: Tensor, stage: str) -> Tensor:
+    def _map(self, result: Any, tensor: Tensor, layout: Layout, stage: str) -> Tensor:
         if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
             result = torch.from_numpy(np.require(result, requirements=["C", "W"]))
         if not isinstance(result, Tensor) or result.is_complex():
@@ -217,11 +231,11 @@ class Attributions:
             )
         values = result.detach().to(tensor.device)
         values = values if values.dtype in (torch.float32, torch.float64) else values.float()
-        maps = reduced(values, tensor)
+        maps = layout.expand(values, len(tensor)) if self._per_channel else layout.reduce(values, len(tensor))
         if maps is None:
             raise self._error(
                 f"attributions of shape {tuple(result.shape)} for inputs of shape {tuple(tensor.shape)}, on {stage}",
-                f"one of {', '.join(str(shape) for shape in accepted_shapes(tensor))}",
+                f"one of {', '.join(str(shape) for shape in layout.accepted(len(tensor)))}",
                 "reduce or upsample the attributions to the places of the inputs",
             )
         return maps

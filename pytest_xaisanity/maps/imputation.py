@@ -18,6 +18,7 @@ from torch import Tensor
 from ..common.errors import XaiError
 from ..common.registry import Registry
 from ..common.seeding import generator
+from ..subject.layout import Layout
 
 __all__ = ["IMPUTERS", "Blur", "Constant", "Imputer", "Mean", "Noise", "gaussian_blur"]
 
@@ -59,7 +60,7 @@ class Mean:
 
     def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
         """Return the means, everywhere."""
-        rows, places = _rows(inputs)
+        rows, places = Layout.of((inputs,)).over_places(inputs)
         return rows.mean(places, keepdim=True).expand_as(rows).reshape(inputs.shape)
 
 
@@ -84,7 +85,7 @@ class Blur:
 
     def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
         """Return the blurred images; other inputs are an error."""
-        if inputs.ndim != 4:
+        if not Layout.of((inputs,)).is_image:
             raise XaiError(
                 "imputer 'blur'",
                 found=f"inputs of shape {tuple(inputs.shape)}",
@@ -130,12 +131,6 @@ class Noise:
         generators = [generator(seed, "imputer", i) for i in indices]
         # In float32 whatever the default type: other types draw other numbers.
         drawn = torch.stack([torch.randn(shape, dtype=torch.float32, generator=g) for g in generators])
-        rows, places = _rows(inputs)
+        rows, places = Layout.of((inputs,)).over_places(inputs)
         mean, std = rows.mean(places, keepdim=True), rows.std(places, keepdim=True, correction=0)
         return (drawn.to(inputs.device, inputs.dtype).reshape(rows.shape) * std + mean).reshape(inputs.shape)
-
-
-def _rows(inputs: Tensor) -> tuple[Tensor, list[int]]:
-    """Return the inputs with at least one axis of places, and these axes."""
-    rows = inputs[:, None] if inputs.ndim == 1 else inputs
-    return rows, list(range(2 if rows.ndim > 2 else 1, rows.ndim))

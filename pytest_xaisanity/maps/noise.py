@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..common.seeding import generator
 from ..subject.block import Inputs
+from ..subject.layout import Layout
 from .imputation import gaussian_blur
 
 __all__ = ["NOISE", "magnitude", "noise_maps"]
@@ -18,12 +19,8 @@ Draw = Callable[[tuple[int, ...], int, torch.Generator], Tensor]
 
 def magnitude(inputs: Inputs, like: Tensor) -> Tensor:
     """Return the root mean square over channels of inputs, in the shape of the maps ``like``."""
-    parts = []
-    for tensor in inputs:
-        wide = tensor.to(like.dtype)
-        places = wide.square().mean(1).sqrt() if wide.ndim > 2 else wide.abs()
-        parts.append(places.reshape(len(wide), -1))
-    return torch.cat(parts, dim=1).reshape(like.shape)
+    magnitudes = Layout.of(inputs).magnitude(inputs, like.dtype)
+    return magnitudes if magnitudes.shape == like.shape else magnitudes[:, None].expand_as(like)
 
 
 # Every family has a root mean square of 1; float32 whatever the default type, as other types draw other numbers.

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
+from ..common.call import Call
 from ..common.errors import XaiError, unknown_name
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from ..subject.block import Block
-from ..common.call import Call
 
 __all__ = ["FAMILIES", "MATCHES", "SIGNS", "SIZED", "Box", "UninformativeMap"]
 
@@ -71,7 +69,6 @@ class UninformativeMap(Call):
     boxes: tuple[Box, ...] = ()
     match: Match = "nothing"
     amplitude: float = 1.0
-    name: ClassVar[str] = "uninformative"
 
     def __post_init__(self) -> None:
         for setting, known in (("family", FAMILIES), ("sign", SIGNS), ("match", MATCHES)):
@@ -134,15 +131,3 @@ class UninformativeMap(Call):
         for box in self.boxes:
             plane[..., box.top : box.top + box.height, box.left : box.left + box.width] += 1
         return weights
-
-    def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
-        """Return one batch of maps of the shape of ``like``."""
-        return [self.drawn(block, like, seed=seed, call="")]
-
-    def drawn(self, block: Block, like: Tensor, *, seed: int, call: str) -> Tensor:
-        """Return the maps of one call for a block."""
-        from .noise import magnitude
-
-        magnitudes = magnitude(block.inputs, like) if self.match == "input" else None
-        maps = self.render(like.shape[1:], seed=seed, indices=block.indices, call=call, magnitudes=magnitudes)
-        return maps.to(like.device, like.dtype)

@@ -69,9 +69,8 @@ class Auditor:
 
         if not depends_on_the_explainer(claim):
             return
-        retrains = getattr(getattr(claim, "intervention", None), "retrains", False)
         subject = bench.fingerprint  # a model may be built anew for each test
-        key = (subject, explainer.key, id(bench) if retrains else None)
+        key = (subject, explainer.key, id(bench) if claim.retrains else None)
         passed = self._passed.setdefault(key, _Passed(bench, explainer, subject))
         repeated = hasattr(getattr(item, "obj", None), "hypothesis")
         words = (item.nodeid, re.sub(r"\(.*?\)", "", str(claim))) if repeated else str(claim)

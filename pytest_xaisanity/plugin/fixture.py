@@ -176,8 +176,7 @@ class Xai:
         """Decide a claim, record the verdict with the running test, and apply the policy for inconclusive ones."""
         __tracebackhide__ = True
         try:
-            retrains = getattr(getattr(claim, "intervention", None), "retrains", False)
-            explainer = self._bench(retrains=retrains).explainer(source, name=name, **settings)
+            explainer = self._bench(retrains=claim.retrains).explainer(source, name=name, **settings)
             verdict = explainer.decide(claim)
         except XaiError as error:
             _raise(error)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..report.records import Record
 from ..report.text import details, one_line
 
 if TYPE_CHECKING:
@@ -33,26 +33,27 @@ class Records:
         records = item.stash.setdefault(_KEY, {})
         repeated = hasattr(getattr(item, "obj", None), "hypothesis")
         key = re.sub(r"\(.*?\)", "", verdict.claim) if repeated else len(records)
-        records[key] = _plain(
-            {
-                "test": item.nodeid,
-                "claim": verdict.claim,
-                "explainer": explainer,
-                "verb": claim.words[0],
-                "bounds": {name: getattr(claim, name, None) for name in ("at_least", "at_most")},
-                "outcome": verdict.outcome,
-                "tolerated": verdict.tolerated,
-                "estimate": verdict.estimate,
-                "interval": verdict.interval,
-                "confidence": verdict.confidence,
-                "n": verdict.n,
-                "quantity": verdict.quantity,
-                "decided_by": verdict.decided_by,
-                "reason": verdict.reason,
-                "reproduce": command,
-                "evidence": verdict.evidence,
-            }
-        )
+        records[key] = Record(
+            test=item.nodeid,
+            claim=verdict.claim,
+            explainer=explainer,
+            verb=claim.verb,
+            randomizes=claim.randomizes,
+            bounds=claim.bounds,
+            outcome=verdict.outcome,
+            tolerated=verdict.tolerated,
+            estimate=verdict.estimate,
+            interval=verdict.interval,
+            confidence=verdict.confidence,
+            n=verdict.n,
+            quantity=verdict.quantity,
+            decided_by=verdict.decided_by,
+            reason=verdict.reason,
+            reproduce=command,
+            evidence=verdict.evidence.plain(),
+            rows=tuple(verdict.evidence.rows()),
+            advice=verdict.advice,
+        ).plain()
 
     def attach(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Move a test's verdicts to a report on it: sections a person reads, properties that JUnit keeps.
@@ -64,26 +65,14 @@ class Records:
             return
         item.stash[_KEY] = {}
         expected = hasattr(report, "wasxfail")
-        for record in records:
-            record["test_outcome"] = ("xfailed" if report.skipped else "xpassed") if expected else report.outcome
+        outcome = ("xfailed" if report.skipped else "xpassed") if expected else report.outcome
+        done = [Record.from_plain(record).of_test(outcome) for record in records]
+        for record in done:
             for properties in (item.user_properties, report.user_properties):
                 properties.append(("xai", one_line(record)))
-            if record["outcome"] != "passed":
-                report.sections.append((f"explanation claim: {record['outcome']}", details(record)))
-        vars(report)[RECORDS] = records
-
-
-def _plain(value: Any) -> Any:
-    """Return ``value`` in built-in types alone, which travel between processes and into JSON; None for no number."""
-    if value is None or type(value) in (str, int, bool):
-        return value
-    if isinstance(value, float):
-        return float(value) if value - value == 0 else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(part) for part in value]
-    return _plain(value.tolist()) if hasattr(value, "tolist") else str(value)
+            if record.outcome != "passed":
+                report.sections.append((f"explanation claim: {record.outcome}", details(record)))
+        vars(report)[RECORDS] = [record.plain() for record in done]
 
 
 VERDICTS = Records()

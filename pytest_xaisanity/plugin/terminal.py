@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ..report.records import Record
 from ..report.summary import Collected
 from .audit import AUDIT
 from .options import setting
@@ -27,7 +28,8 @@ class Verdicts:
         """Collect verdicts; those of a test that is run once more replace the earlier ones."""
         if report.when == "setup":
             self._collected.forget(report.nodeid)
-        self._collected.add(report.nodeid, vars(report).get(RECORDS, []))
+        records = [Record.from_plain(record) for record in vars(report).get(RECORDS, [])]
+        self._collected.add(report.nodeid, records)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         """Write the summary of claims."""

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .records import Record
+
 __all__ = ["write"]
 
 _PACKAGES = ("pytest-xaisanity", "pytest", "torch", "captum", "numpy", "scipy")
@@ -16,7 +18,7 @@ _PACKAGES = ("pytest-xaisanity", "pytest", "torch", "captum", "numpy", "scipy")
 
 def write(
     file: Path,
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     *,
     settings: Mapping[str, Any],
     audit: Mapping[str, Any] | None = None,
@@ -26,7 +28,7 @@ def write(
         "format": 1,
         "settings": dict(settings),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        "claims": [dict(record) for record in records],
+        "claims": [record.report() for record in records],
         **({} if audit is None else {"audit": audit}),
     }
     file.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
+from .records import Record
 from .text import sentence
 
 __all__ = ["Collected"]
-
-Record = Mapping[str, Any]
 
 _COLOURS = {"passed": {"green": True}, "failed": {"red": True}, "inconclusive": {"yellow": True}}
 _SHOWN = 20  # claims without news that are listed unless pytest is asked for more with -v
@@ -39,8 +37,8 @@ class Collected:
 
     def headline(self) -> str:
         """Return the counts."""
-        counts = Counter(record["outcome"] for record in self.records)
-        expected = Counter(record["outcome"] for record in self.records if _expected(record))
+        counts = Counter(record.outcome for record in self.records)
+        expected = Counter(record.outcome for record in self.records if record.expected)
         shown = ", ".join(
             f"{counts[outcome]} {outcome}" + (f" ({expected[outcome]} expected)" if expected[outcome] else "")
             for outcome in _COLOURS
@@ -54,7 +52,7 @@ class Collected:
         Args:
             verbosity: That of pytest: below 0 only claims with news are listed, above 0 all are.
         """
-        quiet = [record for record in self.records if record["outcome"] == "passed" or _expected(record)]
+        quiet = [record for record in self.records if record.outcome == "passed" or record.expected]
         limit = 0 if verbosity < 0 else _SHOWN
         hidden = {id(record) for record in quiet[limit:]} if verbosity <= 0 else set()
         several = len({_file(record) for record in self.records}) > 1
@@ -65,7 +63,7 @@ class Collected:
             if several and _file(record) != file:
                 file = _file(record)
                 yield file, {"bold": True}
-            yield f"{record['outcome']:<13}{sentence(record)}{_note(record)}", _colour(record)
+            yield f"{record.outcome:<13}{sentence(record)}{_note(record)}", _colour(record)
         if hidden:
             yield f"{'...':<13}{len(hidden)} more that passed or failed as expected; -v lists them", {}
         for warning in self.warnings():
@@ -76,10 +74,9 @@ class Collected:
         verbs: dict[str, set[str]] = defaultdict(set)
         passed = set()
         for record in self.records:
-            randomization = record["verb"] == "changes_under" or " bounded efficient_mprt" in record["claim"]
-            verbs[record["explainer"]].add("changes_under" if randomization else record["verb"])
-            if randomization and record["outcome"] == "passed":
-                passed.add(record["explainer"])
+            verbs[record.explainer].add("changes_under" if record.randomizes else record.verb)
+            if record.randomizes and record.outcome == "passed":
+                passed.add(record.explainer)
         for explainer in sorted(passed):
             if not verbs[explainer] & {"beats", "bounded"}:
                 yield (
@@ -89,21 +86,17 @@ class Collected:
 
 
 def _file(record: Record) -> str:
-    return str(record["test"]).partition("::")[0]
-
-
-def _expected(record: Record) -> bool:
-    return bool(record["outcome"] != "passed" and record["test_outcome"] == "xfailed")
+    return str(record.test).partition("::")[0]
 
 
 def _note(record: Record) -> str:
-    if record["outcome"] == "passed":
+    if record.outcome == "passed":
         return ""
-    if record["tolerated"]:
+    if record.tolerated:
         return " (tolerated)"
     # A verdict that nobody asserts, or one that the test wants: either way the reader should know.
-    return {"xfailed": " (expected)", "passed": " (the test passed)"}.get(record["test_outcome"], "")
+    return {"xfailed": " (expected)", "passed": " (the test passed)"}.get(record.test_outcome, "")
 
 
 def _colour(record: Record) -> dict[str, bool]:
-    return {} if _expected(record) else _COLOURS[record["outcome"]]
+    return {} if record.expected else _COLOURS[record.outcome]

@@ -53,14 +53,14 @@ __all__ = [
     "FIRST_LOOK",
     "Decision",
     "Direction",
-    "decide_mean",
-    "decide_share",
-    "inputs_needed",
+    "Kind",
+    "Level",
+    "Question",
     "looks",
-    "smallest_n",
 ]
 
 Direction: TypeAlias = Literal["above", "below"]
+Kind: TypeAlias = Literal["mean", "share"]
 
 BETTING = "betting confidence sequence"
 GAFFKE = "Gaffke's bound"
@@ -88,10 +88,6 @@ def looks(n: int) -> Iterator[int]:
     yield n
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Decisions.
-
-
 class Decision(NamedTuple):
     """What the scores measured so far say.
 
@@ -108,6 +104,23 @@ class Decision(NamedTuple):
     decided_by: str
 
 
+@dataclass(frozen=True)
+class Level:
+    """How sure a decision must be.
+
+    Attributes:
+        confidence: One minus the accepted probability of a wrong pass, and of a wrong fail, over all looks, in (0, 1).
+        early: Whether there are looks before the final one. Without, the whole budget goes to the final tool.
+    """
+
+    confidence: float
+    early: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, not {self.confidence}")
+
+
 class _Tool(NamedTuple):
     """A one-sided tool for when all inputs are measured: a log p-value for ``(z, m)``, a bound for ``(z, alpha)``."""
 
@@ -116,8 +129,10 @@ class _Tool(NamedTuple):
     lower_bound: Callable[[Floats, float], float]
 
 
-_MEAN = _Tool(GAFFKE, gaffke_log_p_value, gaffke_lower_bound)
-_SHARE = _Tool(CLOPPER_PEARSON, clopper_pearson_log_p_value, clopper_pearson_lower_bound)
+_TOOLS: dict[Kind, _Tool] = {
+    "mean": _Tool(GAFFKE, gaffke_log_p_value, gaffke_lower_bound),
+    "share": _Tool(CLOPPER_PEARSON, clopper_pearson_log_p_value, clopper_pearson_lower_bound),
+}
 
 
 @dataclass(frozen=True)
@@ -129,25 +144,23 @@ class _Plan:
     final: float
 
     @classmethod
-    def of(cls, tool: _Tool, confidence: float, n: int, *, final: bool, early: bool) -> _Plan:
-        if not 0 < confidence < 1:
-            raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
-        if not (early or final):
+    def of(cls, tool: _Tool, level: Level, n: int, *, final: bool) -> _Plan:
+        if not (level.early or final):
             raise ValueError("without early looks there is only the final one")
-        share = BETTING_SHARE if early and not (final and n <= FIRST_LOOK) else 0.0
-        budget = SPENT * (1 - confidence)
+        share = BETTING_SHARE if level.early and not (final and n <= FIRST_LOOK) else 0.0
+        budget = SPENT * (1 - level.confidence)
         return cls(tool, share * budget, (1 - share) * budget if final else 0.0)
 
     @property
     def tools(self) -> str:
         return " and ".join(name for name, alpha in ((BETTING, self.betting), (self.tool.name, self.final)) if alpha)
 
-    def shown_by(self, z: Floats, m: float, places: Ranks | None = None) -> str | None:
+    def shown_by(self, z: Floats, m: float, ranks: Ranks | None = None) -> str | None:
         """Return the name of the tool that shows the mean of ``z`` to be above ``m``, or None."""
         if self.betting and log_capital(z, m) >= -math.log(self.betting):
             return BETTING
-        if self.final and places is not None:
-            return RANDOMIZATION if places.p_value <= self.final else None
+        if self.final and ranks is not None:
+            return RANDOMIZATION if ranks.p_value <= self.final else None
         if self.final and self.tool.log_p_value(z, m) <= math.log(self.final):
             return self.tool.name
         return None
@@ -158,8 +171,146 @@ class _Plan:
 
 
 @dataclass(frozen=True)
-class _Question:
-    """Is the mean above a threshold? In units where the range is [0, 1]; "below" has been mirrored."""
+class Question:
+    """The question whether the mean score lies above (or below) a threshold.
+
+    Attributes:
+        low: The least possible score.
+        high: The largest possible score.
+        threshold: Where the mean must lie above or below.
+        direction: ``"above"`` passes once the lower bound of the mean exceeds the threshold, and fails once the upper
+            bound is under ``threshold + margin``; ``"below"`` is its mirror image.
+        margin: An advantage smaller than this counts as none, so that a claim about no effect at all can fail. Where
+            both ends are shown, the claim passes.
+        kind: ``"mean"`` of scores in a range, or ``"share"`` of inputs with a flag, 0 or 1, for which an exact final
+            tool is used.
+
+    Raises:
+        ValueError: The range, threshold, margin or direction makes no sense.
+    """
+
+    low: float
+    high: float
+    threshold: float
+    direction: Direction = "above"
+    margin: float = 0.0
+    kind: Kind = "mean"
+
+    def __post_init__(self) -> None:
+        if not (self.low < self.high and self.low <= self.threshold <= self.high and self.margin >= 0):
+            raise ValueError(f"need low < high, a threshold between and margin >= 0: {self}")
+        if self.direction not in ("above", "below"):
+            raise ValueError(f"direction must be 'above' or 'below', not {self.direction!r}")
+
+    @classmethod
+    def of_share(cls, threshold: float, *, margin: float = 0.0, direction: Direction = "above") -> Question:
+        """Return the question whether the share of flagged inputs lies above (or below) a threshold."""
+        return cls(0.0, 1.0, threshold, direction, margin, "share")
+
+    def decide(
+        self, lo: ArrayLike, hi: ArrayLike, level: Level, *, final: bool, ranks: Ranks | None = None
+    ) -> Decision:
+        """Decide on the scores measured so far.
+
+        Call it at each of :func:`looks` with all scores so far, in the order of the inputs, until the outcome is not
+        None. What it says at a look depends on those scores alone, so not on the sizes of batches.
+
+        Args:
+            lo: Lower ends of the scores, shape ``(n,)``; where a score is known, the score.
+            hi: Upper ends of the scores, shape ``(n,)``; where a score is known, the score.
+            level: How sure the decision must be.
+            final: Whether these are all the inputs, so that an outcome must be given.
+            ranks: Decides the pass by randomization inference instead of Gaffke's bound, when ``final``.
+
+        Returns:
+            The decision. A wrong pass is made with probability at most ``1 - confidence`` when the scores are
+            independent with the same mean; the part of it that Gaffke's bound may spend rests on a conjecture, and
+            the guarantee for shares on none.
+
+        Raises:
+            ValueError: A score is NaN or outside its range, or a flag is neither true nor false.
+        """
+        asked = self._unit(lo, hi)
+        plan = _Plan.of(_TOOLS[self.kind], level, asked.lo.size, final=final)
+        outcome, decided_by = asked.decide(plan, ranks)
+        bounds = (math.nan, math.nan)
+        if outcome is not None:
+            bounds = (plan.lower_bound(asked.lo), 1 - plan.lower_bound(1 - asked.hi))
+        unit = np.array([asked.estimate, *bounds])
+        shown = unit if self.direction == "above" else 1 - unit
+        estimate, lower, upper = (self.low + (self.high - self.low) * shown).tolist()
+        return Decision(outcome, estimate, (min(lower, upper), max(lower, upper)), decided_by)
+
+    def smallest_n(
+        self, level: Level, *, best: float | None = None, orders: int | None = None, limit: int = 100_000
+    ) -> int | None:
+        """Return the smallest number of inputs with which the claim could pass at all.
+
+        Args:
+            level: How sure the decision must be.
+            best: The best score that can be hoped for; the favorable end of the range by default.
+            orders: With randomization inference: how many random orders each input has.
+            limit: The most inputs to consider.
+
+        Returns:
+            The number, or None when even ``limit`` inputs whose scores are all ``best`` would not do.
+        """
+        hoped = best if best is not None else self.high if self.direction == "above" else self.low
+        one = self._unit([hoped], [hoped])
+
+        def passes(n: int) -> bool:
+            plan = _Plan.of(_TOOLS[self.kind], level, n, final=True)
+            if orders is not None and n * math.log(orders + 1) >= -math.log(plan.final):
+                return True
+            return plan.shown_by(np.repeat(one.lo, n), one.threshold) is not None
+
+        return _first(passes, 1, limit)
+
+    def inputs_needed(self, lo: ArrayLike, hi: ArrayLike, level: Level, *, limit: int = 100_000) -> int | None:
+        """Return roughly how many inputs would settle an inconclusive verdict, if the others were like those measured.
+
+        The number is such that about nine runs in ten would be settled by it, either way, were the measured mean and
+        spread the true ones; it is rounded up to two digits. The arguments are those of :meth:`decide`.
+
+        Returns:
+            The number, or None when the effect seen is about zero (less than half a standard error), or when more than
+            ``limit`` inputs would be needed.
+        """
+        asked, tool = self._unit(lo, hi), _TOOLS[self.kind]
+        measured = asked.lo.size
+        gaps = asked.lo.mean() - asked.threshold, asked.threshold + asked.margin - asked.hi.mean()
+        if max(gaps) <= 0.5 * float(np.std(asked.lo)) / math.sqrt(measured):
+            return None
+        alpha = _Plan.of(tool, level, FIRST_LOOK + 1, final=True).final
+        stricter = float(special.log_ndtr(special.ndtri(alpha) + special.ndtri(0.1)))
+        z, m = asked.lo, asked.threshold
+        if gaps[1] > gaps[0]:
+            z, m = 1 - asked.hi, 1 - asked.threshold - asked.margin
+        z = np.sort(z)
+
+        def settles(n: int) -> bool:
+            return tool.log_p_value(z[np.arange(n) * measured // n], m) <= stricter
+
+        n = _first(settles, measured, limit)
+        return None if n is None else _round_up(n)
+
+    def _unit(self, lo: ArrayLike, hi: ArrayLike) -> _Asked:
+        """Return the question in units where the range is [0, 1] and the claim is "above"."""
+        width = self.high - self.low
+        lower, upper = (unit_scores((np.asarray(x, np.float64) - self.low) / width) for x in (lo, hi))
+        if lower.shape != upper.shape or (lower > upper + ROUNDING).any():
+            raise ValueError("lo and hi must have the same length, and lo must not exceed hi")
+        if self.kind == "share" and not all(np.isin(flags, (0, 1)).all() for flags in (lower, upper)):
+            raise ValueError("flags must be true or false")
+        m, gap = (self.threshold - self.low) / width, self.margin / width
+        if self.direction == "above":
+            return _Asked(lower, upper, m, gap)
+        return _Asked(1 - upper, 1 - lower, 1 - m, gap)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Scores and a threshold in units where the range is [0, 1]; "below" has been mirrored."""
 
     lo: Floats
     hi: Floats
@@ -170,217 +321,15 @@ class _Question:
     def estimate(self) -> float:
         return float((self.lo + self.hi).mean()) / 2
 
-
-def _question(
-    lo: ArrayLike, hi: ArrayLike, low: float, high: float, threshold: float, direction: Direction, margin: float
-) -> _Question:
-    """Return the question in units where the range is [0, 1] and the claim is "above"."""
-    if not (low < high and low <= threshold <= high and margin >= 0):
-        raise ValueError(f"need low < high, a threshold between and margin >= 0: {low}, {high}, {threshold}, {margin}")
-    lo, hi = (unit_scores((np.asarray(x, np.float64) - low) / (high - low)) for x in (lo, hi))
-    if lo.shape != hi.shape or (lo > hi + ROUNDING).any():
-        raise ValueError("lo and hi must have the same length, and lo must not exceed hi")
-    m, gap = (threshold - low) / (high - low), margin / (high - low)
-    if direction == "above":
-        return _Question(lo, hi, m, gap)
-    if direction == "below":
-        return _Question(1 - hi, 1 - lo, 1 - m, gap)
-    raise ValueError(f"direction must be 'above' or 'below', not {direction!r}")
-
-
-def _decide(question: _Question, plan: _Plan, places: Ranks | None = None) -> tuple[Outcome | None, str]:
-    """Return the outcome, or None before it is known, and the tool that decided."""
-    if tool := plan.shown_by(question.lo, question.threshold, places):
-        return "passed", tool
-    if tool := plan.shown_by(1 - question.hi, 1 - question.threshold - question.margin):
-        return "failed", tool
-    if not plan.final:
-        return None, plan.tools
-    return "inconclusive", RANDOMIZATION if places is not None else plan.tools
-
-
-def _decision(
-    question: _Question,
-    plan: _Plan,
-    places: Ranks | None,
-    *,
-    low: float,
-    high: float,
-    direction: Direction,
-) -> Decision:
-    """Return the decision in the units of the scores."""
-    outcome, decided_by = _decide(question, plan, places)
-    bounds = (math.nan, math.nan)
-    if outcome is not None:
-        bounds = (plan.lower_bound(question.lo), 1 - plan.lower_bound(1 - question.hi))
-    unit = np.array([question.estimate, *bounds])
-    estimate, lower, upper = (low + (high - low) * (unit if direction == "above" else 1 - unit)).tolist()
-    return Decision(outcome, estimate, (min(lower, upper), max(lower, upper)), decided_by)
-
-
-def decide_mean(
-    lo: ArrayLike,
-    hi: ArrayLike,
-    *,
-    low: float,
-    high: float,
-    threshold: float,
-    confidence: float,
-    final: bool,
-    direction: Direction = "above",
-    margin: float = 0.0,
-    places: Ranks | None = None,
-    early: bool = True,
-) -> Decision:
-    """Decide whether the mean score lies above (or below) a threshold.
-
-    Call it at each of :func:`looks` with all scores so far, in the order of the inputs, until the outcome is not
-    None. What it says at a look depends on those scores alone, so not on the sizes of batches.
-
-    Args:
-        lo: Lower ends of the scores, shape ``(n,)``; where a score is known, the score.
-        hi: Upper ends of the scores, shape ``(n,)``; where a score is known, the score.
-        low: The least possible score.
-        high: The largest possible score.
-        threshold: Where the mean must lie above or below.
-        confidence: One minus the accepted probability of a wrong pass, and of a wrong fail, over all looks.
-        final: Whether these are all the inputs, so that an outcome must be given.
-        direction: ``"above"`` passes once the lower bound of the mean of ``lo`` exceeds the threshold, and fails once
-            the upper bound of the mean of ``hi`` is under ``threshold + margin``; ``"below"`` is its mirror image.
-        margin: An advantage smaller than this counts as none, so that a claim about no effect at all can fail.
-            Where both ends are shown, the claim passes.
-        places: Decides the pass by randomization inference instead of Gaffke's bound, when ``final``.
-        early: Whether there are looks before the final one. Without, the whole budget goes to the final tool.
-
-    Returns:
-        The decision. A wrong pass is made with probability at most ``1 - confidence`` when the scores are independent
-        with the same mean; the part of it that Gaffke's bound may spend rests on a conjecture.
-
-    Raises:
-        ValueError: A score is NaN or outside its range, or the range, threshold or confidence makes no sense.
-    """
-    question = _question(lo, hi, low, high, threshold, direction, margin)
-    plan = _Plan.of(_MEAN, confidence, question.lo.size, final=final, early=early)
-    return _decision(question, plan, places, low=low, high=high, direction=direction)
-
-
-def decide_share(
-    lo: ArrayLike,
-    hi: ArrayLike,
-    *,
-    threshold: float,
-    confidence: float,
-    final: bool,
-    direction: Direction = "above",
-    margin: float = 0.0,
-    early: bool = True,
-) -> Decision:
-    """Decide whether the share of inputs that are flagged lies above (or below) a threshold.
-
-    Args:
-        lo: Whether each input is known to be flagged, shape ``(n,)``.
-        hi: Whether each input may be flagged, shape ``(n,)``; the same as ``lo`` where all is known.
-        threshold: See :func:`decide_mean`, as for all other arguments.
-        confidence: The guarantee is that of :func:`decide_mean`, with no conjecture: the final tool is exact.
-        final: Whether these are all the inputs.
-        direction: ``"above"`` or ``"below"``.
-        margin: A difference smaller than this counts as none.
-        early: Whether there are looks before the final one.
-
-    Raises:
-        ValueError: A flag is neither true nor false, or an argument makes no sense.
-    """
-    if not all(np.isin(flags, (0, 1)).all() for flags in (lo, hi)):
-        raise ValueError("flags must be true or false")
-    question = _question(lo, hi, 0.0, 1.0, threshold, direction, margin)
-    plan = _Plan.of(_SHARE, confidence, question.lo.size, final=final, early=early)
-    return _decision(question, plan, None, low=0.0, high=1.0, direction=direction)
-
-
-def smallest_n(
-    *,
-    low: float,
-    high: float,
-    threshold: float,
-    confidence: float,
-    direction: Direction = "above",
-    best: float | None = None,
-    share: bool = False,
-    orders: int | None = None,
-    early: bool = True,
-    limit: int = 100_000,
-) -> int | None:
-    """Return the smallest number of inputs with which the claim could pass at all.
-
-    Args:
-        low: The least possible score.
-        high: The largest possible score.
-        threshold: Where the mean must lie above or below.
-        confidence: As for :func:`decide_mean`.
-        direction: ``"above"`` or ``"below"``.
-        best: The best score that can be hoped for; the favourable end of the range by default.
-        share: Whether the claim is decided by :func:`decide_share`.
-        orders: With randomization inference: how many random orders each input has.
-        early: As for :func:`decide_mean`.
-        limit: The most inputs to consider.
-
-    Returns:
-        The number, or None when even ``limit`` inputs whose scores are all ``best`` would not do.
-    """
-    best = best if best is not None else high if direction == "above" else low
-
-    def passes(n: int) -> bool:
-        plan = _Plan.of(_SHARE if share else _MEAN, confidence, n, final=True, early=early)
-        scores = np.full(n, best)
-        question = _question(scores, scores, low, high, threshold, direction, 0.0)
-        if orders is not None and n * math.log(orders + 1) >= -math.log(plan.final):
-            return True
-        return plan.shown_by(question.lo, question.threshold) is not None
-
-    return _first(passes, 1, limit)
-
-
-def inputs_needed(
-    lo: ArrayLike,
-    hi: ArrayLike,
-    *,
-    low: float,
-    high: float,
-    threshold: float,
-    confidence: float,
-    direction: Direction = "above",
-    margin: float = 0.0,
-    share: bool = False,
-    early: bool = True,
-    limit: int = 100_000,
-) -> int | None:
-    """Return roughly how many inputs would settle an inconclusive verdict, if the others were like those measured.
-
-    The number is such that about nine runs in ten would be settled by it, either way, were the measured mean and
-    spread the true ones; it is rounded up to two digits. The arguments are those of :func:`decide_mean`.
-
-    Returns:
-        The number, or None when the effect seen is about zero (less than half a standard error), or when more than
-        ``limit`` inputs would be needed.
-    """
-    question = _question(lo, hi, low, high, threshold, direction, margin)
-    measured = question.lo.size
-    gaps = question.lo.mean() - question.threshold, question.threshold + margin / (high - low) - question.hi.mean()
-    if max(gaps) <= 0.5 * float(np.std(question.lo)) / math.sqrt(measured):
-        return None
-    tool = _SHARE if share else _MEAN
-    level = _Plan.of(tool, confidence, FIRST_LOOK + 1, final=True, early=early).final
-    stricter = float(special.log_ndtr(special.ndtri(level) + special.ndtri(0.1)))
-    z, m = question.lo, question.threshold
-    if gaps[1] > gaps[0]:
-        z, m = 1 - question.hi, 1 - question.threshold - question.margin
-    z = np.sort(z)
-
-    def settles(n: int) -> bool:
-        return tool.log_p_value(z[np.arange(n) * measured // n], m) <= stricter
-
-    n = _first(settles, measured, limit)
-    return None if n is None else _round_up(n)
+    def decide(self, plan: _Plan, ranks: Ranks | None = None) -> tuple[Outcome | None, str]:
+        """Return the outcome, or None before it is known, and the tool that decided."""
+        if tool := plan.shown_by(self.lo, self.threshold, ranks):
+            return "passed", tool
+        if tool := plan.shown_by(1 - self.hi, 1 - self.threshold - self.margin):
+            return "failed", tool
+        if not plan.final:
+            return None, plan.tools
+        return "inconclusive", RANDOMIZATION if ranks is not None else plan.tools
 
 
 def _first(holds: Callable[[int], bool], start: int, limit: int) -> int | None:

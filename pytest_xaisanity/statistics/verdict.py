@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
+
+from .evidence import Evidence
 
 __all__ = ["Outcome", "Verdict"]
 
@@ -28,6 +29,7 @@ class Verdict:
         quantity: What ``estimate`` is of: ``"retention"``.
         reason: Why, in one sentence.
         evidence: What the verdict rests on, for reports; ignored by ``repr`` and ``==``.
+        advice: What to try after a failure, or nothing.
         tolerated: Whether an inconclusive verdict counts as true.
     """
 
@@ -40,7 +42,8 @@ class Verdict:
     decided_by: str
     quantity: str
     reason: str
-    evidence: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    evidence: Evidence = field(default_factory=Evidence, repr=False, compare=False)
+    advice: str = field(default="", repr=False, compare=False)
     tolerated: bool = False
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
+
+from .layout import Layout
 
 __all__ = ["Block", "Inputs"]
 
@@ -20,6 +22,8 @@ class Block:
         indices: Place of each input in what the user gave, length b.
         inputs: The model's input tensors, each ``(b, ...)``, on the subject's device.
         targets: Target of each input, ``(b,)`` or ``(b, k)``, or None for a model with a single output.
+        layout: Where the inputs have places and channels.
+        context: What the model needs beside the inputs and nobody explains, each ``(b, ...)``.
         last: Whether no block follows.
         outputs: The model's outputs ``(b, ...)`` where they have just been computed, or None.
     """
@@ -28,6 +32,8 @@ class Block:
     indices: tuple[int, ...]
     inputs: Inputs
     targets: Tensor | None
+    layout: Layout
+    context: Inputs = ()
     last: bool = True
     outputs: Tensor | None = None
 
@@ -40,6 +46,16 @@ class Block:
         It comes without outputs: they would be there or not according to what was measured before, and those of a
         larger batch may differ in the last bit.
         """
-        inputs = tuple(tensor[start:stop] for tensor in self.inputs)
-        targets = None if self.targets is None else self.targets[start:stop]
-        return Block(self.number, self.indices[start:stop], inputs, targets, last=self.last)
+        rows = slice(start, stop)
+        return replace(
+            self,
+            indices=self.indices[rows],
+            inputs=tuple(tensor[rows] for tensor in self.inputs),
+            targets=None if self.targets is None else self.targets[rows],
+            context=tuple(tensor[rows] for tensor in self.context),
+            outputs=None,
+        )
+
+    def empty_maps(self, *, per_channel: bool = False) -> Tensor:
+        """Return an uninitialized batch of maps ``(b, *places)``, or with a value for each channel."""
+        return self.layout.empty(len(self), like=self.inputs[0], per_channel=per_channel)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..common.errors import XaiError
 from .inputs import kind_of
 
-__all__ = ["select"]
+__all__ = ["columns", "select"]
 
 HALF = {torch.float16, torch.bfloat16}
 
@@ -43,3 +43,8 @@ def checked_output(result: Any, count: int) -> Tensor:
         expected="one floating-point tensor (N, classes), (N, 1) or (N,)",
         fix="wrap the model in a torch.nn.Module that returns the tensor of logits alone",
     )
+
+
+def columns(outputs: Tensor) -> Tensor:
+    """Return outputs ``(b,)`` as ``(b, 1)``, and any others as they are."""
+    return outputs[:, None] if outputs.ndim == 1 else outputs

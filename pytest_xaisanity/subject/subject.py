@@ -22,12 +22,12 @@ from ..common.digest import update_with_tensor
 from ..common.errors import XaiError, XaiWarning
 from ..common.seeding import isolated
 from ..model.lending import lent
-from ..model.training import Retraining
 from .batches import MicroBatches, out_of_memory
 from .block import Block, Inputs
 from .devices import chosen_device, floating_dtype
 from .inputs import Memory, Raw, Stream, block_sizes, from_numpy, in_memory, kind_of
-from .outputs import HALF, are_probabilities, checked_output
+from .layout import Layout
+from .outputs import HALF, are_probabilities, checked_output, columns
 
 __all__ = ["Subject"]
 
@@ -50,7 +50,6 @@ class Subject:
             is one. The model is moved only while it is measured.
         batch_size: The most inputs in one pass of the model; None sizes it automatically.
         seed: Seeds the order in which inputs held in memory are visited.
-        retraining: Trains models of this kind again, for claims that need it.
 
     Raises:
         XaiError: Inputs are empty, of unequal lengths or no tensors; targets do not fit; the device is not there.
@@ -65,7 +64,6 @@ class Subject:
         device: str | torch.device = "auto",
         batch_size: int | None = None,
         seed: int = 0,
-        retraining: Retraining | None = None,
     ) -> None:
         _check_model(model)
         if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
@@ -74,7 +72,6 @@ class Subject:
             )
         self.model = model
         self.seed = seed
-        self.retraining = retraining
         inputs = from_numpy(inputs)
         self._source = Memory(inputs, targets, seed) if in_memory(inputs) else Stream(inputs, targets)
         self.device = chosen_device(device, model)
@@ -142,11 +139,12 @@ class Subject:
         with lent(self.model, self.device, self.seed):
             yield
 
-    def blocks(self, *, early: bool = True) -> Iterator[Block]:
+    def blocks(self, *, early: bool = True, skip: int = 0) -> Iterator[Block]:
         """Yield the inputs in blocks of at most 64, on the device, with targets. To be read inside :meth:`lent`.
 
         Args:
             early: Whether the first blocks are smaller, to look early.
+            skip: How many blocks to leave out, which have been measured already.
         """
         start = 0
         source = self._source.blocks(block_sizes(early))
@@ -155,6 +153,9 @@ class Subject:
             if raw is None:
                 return
             (indices, inputs, targets), raw = raw, self._read(source, number + 1)
+            if number < skip:
+                start += len(indices)
+                continue
             placed = tuple(self._place(tensor) for tensor in inputs)
             outputs = None
             if indices not in self._predicted:
@@ -163,7 +164,15 @@ class Subject:
                 elif not self._checked:  # no prediction is needed, but the model is asked about a few for the checks
                     self._checked_outputs(tuple(tensor[:_CHECKED] for tensor in placed), start)
                 self._predicted[indices] = self._targets(targets, outputs)
-            yield Block(number, indices, placed, self._predicted[indices], last=raw is None, outputs=outputs)
+            yield Block(
+                number,
+                indices,
+                placed,
+                self._predicted[indices],
+                Layout.of(placed),
+                last=raw is None,
+                outputs=outputs,
+            )
             start += len(indices)
 
     def _read(self, source: Iterator[Raw], number: int) -> Raw | None:
@@ -196,6 +205,10 @@ class Subject:
             self._kept = (key, make())
         return self._kept[1]
 
+    def release(self) -> None:
+        """Let go of what :meth:`shared` keeps."""
+        self._kept = (None, None)
+
     def _place(self, tensor: Tensor) -> Tensor:
         tensor = tensor.detach()
         if tensor.is_floating_point():
@@ -218,7 +231,7 @@ class Subject:
 
         with torch.inference_mode(False), torch.no_grad():
             result = self.batches.run(len(inputs[0]), work)
-        return result[:, None] if result.ndim == 1 else result
+        return columns(result)
 
     def _checked_outputs(self, inputs: Inputs, start: int) -> Tensor:
         try:

@@ -10,16 +10,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laboratory import evidence_of, lab_of
 from torch import nn
 
-from pytest_xaisanity.adversaries.search import Adversarial, Uninformative, search
+from pytest_xaisanity.adversaries.search import Adversarial, search
 from pytest_xaisanity.bench.bench import Bench
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.common.seeding import global_state, same_state
-from pytest_xaisanity.evidence.base import Scores
+from pytest_xaisanity.evidence.base import MapMetric, Scores
+from pytest_xaisanity.evidence.baselines.uninformative import Uninformative
 from pytest_xaisanity.evidence.metrics.pixel_flipping import PixelFlipping
-from pytest_xaisanity.explainers.adapters import as_explainer
-from pytest_xaisanity.explainers.attributions import Attributions
 from pytest_xaisanity.maps.uninformative import Box, UninformativeMap
 from pytest_xaisanity.subject.subject import Subject
 
@@ -154,10 +154,10 @@ class TestSearch:
         before = settings.get_current_profile_name()
         settings.load_profile("thirty-three")
         try:
-            assert Uninformative().budget == 33
+            assert Adversarial(PixelFlipping(), Uninformative()).budget == 33
         finally:
             settings.load_profile(before)
-        assert Uninformative(7).budget == 7
+        assert Adversarial(PixelFlipping(), Uninformative(7)).budget == 7
 
 
 def contributions(model, inputs, targets):
@@ -187,16 +187,15 @@ def measured(count, source=contributions, *, metric=None, batch_size=None, strea
     model, inputs = linear(count)
     source_of_inputs = list(inputs.split(streamed)) if streamed else inputs
     subject = Subject(model, source_of_inputs, batch_size=batch_size, seed=seed)
-    explained = Attributions(subject, as_explainer(source, model), seed)
+    lab = lab_of(subject, source, seed)
     measuring, scores, indices = None, [], []
     with subject.lent():
         for block in subject.blocks():
-            measuring = measuring or Adversarial(metric or PixelFlipping(steps=5), Uninformative(budget)).start(
-                explained, block
-            )
-            scores.append(measuring.measure(block)["scores"])
+            adversarial = Adversarial(metric or PixelFlipping(steps=5), Uninformative(budget))
+            measuring = measuring or adversarial.start(lab, block)
+            scores.append(torch.from_numpy(measuring.measure(block).values))
             indices += block.indices
-    return torch.cat(scores), indices, measuring.describe()
+    return torch.cat(scores), indices, evidence_of(measuring)
 
 
 class TestAdversarial:
@@ -264,19 +263,16 @@ class TestAdversarial:
     def test_is_equal_to_another_of_equal_settings(self):
         one, other = (Adversarial(PixelFlipping(steps=5), Uninformative(9)) for _ in range(2))
         assert one.key == other.key != Adversarial(PixelFlipping(steps=5), Uninformative(8)).key
-        assert one.explains
+        assert one.about == "explainer"
 
 
-class Constant:
+class Constant(MapMetric):
     """A metric that scores everything alike."""
 
-    name, key, low, high, higher_is_better = "constant", "constant", 0.0, 1.0, True
+    name, low, high, higher_is_better = "constant", 0.0, 1.0, True
 
-    def prepare(self, subject, block, seed):
+    def prepare(self, lab, block):
         return None
 
     def score(self, prepared, maps, *, draw=""):
         return Scores(torch.full((len(maps),), 0.5))
-
-    def describe(self, prepared):
-        return {}

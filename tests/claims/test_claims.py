@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,40 +11,56 @@ import pytest
 from pytest_xaisanity.claims.base import Look
 from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under, make
 from pytest_xaisanity.common.errors import XaiError
+from pytest_xaisanity.evidence.base import Compared, MapMetric, Scored
+from pytest_xaisanity.evidence.comparison import Similarities
 from pytest_xaisanity.evidence.interventions.batch_order import BatchOrder
 from pytest_xaisanity.evidence.interventions.weight_randomization import CascadingRandomization
 from pytest_xaisanity.evidence.metrics.pixel_flipping import PixelFlipping
+from pytest_xaisanity.statistics.question import Level
 
 RANDOMIZATION = "cascading_randomization"
 
 
 @dataclass(frozen=True)
-class Plain:
+class Plain(MapMetric):
     """A metric whose scores are made by hand."""
 
     low: float = 0.0
     high: float = 1.0
     higher_is_better: bool = True
     name: str = "plain"
-    key: str = "plain"
 
-    def prepare(self, subject, block, seed):
+    def prepare(self, lab, block):
         raise NotImplementedError
 
     def score(self, prepared, maps, *, draw=""):
         raise NotImplementedError
 
-    def describe(self, prepared):
-        return {}
-
 
 UNBOUNDED = Plain(-math.inf, math.inf)
 
 
-def look(*scores, final=True, **description):
-    """Return a look at the scores of each measurement."""
+def look(*scores, final=True, similarities=()):
+    """Return a look at the scores of each measurement: ``after spearman`` and so on, or ``scores``."""
     n = len(next(iter(scores[0].values())))
-    return Look(tuple(range(n)), final, scores, tuple({"similarities": [], **description} for _ in scores), 0, 1e-3)
+    found = [
+        Scored(one["scores"])
+        if "scores" in one
+        else Compared.of_arrays({key.replace("self ", "own "): value for key, value in one.items()})
+        for one in scores
+    ]
+    parts = tuple((Similarities(tuple(similarities)),) for _ in scores)
+    return Look("E", Level(0.95), tuple(range(n)), final, tuple(found), parts, 0, 1e-3)
+
+
+def arrays(seen):
+    """Return the similarities that a look holds, by the names that :func:`look` takes."""
+    return {key.replace("own ", "self "): value for key, value in seen.compared().arrays().items()}
+
+
+def decided(claim, seen, name="E"):
+    """Return the verdict on the explainer called ``name``."""
+    return claim.decide(replace(seen, explainer=name, level=Level(0.95, claim.early)))
 
 
 def compared(n=64, *, final=True, spread=0.02, seed=0, **parts):
@@ -86,31 +102,31 @@ class TestChangesUnder:
     claim = changes_under(RANDOMIZATION)
 
     def test_passes_when_little_of_the_similarity_above_chance_is_left(self):
-        verdict = self.claim.decide(compared(spearman=(0.1, 1, 0)), "Saliency", 0.95)
+        verdict = decided(self.claim, compared(spearman=(0.1, 1, 0)), "Saliency")
         assert verdict.passed
         assert said(verdict) == "at most 50% of the similarity above chance is left (spearman)"
         assert verdict.quantity == "retention (spearman)"
 
     def test_fails_when_most_of_it_is_left(self):
-        verdict = self.claim.decide(compared(spearman=(0.9, 1, 0)), "Edges", 0.95)
+        verdict = decided(self.claim, compared(spearman=(0.9, 1, 0)), "Edges")
         assert verdict.failed
         assert said(verdict).startswith("more than 50%")
 
     def test_is_inconclusive_at_the_boundary_and_asks_for_more_inputs(self):
-        verdict = self.claim.decide(compared(64, spearman=(0.48, 1, 0)), "E", 0.95)
+        verdict = decided(self.claim, compared(64, spearman=(0.48, 1, 0)), "E")
         assert verdict.inconclusive
         assert "perhaps more, perhaps less than 50%" in said(verdict)
         assert "inputs would settle it" in verdict.reason
 
     def test_is_undecided_at_an_early_look_that_shows_nothing(self):
-        assert self.claim.decide(compared(32, final=False, spearman=(0.5, 1, 0)), "E", 0.95) is None
+        assert decided(self.claim, compared(32, final=False, spearman=(0.5, 1, 0)), "E") is None
 
     def test_stops_at_an_early_look_that_shows_it(self):
-        assert self.claim.decide(compared(32, final=False, spearman=(0.0, 1, 0)), "E", 0.95).passed
+        assert decided(self.claim, compared(32, final=False, spearman=(0.0, 1, 0)), "E").passed
 
     def test_does_not_take_fresh_noise_for_sensitivity(self):
         """An explainer that does not reproduce itself has nothing to lose."""
-        verdict = self.claim.decide(compared(256, spearman=(0, 0, 0)), "noise", 0.95)
+        verdict = decided(self.claim, compared(256, spearman=(0, 0, 0)), "noise")
         assert verdict.inconclusive
         assert said(verdict).startswith("the explainer does not reproduce itself (spearman 0.00 between two runs on")
         assert verdict.quantity == "spearman to itself above chance"
@@ -118,23 +134,23 @@ class TestChangesUnder:
 
     def test_does_not_ask_for_more_noise(self):
         """With too few inputs to show that it is noise."""
-        verdict = self.claim.decide(compared(16, spearman=(0, 0, 0)), "noise", 0.95)
+        verdict = decided(self.claim, compared(16, spearman=(0, 0, 0)), "noise")
         assert said(verdict).startswith("the explainer does not seem to reproduce itself")
         assert "settle" not in verdict.reason
 
     def test_says_how_many_inputs_would_show_that_it_reproduces_itself(self):
-        verdict = self.claim.decide(compared(16, spearman=(0, 0.5, 0)), "E", 0.95)
+        verdict = decided(self.claim, compared(16, spearman=(0, 0.5, 0)), "E")
         assert verdict.inconclusive
         assert said(verdict).startswith("not shown that the explainer reproduces itself (spearman 0.49 between")
         assert "inputs would settle it" in verdict.reason
 
     def test_says_when_all_explanations_are_alike(self):
-        verdict = self.claim.decide(compared(spearman=(0.2, 0.97, 0.95)), "E", 0.95)
+        verdict = decided(self.claim, compared(spearman=(0.2, 0.97, 0.95)), "E")
         assert verdict.inconclusive
         assert "unrelated inputs are as alike as those of one input" in said(verdict)
 
     def test_similarities_that_contradict_one_another_decide_nothing(self):
-        verdict = self.claim.decide(compared(spearman=(0, 1, 0), abs_spearman=(0.95, 1, 0)), "IG", 0.95)
+        verdict = decided(self.claim, compared(spearman=(0, 1, 0), abs_spearman=(0.95, 1, 0)), "IG")
         assert verdict.inconclusive
         assert said(verdict).startswith("it depends on the similarity (spearman: ")
         assert "abs_spearman: 0.96 retained (failed)" in verdict.reason
@@ -143,12 +159,12 @@ class TestChangesUnder:
     def test_a_contradiction_is_quoted_from_the_similarities_that_are_decided(self):
         """At an early look others may still be open."""
         seen = compared(64, final=False, ssim=(0.5, 1, 0), spearman=(0, 1, 0), abs_spearman=(0.95, 1, 0))
-        verdict = self.claim.decide(seen, "IG", 0.95)
+        verdict = decided(self.claim, seen, "IG")
         assert verdict.inconclusive
         assert "ssim" not in said(verdict)
 
     def test_one_similarity_that_is_not_settled_keeps_the_others_from_passing(self):
-        verdict = self.claim.decide(compared(spearman=(0, 1, 0), ssim=(0.49, 1, 0)), "E", 0.95)
+        verdict = decided(self.claim, compared(spearman=(0, 1, 0), ssim=(0.49, 1, 0)), "E")
         assert verdict.inconclusive
         assert "(ssim)" in said(verdict)
 
@@ -157,9 +173,9 @@ class TestChangesUnder:
     def test_retention_is_the_ratio_of_means(self, n, retention):
         """A second, slow formula; no score is clipped here."""
         seen = compared(n, spread=0.05, spearman=(0.35, 0.9, 0.2))
-        after, own, chance = (seen.scores[0][f"{part} spearman"].astype(float) for part in ("after", "self", "chance"))
+        after, own, chance = (arrays(seen)[f"{part} spearman"].astype(float) for part in ("after", "self", "chance"))
         mean = [math.fsum(values.ravel()) / values.size for values in (after, own, chance)]
-        verdict = changes_under(RANDOMIZATION, retention=retention).decide(seen, "E", 0.95)
+        verdict = decided(changes_under(RANDOMIZATION, retention=retention), seen, "E")
         tolerance = 1e-6 if n % 2 == 0 else 0.02  # an odd last input shares the weight of a pair
         assert verdict.estimate == pytest.approx((mean[0] - mean[2]) / (mean[1] - mean[2]), abs=tolerance)
         per_input = [
@@ -169,49 +185,49 @@ class TestChangesUnder:
 
     def test_a_distance_is_turned_into_a_similarity(self):
         """An error of 0 is identity, of 2 is chance."""
-        assert self.claim.decide(compared(mse=(1.0, 0, 1.0)), "E", 0.95).passed
+        assert decided(self.claim, compared(mse=(1.0, 0, 1.0)), "E").passed
 
     @pytest.mark.parametrize(("after", "outcome"), [(0.0, "passed"), (0.9, "failed")])
     def test_constant_maps_count_against_either_decision(self, after, outcome):
         seen = compared(32, spearman=(after, 1, 0))
-        few, many = ({key: value.copy() for key, value in seen.scores[0].items()} for _ in range(2))
+        few, many = ({key: value.copy() for key, value in arrays(seen).items()} for _ in range(2))
         few["after spearman"][:1] = np.nan
         many["after spearman"][:28] = np.nan
-        verdict = self.claim.decide(look(few, similarities=["spearman"]), "E", 0.95)
+        verdict = decided(self.claim, look(few, similarities=["spearman"]), "E")
         assert verdict.outcome == outcome
         assert "1 input has a constant or non-finite map, counted against either decision" in said(verdict)
-        verdict = self.claim.decide(look(many, similarities=["spearman"]), "E", 0.95)
+        verdict = decided(self.claim, look(many, similarities=["spearman"]), "E")
         assert verdict.inconclusive
         assert "28 inputs have constant or non-finite maps" in said(verdict)
         assert verdict.evidence["by_similarity"]["spearman"]["constant_or_not_finite"] == 28
 
     def test_an_input_whose_map_is_constant_from_the_start_counts_once(self):
-        scores = {key: value.copy() for key, value in compared(32, spearman=(0, 1, 0)).scores[0].items()}
+        scores = {key: value.copy() for key, value in arrays(compared(32, spearman=(0, 1, 0))).items()}
         for value in scores.values():
             value[3] = np.nan
-        verdict = self.claim.decide(look(scores, similarities=["spearman"]), "E", 0.95)
+        verdict = decided(self.claim, look(scores, similarities=["spearman"]), "E")
         assert verdict.evidence["by_similarity"]["spearman"]["constant_or_not_finite"] == 1
 
     def test_nothing_but_constant_maps_says_so(self):
-        scores = {key: np.full_like(value, np.nan) for key, value in compared(64, spearman=(0, 1, 0)).scores[0].items()}
-        verdict = self.claim.decide(look(scores, similarities=["spearman"]), "E", 0.95)
+        scores = {key: np.full_like(value, np.nan) for key, value in arrays(compared(64, spearman=(0, 1, 0))).items()}
+        verdict = decided(self.claim, look(scores, similarities=["spearman"]), "E")
         assert verdict.inconclusive
         assert said(verdict).startswith("all maps are constant, so spearman cannot compare them")
 
     @pytest.mark.parametrize("n", [1, 2, 4])
     def test_too_few_inputs_are_an_error_that_says_how_many_are_needed(self, n):
         with pytest.raises(XaiError, match=rf"xai_inputs: found {n} inputs? for the claim .*at least 12"):
-            self.claim.decide(compared(n, spearman=(0, 1, 0)), "E", 0.95)
+            decided(self.claim, compared(n, spearman=(0, 1, 0)), "E")
 
     def test_the_number_that_is_needed_decides(self):
-        assert self.claim.decide(compared(12, spread=0, spearman=(-1, 1, 0)), "E", 0.95).passed
+        assert decided(self.claim, compared(12, spread=0, spearman=(-1, 1, 0)), "E").passed
 
 
 class TestChangesUnderOnARawSimilarity:
     @pytest.mark.parametrize(("after", "outcome"), [(0.1, "passed"), (0.3, "inconclusive"), (0.6, "failed")])
     def test_the_mean_is_bounded(self, after, outcome):
         claim = changes_under(RANDOMIZATION, similarity="ssim", at_most=0.3)
-        verdict = claim.decide(compared(spread=0.1, ssim=(after, 0, 0)), "E", 0.95)
+        verdict = decided(claim, compared(spread=0.1, ssim=(after, 0, 0)), "E")
         assert verdict.outcome == outcome
         assert said(verdict).startswith("mean ssim before and after ")
         assert verdict.estimate == pytest.approx(after, abs=0.05)
@@ -220,20 +236,20 @@ class TestChangesUnderOnARawSimilarity:
     def test_a_distance_is_bounded_from_below(self, after, outcome):
         claim = changes_under(RANDOMIZATION, similarity="mse", at_most=1.0)
         scores = {f"{part} mse": np.full((64, 1, 1) if part == "after" else 64, after) for part in PARTS}
-        verdict = claim.decide(look(scores, similarities=["mse"]), "E", 0.95)
+        verdict = decided(claim, look(scores, similarities=["mse"]), "E")
         assert verdict.outcome == outcome
         assert "at least 1" in said(verdict)
 
     def test_a_bound_at_the_very_end_can_be_broken_but_not_kept(self):
         claim = changes_under(RANDOMIZATION, similarity="spearman", at_most=-1.0)
-        assert claim.decide(compared(spread=0, spearman=(0, 1, 0)), "E", 0.95).failed
+        assert decided(claim, compared(spread=0, spearman=(0, 1, 0)), "E").failed
         with pytest.raises(XaiError, match="a bound at the very end of the range"):
-            claim.decide(compared(spread=0, spearman=(-1, 1, 0)), "E", 0.95)
+            decided(claim, compared(spread=0, spearman=(-1, 1, 0)), "E")
 
     def test_one_input_is_too_few(self):
         claim = changes_under(RANDOMIZATION, similarity="spearman", at_most=0.0)
         with pytest.raises(XaiError, match=r"found 1 input for the claim .*at least 5"):
-            claim.decide(compared(1, spread=0, spearman=(-1, 1, 0)), "E", 0.95)
+            decided(claim, compared(1, spread=0, spearman=(-1, 1, 0)), "E")
 
 
 PARTS = ("after", "self", "chance")
@@ -243,49 +259,49 @@ class TestInvariantUnder:
     claim = invariant_under("batch_order")
 
     def test_passes_when_no_input_changed(self):
-        verdict = self.claim.decide(distances(1e-6), "E", 0.95)
+        verdict = decided(self.claim, distances(1e-6), "E")
         assert verdict.passed
         assert said(verdict) == "no input of 32 changed by more than 0.001 of its map"
 
     @pytest.mark.parametrize("final", [True, False])
     def test_one_changed_input_is_a_counterexample_at_any_look(self, final):
-        verdict = self.claim.decide(distances(0.2, final=final), "E", 0.95)
+        verdict = decided(self.claim, distances(0.2, final=final), "E")
         assert verdict.failed
         assert said(verdict) == "1 of 32 inputs changed by more than 0.001 of their map (the worst by 0.2)"
 
     @pytest.mark.parametrize("after", [math.nan, math.inf])
     def test_a_map_that_is_not_finite_any_more_has_changed(self, after):
-        verdict = self.claim.decide(distances(after), "E", 0.95)
+        verdict = decided(self.claim, distances(after), "E")
         assert verdict.failed
         said(verdict)
         everywhere = look({"after distance": np.full((8, 1, 1), np.nan), "self distance": np.zeros(8)})
-        assert "to maps that are not finite" in said(self.claim.decide(everywhere, "E", 0.95))
+        assert "to maps that are not finite" in said(decided(self.claim, everywhere, "E"))
 
     def test_goes_on_until_all_inputs_are_seen(self):
-        assert self.claim.decide(distances(0.0, final=False), "E", 0.95) is None
+        assert decided(self.claim, distances(0.0, final=False), "E") is None
 
     def test_an_explainer_that_does_not_reproduce_itself_decides_nothing(self):
-        verdict = self.claim.decide(distances(0.2, own=0.3), "E", 0.95)
+        verdict = decided(self.claim, distances(0.2, own=0.3), "E")
         assert verdict.inconclusive
         assert "two runs on one input differ by up to 0.3 of the map" in said(verdict)
 
     def test_the_tolerance_is_the_claims(self):
-        assert invariant_under("batch_order", tolerance=0.25).decide(distances(0.2), "E", 0.95).passed
+        assert decided(invariant_under("batch_order", tolerance=0.25), distances(0.2), "E").passed
 
     def test_one_input_has_no_order(self):
         with pytest.raises(XaiError, match="at least 2"):
-            self.claim.decide(distances(0, n=1), "E", 0.95)
+            decided(self.claim, distances(0, n=1), "E")
 
     @pytest.mark.parametrize(("after", "outcome"), [(0.99, "passed"), (0.8, "inconclusive"), (0.2, "failed")])
     def test_a_named_similarity_is_bounded_from_below(self, after, outcome):
         claim = invariant_under("batch_order", similarity="spearman", at_least=0.8)
-        verdict = claim.decide(compared(spearman=(after, 0, 0)), "E", 0.95)
+        verdict = decided(claim, compared(spearman=(after, 0, 0)), "E")
         assert verdict.outcome == outcome
         assert "at least 0.8" in said(verdict)
 
     def test_a_named_distance_is_bounded_from_above(self):
         claim = invariant_under("batch_order", similarity="mse", at_least=0.5)
-        verdict = claim.decide(compared(mse=(0.1, 0, 0)), "E", 0.95)
+        verdict = decided(claim, compared(mse=(0.1, 0, 0)), "E")
         assert verdict.passed
         assert said(verdict) == "mean mse before and after is at most 0.5"
 
@@ -296,7 +312,7 @@ class TestBeats:
         rng = np.random.default_rng(0)
         random = rng.standard_normal((64, 5))
         own = rng.standard_normal(64) + shift
-        verdict = beats("random", on=UNBOUNDED).decide(scored(own, random), "E", 0.95)
+        verdict = decided(beats("random", on=UNBOUNDED), scored(own, random), "E")
         assert verdict.outcome == outcome
         assert "random on plain" in said(verdict)
         assert verdict.quantity == "share of random orders beaten"
@@ -310,7 +326,7 @@ class TestBeats:
         difficulty, noise = rng.uniform(0.3, 0.7, 64), 0.2 * rng.standard_normal(64)
         sign = 1 if higher else -1
         seen = scored(difficulty + sign * gain + 0.5 * noise, difficulty)
-        verdict = beats(print, on=Plain(higher_is_better=higher)).decide(seen, "E", 0.95)
+        verdict = decided(beats(print, on=Plain(higher_is_better=higher)), seen, "E")
         assert verdict.outcome == outcome
         assert verdict.estimate == pytest.approx(gain + sign * 0.5 * noise.mean())
         assert "print on plain" in said(verdict)
@@ -318,7 +334,7 @@ class TestBeats:
     def test_a_metric_on_a_wide_scale_is_not_clipped_to_its_sign(self):
         """On a scale of 0 to 100 a few large losses outweigh many small gains."""
         gain = np.where(np.arange(64) % 4, 10.0, -90.0)
-        verdict = beats(print, on=Plain(0, 100)).decide(scored(50 + gain / 2, 50 - gain / 2), "E", 0.95)
+        verdict = decided(beats(print, on=Plain(0, 100)), scored(50 + gain / 2, 50 - gain / 2), "E")
         assert verdict.failed
         assert verdict.quantity == "mean gain in plain"
         assert verdict.estimate == pytest.approx(-15)
@@ -327,18 +343,18 @@ class TestBeats:
         """One huge gain decides nothing; ties count for the baseline."""
         gain = np.zeros(64)
         gain[0] = 1e9
-        verdict = beats(print, on=UNBOUNDED).decide(scored(gain, np.zeros(64)), "E", 0.95)
+        verdict = decided(beats(print, on=UNBOUNDED), scored(gain, np.zeros(64)), "E")
         assert verdict.failed
         assert verdict.quantity == "share of inputs with a gain"
         assert verdict.estimate == pytest.approx(1 / 64)
-        assert beats(print, on=UNBOUNDED).decide(scored(gain + 1, np.zeros(64)), "E", 0.95).passed
+        assert decided(beats(print, on=UNBOUNDED), scored(gain + 1, np.zeros(64)), "E").passed
 
     @pytest.mark.parametrize("metric", [Plain(), UNBOUNDED])
     def test_stops_early_only_when_it_is_decided(self, metric):
         clear, open_ = np.full(32, 0.9), np.tile([0.6, 0.4], 16)
         claim = beats(print, on=metric)
-        assert claim.decide(scored(clear, np.zeros(32), final=False), "E", 0.95).passed
-        assert claim.decide(scored(open_, np.full(32, 0.5), final=False), "E", 0.95) is None
+        assert decided(claim, scored(clear, np.zeros(32), final=False), "E").passed
+        assert decided(claim, scored(open_, np.full(32, 0.5), final=False), "E") is None
 
     @pytest.mark.parametrize(
         ("baseline", "metric", "least"), [("random", Plain(), 2), (print, Plain(), 5), (print, UNBOUNDED, 5)]
@@ -346,11 +362,11 @@ class TestBeats:
     def test_too_few_inputs_are_an_error_that_says_how_many_are_needed(self, baseline, metric, least):
         other = np.zeros((1, 5 if baseline == "random" else 1))
         with pytest.raises(XaiError, match=f"at least {least}"):
-            beats(baseline, on=metric).decide(scored([1.0], other), "E", 0.95)
+            decided(beats(baseline, on=metric), scored([1.0], other), "E")
 
     def test_scores_that_are_not_finite_are_an_error_that_counts_them(self):
         with pytest.raises(XaiError, match="NaN or infinite for 1 of 8 inputs"):
-            beats(print, on=UNBOUNDED).decide(scored([math.nan, *[1.0] * 7], np.zeros(8)), "E", 0.95)
+            decided(beats(print, on=UNBOUNDED), scored([math.nan, *[1.0] * 7], np.zeros(8)), "E")
 
 
 class TestBounded:
@@ -370,7 +386,7 @@ class TestBounded:
     )
     def test_the_mean_or_the_median_is_bounded_on_either_side(self, metric, bound, outcome):
         values = np.random.default_rng(0).permutation(np.linspace(0.3, 0.7, 64))
-        verdict = bounded(metric, **bound).decide(scored(values), "E", 0.95)
+        verdict = decided(bounded(metric, **bound), scored(values), "E")
         assert verdict.outcome == outcome
         what = "mean plain" if metric.high == 1 else "plain of most inputs"
         assert said(verdict).startswith(what)
@@ -378,22 +394,22 @@ class TestBounded:
     def test_the_median_does_not_feel_outliers(self):
         values = np.full(64, 0.2)
         values[:5] = 1e12
-        assert bounded(UNBOUNDED, at_most=0.3).decide(scored(values), "E", 0.95).passed
+        assert decided(bounded(UNBOUNDED, at_most=0.3), scored(values), "E").passed
 
     @pytest.mark.parametrize("metric", [Plain(), UNBOUNDED])
     def test_stops_early_only_when_it_is_decided(self, metric):
         claim = bounded(metric, at_most=0.5)
-        assert claim.decide(scored(np.full(32, 0.01), final=False), "E", 0.95).passed
-        assert claim.decide(scored(np.tile([0.45, 0.55], 16), final=False), "E", 0.95) is None
+        assert decided(claim, scored(np.full(32, 0.01), final=False), "E").passed
+        assert decided(claim, scored(np.tile([0.45, 0.55], 16), final=False), "E") is None
 
     @pytest.mark.parametrize("metric", [Plain(), UNBOUNDED])
     def test_too_few_inputs_are_an_error_that_says_how_many_are_needed(self, metric):
         with pytest.raises(XaiError, match=r"found 2 inputs .*at least 5"):
-            bounded(metric, at_most=0.5).decide(scored([0.0, 0.0]), "E", 0.95)
+            decided(bounded(metric, at_most=0.5), scored([0.0, 0.0]), "E")
 
     def test_a_bound_at_the_very_end_cannot_be_shown(self):
         with pytest.raises(XaiError, match="very end of the range"):
-            bounded(Plain(), at_least=1.0).decide(scored(np.ones(64)), "E", 0.95)
+            decided(bounded(Plain(), at_least=1.0), scored(np.ones(64)), "E")
 
 
 class TestArguments:
@@ -494,7 +510,7 @@ class TestWords:
         assert made.words == beats("random", on="pixel_flipping", draws=3).words
 
     def test_the_verdict_quotes_the_claim_and_keeps_the_evidence_plain(self):
-        verdict = changes_under(RANDOMIZATION).decide(compared(spearman=(0, 1, 0)), "Saliency", 0.95)
+        verdict = decided(changes_under(RANDOMIZATION), compared(spearman=(0, 1, 0)), "Saliency")
         assert verdict.claim == "Saliency changes_under cascading_randomization"
         assert verdict.evidence["indices"] == list(range(64))
         assert all(type(score) is float for score in verdict.evidence["scores"]["spearman"])

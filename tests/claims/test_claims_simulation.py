@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_xaisanity.claims import beats as gains
-from pytest_xaisanity.claims import bounded as bounds
-from pytest_xaisanity.claims import changes_under as changes
-from pytest_xaisanity.claims import invariant_under as invariance
 from pytest_xaisanity.claims.base import Look
+from pytest_xaisanity.claims.changes_under import REPRODUCES
 from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under
-from pytest_xaisanity.statistics import question as verdict
-from pytest_xaisanity.statistics.question import looks
+from pytest_xaisanity.evidence.base import Compared, MapMetric, Scored
+from pytest_xaisanity.evidence.comparison import Similarities
+from pytest_xaisanity.statistics import question
+from pytest_xaisanity.statistics.question import Level, looks
 
 CONFIDENCE = 0.95
 RANDOMIZATION = "cascading_randomization"
@@ -29,33 +28,44 @@ RANDOMIZATION = "cascading_randomization"
 @pytest.fixture(autouse=True)
 def _without_intervals(monkeypatch):
     """Leave out what a verdict says beside its outcome: intervals, and how many inputs would settle it."""
-    monkeypatch.setattr(verdict._Plan, "lower_bound", lambda _plan, _z: 0.0)
-    for room in (changes, invariance, gains, bounds):
-        monkeypatch.setattr(room, "inputs_needed", lambda *_, **__: None)
+    monkeypatch.setattr(question._Plan, "lower_bound", lambda _plan, _z: 0.0)
+    monkeypatch.setattr(question.Question, "inputs_needed", lambda *_, **__: None)
 
 
 @dataclass(frozen=True)
-class Scale:
+class Scale(MapMetric):
     """A metric of which only the range matters."""
 
     low: float = -math.inf
     high: float = math.inf
     higher_is_better: bool = True
     name: str = "scale"
-    key: str = "scale"
-    prepare = score = describe = None
+
+    def prepare(self, lab, block):
+        raise NotImplementedError
+
+    def score(self, prepared, maps, *, draw=""):
+        raise NotImplementedError
 
 
 SHARE = Scale(0.0, 1.0)
+
+
+def found_in(scores):
+    """Return what a measurement found: ``scores``, or ``after spearman`` and so on."""
+    if "scores" in scores:
+        return Scored(scores["scores"])
+    return Compared.of_arrays({key.replace("self ", "own "): values for key, values in scores.items()})
 
 
 def outcome(claim, *measured, names=()):
     """Return the outcome of a claim that looks at the inputs as a bench does."""
     n = len(next(iter(measured[0].values())))
     for count in looks(n):
-        seen = tuple({key: values[:count] for key, values in scores.items()} for scores in measured)
-        descriptions = ({"similarities": list(names)},) * len(seen)
-        decided = claim.decide(Look(tuple(range(count)), count == n, seen, descriptions, 0, 1e-3), "E", CONFIDENCE)
+        seen = tuple(found_in(scores).head(count) for scores in measured)
+        parts = ((Similarities(tuple(names)),),) * len(seen)
+        level = Level(CONFIDENCE, claim.early)
+        decided = claim.decide(Look("E", level, tuple(range(count)), count == n, seen, parts, 0, 1e-3))
         if decided is not None:
             return decided.outcome
     raise AssertionError("the last look gave no verdict")
@@ -130,7 +140,7 @@ def retained(types, law, rng, n, *, retention=0.5, share=0.5):
 
 def not_reproduced(law, rng, n):
     """Claim a change of maps whose similarity to themselves is above chance by no more than the margin."""
-    own = placed(law, rng, n, at=changes.REPRODUCES, low=-1, high=1)
+    own = placed(law, rng, n, at=REPRODUCES, low=-1, high=1)
     return changes_under(RANDOMIZATION, similarity="spearman"), [comparison(np.full(n, -1.0), own, np.zeros(n))]
 
 

@@ -6,12 +6,11 @@ from math import atan, pi, sqrt
 
 import pytest
 import torch
+from laboratory import evidence_of, lab_of
 from torch import nn
 
 from pytest_xaisanity.common.seeding import generator
-from pytest_xaisanity.evidence.metrics.scale_preservation import ScalePreservation, order_law
-from pytest_xaisanity.explainers.adapters import as_explainer
-from pytest_xaisanity.explainers.attributions import Attributions
+from pytest_xaisanity.evidence.metrics.scale_preservation import ScalePreservation, order_probability
 from pytest_xaisanity.maps.similarity import mse, pearson, ssim
 from pytest_xaisanity.model.reinit.distributions import Distribution
 from pytest_xaisanity.subject.subject import Subject
@@ -77,7 +76,7 @@ def test_one_channel_against_the_rest_of_a_unit(k):
 def test_the_larger_of_two_activations_contributes_more_to_m_units_as_f_predicts(ratio, units):
     norms = normal(2, DRAWS // 4, units, of=f"law {ratio} {units}").norm(dim=2)
     kept, error = share(ratio * norms[0] > norms[1])
-    assert abs(kept - order_law(ratio, units)) <= 3 * error
+    assert abs(kept - order_probability(ratio, units)) <= 3 * error
 
 
 class Known(nn.Module):
@@ -103,10 +102,9 @@ def reports(ratio, places, reduction, seeds):
     metric = ScalePreservation(layer="channels", axis=1, seeds=seeds, reduction=reduction, reinit=Normal())
     with subject.lent():
         block = next(subject.blocks())
-        explained = Attributions(subject, as_explainer(lambda model, inputs, targets: inputs + 0, subject.model), 0)
-        measuring = metric.measurement().start(explained, block)
+        measuring = metric.measurement().start(lab_of(subject), block)
         measuring.measure(block)
-    return measuring.describe()["order"]
+    return evidence_of(measuring)["order"]
 
 
 @pytest.mark.parametrize("units", [16, 64])
@@ -114,7 +112,7 @@ def reports(ratio, places, reduction, seeds):
 def test_the_metric_predicts_and_observes_the_f_law(ratio, units):
     """The norm over M places of equal activation, each with a weight of its own, is the case of M units."""
     order = reports(ratio, units, "norm", seeds=400)
-    expected = float(order_law(ratio, units))
+    expected = float(order_probability(ratio, units))
     assert order["predicted"] == pytest.approx(expected, abs=1e-5)
     assert abs(order["observed"] - expected) <= 3 * sqrt(expected * (1 - expected) / 400)
 

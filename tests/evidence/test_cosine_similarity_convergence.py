@@ -544,7 +544,7 @@ def test_a_rule_that_cannot_be_swept_is_one_error_and_leaves_no_hook():
 def test_equal_settings_have_equal_keys_and_belong_to_an_explainer():
     first, second = (CosineSimilarityConvergence(draws=3).measurement() for _ in range(2))
     assert first.key == second.key != CosineSimilarityConvergence().measurement().key
-    assert first.explains
+    assert first.about == "explainer"
 
 
 def test_the_report_shows_the_curve_beside_chance(suite):

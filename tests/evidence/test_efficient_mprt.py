@@ -9,10 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from laboratory import record_of
 from scipy import stats
 from torch import nn
 
 from pytest_xaisanity import Bench, XaiError
+from pytest_xaisanity.claims import make as claims
 from pytest_xaisanity.common.seeding import generator, global_state, same_state
 from pytest_xaisanity.evidence.metrics.efficient_mprt import EfficientMPRT, histogram_entropy
 from pytest_xaisanity.model.layers import find_layers
@@ -253,12 +255,12 @@ class TestClaim:
         assert (entropies(verdict) <= math.log(12) + 1e-6).all()
 
     def test_a_suite_that_claims_nothing_else_is_warned(self):
-        record = {"test": "t", "explainer": "E", "verb": "bounded", "outcome": "passed"}
         collected = Collected()
-        collected.add("t", [{**record, "claim": "E bounded efficient_mprt(at_least=0.0)"}])
-        assert len(list(collected.warnings())) == 1
-        collected.add("u", [{**record, "claim": "E bounded pixel_flipping(at_least=0.0)"}])
-        assert not list(collected.warnings())
+        for metric, warnings in (("efficient_mprt", 1), ("pixel_flipping", 0)):
+            claim = claims.bounded(metric, at_least=0.0)
+            record = record_of(explainer="E", verb=claim.verb, randomizes=claim.randomizes, outcome="passed")
+            collected.add(metric, [record])
+            assert len(list(collected.warnings())) == warnings
 
 
 class TestBadInput:
@@ -267,7 +269,7 @@ class TestBadInput:
         [
             ({"bins": 1}, "bins: found 1"),
             ({"bins": 10.0}, "bins: found 10.0"),
-            ({"bins": 10**9}, "bins: found 1000000000; expected a whole number from 2 to 10000"),
+            ({"bins": 10**9}, "bins: found 1000000000; expected a whole number from 2 to 10,000"),
             ({"seeds": 0}, "seeds: found 0"),
             ({"seeds": True}, "seeds: found True"),
             ({"reinit": 3}, "reinit: found a int"),

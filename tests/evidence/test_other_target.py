@@ -7,14 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from laboratory import lab_of
 from skimage.metrics import structural_similarity
 from torch import nn
 
 from pytest_xaisanity import Bench, XaiError
 from pytest_xaisanity.common.seeding import generator
 from pytest_xaisanity.evidence.interventions.other_target import OtherTarget
-from pytest_xaisanity.explainers.adapters import as_explainer
-from pytest_xaisanity.explainers.attributions import Attributions
 from pytest_xaisanity.maps.similarity import abs_pearson, pearson, sign_flip_ssim
 from pytest_xaisanity.subject.subject import Subject
 
@@ -43,10 +42,9 @@ def maps_of(model, inputs, targets, seeds, explainer, seed=0, batch_size=None):
     subject = Subject(model, inputs, targets, device="cpu", seed=seed, batch_size=batch_size)
     with subject.lent():
         block = next(subject.blocks(early=False))
-        explained = Attributions(subject, as_explainer(explainer, model), seed)
-        session = OtherTarget(seeds=seeds).start(explained, block)
-        assert session.shape == (seeds, 1)
-        return block, torch.stack(list(session.maps(block)))
+        procedure = OtherTarget(seeds=seeds).start(lab_of(subject, explainer, seed), block)
+        assert procedure.shape == (seeds, 1)
+        return block, torch.stack(list(procedure.maps(block)))
 
 
 def target_map(model, inputs, targets):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from laboratory import lab_of
 from torch import nn
 
 from pytest_xaisanity.common.errors import XaiError
@@ -40,7 +41,7 @@ def flip(metric, model, inputs, maps, *, targets=None, seed=0, batch_size=None):
     values, curves, indices = [], [], []
     with subject.lent():
         for block in subject.blocks():
-            prepared = metric.prepare(subject, block, seed)
+            prepared = metric.prepare(lab_of(subject, seed=seed), block)
             scores = metric.score(prepared, maps[list(block.indices)])
             values.append(scores.values)
             curves.append(scores.curves)

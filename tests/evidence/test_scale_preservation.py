@@ -6,14 +6,13 @@ import copy
 
 import pytest
 import torch
+from laboratory import evidence_of, lab_of
 from scipy import stats
 from torch import nn
 
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.common.seeding import generator
-from pytest_xaisanity.evidence.metrics.scale_preservation import ScalePreservation, order_law
-from pytest_xaisanity.explainers.adapters import as_explainer
-from pytest_xaisanity.explainers.attributions import Attributions
+from pytest_xaisanity.evidence.metrics.scale_preservation import ScalePreservation, order_probability
 from pytest_xaisanity.model.reinit.distributions import Distribution
 from pytest_xaisanity.subject.subject import Subject
 
@@ -59,10 +58,10 @@ def measured(model, inputs, metric, *, seed=0, batch_size=None):
     with subject.lent():
         subject.renew()
         for block in subject.blocks():
-            explained = Attributions(subject, as_explainer(lambda model, inputs, targets: inputs + 0, model), seed)
-            measuring = measuring or metric.measurement().start(explained, block)
-            parts.append(measuring.measure(block))
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}, measuring.describe()
+            measuring = measuring or metric.measurement().start(lab_of(subject, seed=seed), block)
+            parts.append(measuring.reports(block))
+            measuring.measure(block)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}, evidence_of(measuring)
 
 
 def test_one_score_in_range_for_each_input():
@@ -122,8 +121,8 @@ def test_the_score_is_the_correlation_of_activation_times_gradient():
     subject = Subject(model, ROWS, targets, device="cpu")
     with subject.lent():
         block = next(subject.blocks())
-        explained = Attributions(subject, as_explainer(lambda model, inputs, targets: inputs + 0, model), 0)
-        scores = ScalePreservation(reinit=Fixed(), seeds=1).measurement().start(explained, block).measure(block)
+        measuring = ScalePreservation(reinit=Fixed(), seeds=1).measurement().start(lab_of(subject), block)
+        scores = measuring.reports(block)
     with torch.no_grad():
         activations = model[1](model[0](block.inputs[0]))
         before, after = activations * model[2].weight[0], activations * model[2].weight.flatten().flip(0)[:9]
@@ -196,8 +195,7 @@ def test_hooks_and_weights_are_back_after_a_failure():
     subject = Subject(model, IMAGES, device="cpu")
     with subject.lent():
         block = next(subject.blocks())
-        explained = Attributions(subject, as_explainer(lambda model, inputs, targets: inputs + 0, model), 0)
-        measuring = ScalePreservation(reinit=Failing()).measurement().start(explained, block)
+        measuring = ScalePreservation(reinit=Failing()).measurement().start(lab_of(subject), block)
         with pytest.raises(RuntimeError, match="no numbers today"):
             measuring.measure(block)
         assert not any(module._forward_hooks for module in model.modules())
@@ -290,7 +288,7 @@ def test_a_module_that_cannot_serve_is_one_error(layer, message):
 def test_equal_settings_have_equal_keys_and_need_no_explainer():
     first, second = (ScalePreservation(seeds=3).measurement() for _ in range(2))
     assert first.key == second.key != ScalePreservation().measurement().key
-    assert not first.explains
+    assert first.about == "model"
 
 
 def test_the_law_is_the_survival_function_of_f():
@@ -301,9 +299,9 @@ def test_the_law_is_the_survival_function_of_f():
         (1.1, 64, 0.776),
         (1.1, 256, 0.936),
     ]:
-        assert order_law(ratio, units) == pytest.approx(expected, abs=6e-4)
-        assert order_law(ratio, units) == pytest.approx(stats.f.sf(ratio**-2, units, units), abs=1e-12)
-    assert order_law(float("inf"), 4) == 1
+        assert order_probability(ratio, units) == pytest.approx(expected, abs=6e-4)
+        assert order_probability(ratio, units) == pytest.approx(stats.f.sf(ratio**-2, units, units), abs=1e-12)
+    assert order_probability(float("inf"), 4) == 1
 
 
 def test_a_claim_that_fails_is_reported(suite):
@@ -323,4 +321,4 @@ def test_a_claim_that_fails_is_reported(suite):
     """)
     result = suite.runpytest_inprocess()
     result.assert_outcomes(failed=1)
-    result.stdout.re_match_lines([r".*randomized +2; seeds 5, law Own\(\), target fixed"])
+    result.stdout.re_match_lines([r".*randomized +2; seeds 5, weights from Own\(\), target fixed"])

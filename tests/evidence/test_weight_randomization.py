@@ -15,6 +15,7 @@ from captum.attr import (
     NoiseTunnel,
     Saliency,
 )
+from laboratory import evidence_of, lab_of, tensors_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -28,8 +29,6 @@ from pytest_xaisanity.evidence.interventions.weight_randomization import (
     CascadingRandomization,
     IndependentRandomization,
 )
-from pytest_xaisanity.explainers.adapters import as_explainer
-from pytest_xaisanity.explainers.attributions import Attributions
 from pytest_xaisanity.maps.edges import edge_maps
 from pytest_xaisanity.maps.similarity import spearman
 from pytest_xaisanity.subject.subject import Subject
@@ -156,11 +155,10 @@ def cnn():
 def measured(model, explain, intervention, inputs, similarities=DEFAULT, *, targets=None, seed=0, **kwargs):
     """Return what a comparison measures on one block, and how it describes itself."""
     subject = Subject(model, inputs, targets, device="cpu", seed=seed)
-    explained = Attributions(subject, as_explainer(explain, model, **kwargs), seed)
     with subject.lent():
         block = next(subject.blocks(early=False))
-        comparing = Comparison(intervention, similarities).start(explained, block)
-        return comparing.measure(block), comparing.describe()
+        comparing = Comparison(intervention, similarities).start(lab_of(subject, explain, seed, **kwargs), block)
+        return tensors_of(comparing.measure(block)), evidence_of(comparing)
 
 
 def gradients(model, inputs, targets):

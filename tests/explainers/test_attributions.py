@@ -16,6 +16,7 @@ from captum.attr import (
     Occlusion,
     Saliency,
 )
+from laboratory import lab_of
 from torch import nn
 
 from pytest_xaisanity.common.errors import XaiError
@@ -23,7 +24,7 @@ from pytest_xaisanity.common.seeding import global_state, same_state
 from pytest_xaisanity.evidence.interventions.weight_randomization import CascadingRandomization
 from pytest_xaisanity.explainers.adapters import as_explainer
 from pytest_xaisanity.explainers.attributions import Attributions, MapCache
-from pytest_xaisanity.subject.layout import empty_maps
+from pytest_xaisanity.subject.layout import Layout
 from pytest_xaisanity.subject.subject import Subject
 
 torch.set_num_threads(1)
@@ -144,12 +145,12 @@ class TestSources:
         settings = {"baselines": torch.zeros(1, 2, 8, 6)} if source is GradientShap else {}
         source = {"instance": Saliency(model), "tunnel": NoiseTunnel(Saliency(model))}.get(source, source)
         subject = Subject(model, IMAGES[:16])
-        explained = Attributions(subject, as_explainer(source, model, name="e", **settings), 0)
+        lab = lab_of(subject, source, name="e", **settings)
         with subject.lent():
             block = next(subject.blocks())
-            before = explained(block)
-            session = CascadingRandomization(seeds=1, depth=1).start(explained, block)
-            after = next(iter(session.maps(block)))
+            before = lab.attributions(block)
+            procedure = CascadingRandomization(seeds=1, depth=1).start(lab, block)
+            after = next(iter(procedure.maps(block)))
         assert not torch.allclose(before, after)
 
     def test_work_on_several_inputs(self):
@@ -304,7 +305,7 @@ class TestWrongAttributions:
 
         x = normal(*shape)
         maps = explain(lambda m, x, t: x.clone(), model=Sum(), inputs=x)
-        assert maps.shape == (20, *places) == empty_maps((x,)).shape
+        assert maps.shape == (20, *places) == Layout.of((x,)).empty(20, like=x).shape
         assert torch.allclose(maps, x.sum(1) if len(shape) > 2 else x.reshape(20, *places))
 
     @pytest.mark.parametrize(
@@ -351,12 +352,11 @@ class TestWrongAttributions:
             return gradients(model, x, t)
 
         subject = Subject(model, IMAGES)
-        explained = Attributions(subject, as_explainer(fragile, model), 0)
         with subject.lent():
             block = next(subject.blocks())
-            session = CascadingRandomization(seeds=1, depth=1).start(explained, block)
+            procedure = CascadingRandomization(seeds=1, depth=1).start(lab_of(subject, fragile), block)
             with pytest.raises(XaiError) as caught:
-                list(session.maps(block))
+                list(procedure.maps(block))
         assert "KeyError raised by the explainer on the model with layer 4 randomized" in caught.value.found
         assert isinstance(caught.value.__cause__, KeyError)
         assert torch.equal(model[4].weight, first)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from captum.attr import Saliency
+from laboratory import evidence_of, lab_of, tensors_of
 from scipy import stats
 from torch import nn
 
@@ -26,7 +27,6 @@ from pytest_xaisanity.maps.edges import edge_maps
 from pytest_xaisanity.maps.similarity import spearman
 from pytest_xaisanity.model.layers import find_layers
 from pytest_xaisanity.model.reinit.randomizer import Randomizer
-from pytest_xaisanity.report.text import details
 from pytest_xaisanity.subject.subject import Subject
 
 ORDERS = [CascadingRandomization, IndependentRandomization, BottomUpRandomization]
@@ -70,11 +70,10 @@ def maps_of(explain, inputs=IMAGES, *, copies=4, noise=0.1, model=None, batch_si
 def measured(explain, intervention, inputs=IMAGES, *, similarities=("spearman",), model=None, seed=0):
     model = network() if model is None else model
     subject = Subject(model, inputs, device="cpu", seed=seed)
-    explained = Attributions(subject, as_explainer(explain, model), seed)
     with subject.lent():
         block = next(subject.blocks(early=False))
-        comparing = Comparison(intervention, similarities).start(explained, block)
-        return comparing.measure(block), comparing.describe()
+        comparing = Comparison(intervention, similarities).start(lab_of(subject, explain, seed), block)
+        return tensors_of(comparing.measure(block)), evidence_of(comparing)
 
 
 def order_of(inputs):
@@ -412,14 +411,14 @@ class TestEdgeResemblance:
         found = []
         for altered in (False, True):
             subject = Subject(model, many, targets, device="cpu")
-            explained = Attributions(subject, as_explainer(gradients, model), 0)
             with subject.lent():
                 block = next(subject.blocks(early=False))
                 if altered:
                     block.inputs[0][16:] = 0.5
-                comparing = Comparison(CascadingRandomization(seeds=1), ("spearman",)).start(explained, block)
+                comparison = Comparison(CascadingRandomization(seeds=1), ("spearman",))
+                comparing = comparison.start(lab_of(subject, gradients), block)
                 comparing.measure(block)
-            found.append(comparing.describe()["controls"]["edge resemblance"]["spearman"])
+            found.append(evidence_of(comparing)["controls"]["edge resemblance"]["spearman"])
         assert found[0]["before"] == pytest.approx(found[1]["before"], abs=1e-6)
         assert found[0]["after"] == pytest.approx(found[1]["after"], abs=1e-6)
 
@@ -439,8 +438,5 @@ class TestEdgeResemblance:
             .changes_under("cascading_randomization", similarity="spearman", seeds=1)
         )
         assert verdict.failed
-        record = {name: getattr(verdict, name) for name in ("claim", "outcome", "reason", "estimate", "interval", "n")}
-        record |= {name: getattr(verdict, name) for name in ("quantity", "decided_by", "confidence", "evidence")}
-        bounds = {"at_least": None, "at_most": None}
-        text = details({**record, "verb": "changes_under", "bounds": bounds, "reproduce": "", "tolerated": False})
-        assert "edge resemblance: spearman 1 before, 1 after (noise " in text
+        rows = [text for label, text in verdict.evidence.rows() if label == "control"]
+        assert any(text.startswith("edge resemblance: spearman 1 before, 1 after (noise ") for text in rows)

@@ -1,5 +1,7 @@
 """Imputers and the edge map against other implementations and their definitions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from pytest_xaisanity.maps.edges import edge_maps
 from pytest_xaisanity.maps.imputation import Blur, Constant, Mean, Noise
 from pytest_xaisanity.maps.noise import noise_maps
 from pytest_xaisanity.subject.block import Block
+from pytest_xaisanity.subject.layout import Layout
 
 torch.set_num_threads(1)
 
@@ -121,20 +124,22 @@ class TestEdges:
         assert np.allclose(edge_maps(images), expected, rtol=1e-5 if dtype == torch.float32 else 1e-12)
 
     def test_need_images(self):
-        block = Block(0, (0, 1), (normal(2, 7),), None)
+        rows = (normal(2, 7),)
+        block = Block(0, (0, 1), rows, None, Layout.of(rows))
         with pytest.raises(XaiError, match="one tensor of images"):
             Edges().maps(block, normal(2, 7), seed=0)
 
 
 class TestRandom:
     def test_maps_are_drawn_by_seed_draw_and_input(self):
-        block = Block(0, (3, 1), (normal(2, 1, 4, 4),), None)
+        images = (normal(2, 1, 4, 4),)
+        block = Block(0, (3, 1), images, None, Layout.of(images))
         like = torch.empty(2, 4, 4)
         first, second = Random(draws=2).maps(block, like, seed=0)
         assert not torch.equal(first, second)
         assert not torch.equal(first[0], first[1])
         assert not torch.equal(first, Random(draws=2).maps(block, like, seed=1)[0])
-        swapped = Random(draws=1).maps(Block(0, (1, 3), block.inputs, None), like, seed=0)[0]
+        swapped = Random(draws=1).maps(replace(block, indices=(1, 3)), like, seed=0)[0]
         assert torch.equal(swapped, first.flip(0))
 
     @pytest.mark.parametrize("draws", [0, -1, 1.5, True, "5"])

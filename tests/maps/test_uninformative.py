@@ -14,11 +14,12 @@ from pytest_xaisanity.adversaries.small_subject import KINDS, SmallSubject
 from pytest_xaisanity.adversaries.uninformative import SEEDINGS, UninformativeExplainer
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.common.seeding import global_state, same_state
-from pytest_xaisanity.evidence.baselines.input_times_noise import InputTimesNoise
+from pytest_xaisanity.evidence.baselines.uninformative import GivenMap, InputTimesNoise
 from pytest_xaisanity.maps.noise import NOISE, magnitude
 from pytest_xaisanity.maps.similarity import SIMILARITIES, ssim
 from pytest_xaisanity.maps.uninformative import FAMILIES, Box, UninformativeMap
 from pytest_xaisanity.subject.block import Block
+from pytest_xaisanity.subject.layout import Layout
 
 torch.set_num_threads(1)
 
@@ -101,10 +102,12 @@ class TestMaps:
 
     def test_take_the_root_mean_square_of_the_input_over_channels(self):
         x = torch.randn(3, 4, 5, 6)
-        block = Block(0, (0, 1, 2), (x,), None)
+        block = Block(0, (0, 1, 2), (x,), None, Layout.of((x,)))
         like = torch.empty(3, 5, 6)
         assert torch.allclose(magnitude((x,), like), x.square().mean(1).sqrt())
-        assert torch.allclose(UninformativeMap(match="input").maps(block, like, seed=0)[0], x.square().mean(1).sqrt())
+        assert torch.allclose(
+            GivenMap(UninformativeMap(match="input")).maps(block, like, seed=0)[0], x.square().mean(1).sqrt()
+        )
 
     def test_weigh_the_places_of_boxes_above_the_background(self):
         value = UninformativeMap(background=2, boxes=(Box(1, 2, 2, 3), Box(2, 4, 9, 9)))
@@ -193,7 +196,7 @@ class TestValues:
 
 def test_input_times_noise_is_normal_noise_times_the_magnitude_of_the_input():
     x = torch.rand(2000, 1, 3, 4).expand(2000, 2, 3, 4).contiguous()
-    block = Block(0, tuple(range(2000)), (x,), None)
+    block = Block(0, tuple(range(2000)), (x,), None, Layout.of((x,)))
     maps = InputTimesNoise().maps(block, torch.empty(2000, 3, 4), seed=0)[0]
     noise = maps / x[:, 0].clamp_min(1e-6)
     assert zero_within(noise)

@@ -1,62 +1,73 @@
-"""What a person reads of a verdict, from its record alone."""
+"""What a person reads of a verdict, from its record alone; and what its evidence and its claim say for it."""
 
 from __future__ import annotations
 
 import pytest
+from laboratory import record_of
 
+from pytest_xaisanity.claims.base import Worst
+from pytest_xaisanity.claims.changes_under import Reading, Readings
+from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under
+from pytest_xaisanity.evidence.randomized import Randomized
+from pytest_xaisanity.report.records import Record
 from pytest_xaisanity.report.text import details
 
-RECORD = {
-    "claim": "method bounded metric",
-    "verb": "bounded",
-    "outcome": "failed",
-    "reason": "too low",
-    "quantity": "score",
-    "estimate": 0.1,
-    "interval": (0.0, 0.2),
-    "n": 3,
-    "decided_by": "a bound",
-    "confidence": 0.95,
-    "reproduce": "",
-    "tolerated": False,
-    "bounds": {"at_least": 0.5, "at_most": None},
-}
+RECORD = record_of()
 
 
-def section(evidence, **changes):
-    return details({**RECORD, **changes, "evidence": {"indices": [7, 8, 9], **evidence}})
+def test_a_section_has_one_line_for_each_thing_that_is_told():
+    assert details(RECORD).splitlines() == [
+        "claim        method bounded metric",
+        "verdict      failed: too low",
+        "measured     score 0.1 in [0, unknown], n=3",
+        "decided by   a bound; each bound holds with confidence 0.95",
+        "worst inputs 7 (0.1): score",
+        "sign_flip_ssim one input twice 1",
+        "reproduce    pytest",
+        "try          look at the sign",
+    ]
 
 
-def test_the_worst_inputs_are_those_beyond_the_only_bound():
-    scores = {"scores": {"explainer": [0.1, 3.0, 0.4]}}
-    assert "worst inputs 7 (0.1), 9 (0.4), 8 (3): score" in section(scores)
-    below = section({"scores": {"explainer": [-0.9, 0.2, -0.1]}}, bounds={"at_least": None, "at_most": 0.0})
-    assert "worst inputs 8 (0.2), 9 (-0.1), 7 (-0.9): score" in below
+def test_a_record_comes_back_from_its_plain_values():
+    assert Record.from_plain(RECORD.plain()) == RECORD
+    assert "rows" not in RECORD.report()
 
 
-def test_a_long_name_is_apart_from_what_is_said_of_it():
-    part = {"after_by_position": [0.3], "self": 1.0, "chance": 0.1, "retention": 0.2}
-    assert "sign_flip_ssim one input twice 1" in section({"by_similarity": {"sign_flip_ssim": part}})
+def test_the_worst_inputs_are_those_that_speak_most_against_the_claim():
+    worst = Worst([7, 8, 9, 4], [0.1, 3.0, 0.4, None], lambda value: 0.5 - value, "score")
+    assert list(worst.rows()) == [("worst inputs", "7 (0.1), 9 (0.4), 8 (3): score")]
+    other = Worst([7, 8, 9], [-0.9, 0.2, -0.1], lambda value: value, "score")
+    assert list(other.rows()) == [("worst inputs", "8 (0.2), 9 (-0.1), 7 (-0.9): score")]
+    assert not list(Worst([1], [None], lambda value: value, "score").rows())
+
+
+def test_a_similarity_tells_what_is_left_of_it():
+    reading = Reading((0.3, None), (0.3,), own=1.0, chance=0.1, constant=0, calibrated=True, retention=0.2)
+    ((name, text),) = Readings({"sign_flip_ssim": reading}).rows()
+    assert name == "sign_flip_ssim"
+    assert text == "one input twice 1, unrelated inputs 0.1, before and after 0.3 unknown; retention 0.2"
+
+
+def test_what_was_randomized_is_told_with_what_was_not():
+    rows = list(Randomized(("fc", "conv"), {"scale": "is empty"}, "execution", "Own()", seeds=3).rows())
+    assert rows == [
+        ("randomized", "fc, conv; seeds 3, weights from Own(), target fixed"),
+        ("untouched", "scale: is empty"),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("claim", "verb", "words"),
+    ("claim", "words"),
     [
-        ("x changes_under cascading_randomization(depth=1)", "changes_under", "changed in the model"),
-        ("x changes_under other_target", "changes_under", "depends on the class"),
-        ("x changes_under label_randomization", "changes_under", "depends on the labels"),
-        ("x bounded cosine_similarity_convergence(at_most=0.85)", "bounded", "becomes parallel"),
-        ("x beats edges on pixel_flipping", "beats", "carries no more than the baseline"),
-        ("x invariant_under batch_order", "invariant_under", "state kept between calls"),
-        ("x bounded pixel_flipping(at_least=0.2)", "bounded", None),
+        (changes_under("cascading_randomization", depth=1), "changed in the model"),
+        (changes_under("other_target"), "depends on the class"),
+        (changes_under("label_randomization"), "depends on the labels"),
+        (bounded("cosine_similarity_convergence", at_most=0.85), "becomes parallel"),
+        (beats("edges", on="pixel_flipping"), "carries no more than the baseline"),
+        (invariant_under("batch_order"), "state kept between calls"),
+        (bounded("pixel_flipping", at_least=0.2), None),
     ],
+    ids=str,
 )
-def test_a_failure_says_what_to_try(claim, verb, words):
-    record = {
-        **RECORD,
-        "claim": claim,
-        "verb": verb,
-        "evidence": {"indices": [0], "per_input": [0.1], "scores": {"explainer": [0.1], "distance": [0.1]}},
-    }
-    tried = [line for line in details(record).splitlines() if line.startswith("try ")]
-    assert (words in tried[0]) if words else not tried
+def test_a_claim_says_what_to_try_when_it_fails(claim, words):
+    assert (words in claim.advice) if words else not claim.advice

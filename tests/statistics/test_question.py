@@ -12,8 +12,7 @@ import pytest
 from scipy import special, stats
 
 from pytest_xaisanity.statistics import bounds as B
-from pytest_xaisanity.statistics import question as V
-from pytest_xaisanity.statistics.question import decide_mean, decide_share, inputs_needed, looks, smallest_n
+from pytest_xaisanity.statistics.question import Level, Question, looks
 from pytest_xaisanity.statistics.ranks import Ranks
 from pytest_xaisanity.statistics.verdict import Verdict
 
@@ -32,6 +31,30 @@ def make(**changes):
         "reason": "Most of the map survives.",
     }
     return Verdict(**{**fields, **changes})
+
+
+def asked(low=0.0, high=1.0, *, threshold, direction="above", margin=0.0, share=False, confidence=0.95, early=True):
+    """Return a question and how sure its answer must be."""
+    return Question(low, high, threshold, direction, margin, "share" if share else "mean"), Level(confidence, early)
+
+
+def decide_mean(lo, hi, *, final, ranks=None, **settings):
+    question, level = asked(**settings)
+    return question.decide(lo, hi, level, final=final, ranks=ranks)
+
+
+def decide_share(lo, hi, **settings):
+    return decide_mean(lo, hi, share=True, **settings)
+
+
+def smallest_n(*, best=None, orders=None, limit=100_000, **settings):
+    question, level = asked(**settings)
+    return question.smallest_n(level, best=best, orders=orders, limit=limit)
+
+
+def inputs_needed(lo, hi, **settings):
+    question, level = asked(**settings)
+    return question.inputs_needed(lo, hi, level)
 
 
 def above(z, m=0.5, **changes):
@@ -349,10 +372,10 @@ class TestDecideMean:
         differences = own - random.mean(axis=1)
         settings = {"low": -1.0, "high": 1.0, "threshold": 0.0, "confidence": 0.95}
         places = Ranks(own, random)
-        last = decide_mean(differences, differences, final=True, places=places, **settings)
+        last = decide_mean(differences, differences, final=True, ranks=places, **settings)
         assert (last.outcome, last.decided_by) == ("passed", "randomization inference")
         assert decide_mean(differences, differences, final=False, **settings).outcome is None
-        worse = decide_mean(-differences, -differences, final=True, places=Ranks(-own, -random), **settings)
+        worse = decide_mean(-differences, -differences, final=True, ranks=Ranks(-own, -random), **settings)
         assert (worse.outcome, worse.decided_by) == ("inconclusive", "randomization inference")
 
     def test_no_budget_is_kept_for_looks_that_never_come(self):
@@ -457,12 +480,8 @@ class TestInputsNeeded:
         rng = np.random.default_rng(0)
         population = rng.normal(0.1, 0.2, 32).clip(-1, 1)
         n = inputs_needed(population, population, **PAIRED)
-        outcomes = [
-            V._decide(
-                V._question(z, z, -1, 1, 0.0, "above", 0.0), V._Plan.of(V._MEAN, 0.95, n, final=True, early=True)
-            )[0]
-            for z in (rng.choice(population, n) for _ in range(300))
-        ]
+        draws = (rng.choice(population, n) for _ in range(300))
+        outcomes = [decide_mean(z, z, final=True, **PAIRED).outcome for z in draws]
         assert outcomes.count("passed") / 300 >= 0.85
 
     def test_it_grows_as_the_effect_shrinks_and_ends_with_none(self):

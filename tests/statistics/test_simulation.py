@@ -17,16 +17,14 @@ from pytest_xaisanity.statistics.ranks import Ranks
 CONFIDENCE = 0.95
 
 
-def run(scores, *, low=-1.0, high=1.0, threshold=0.0, direction="above", tool=V._MEAN, places=None):
+def run(scores, *, low=-1.0, high=1.0, threshold=0.0, direction="above", kind="mean", places=None):
     """Return the outcome of one claim and how many inputs it took: what the deciders do, less their intervals."""
     for look in looks(len(scores)):
         final = look == len(scores)
         seen = scores[:look]
-        outcome, _ = V._decide(
-            V._question(seen, seen, low, high, threshold, direction, 0.0),
-            V._Plan.of(tool, CONFIDENCE, look, final=final, early=True),
-            places if final else None,
-        )
+        question = V.Question(low, high, threshold, direction, kind=kind)
+        plan = V._Plan.of(V._TOOLS[kind], V.Level(CONFIDENCE), look, final=final)
+        outcome, _ = question._unit(seen, seen).decide(plan, places if final else None)
         if outcome:
             return outcome, look
     raise AssertionError("the last look gave no outcome")
@@ -169,7 +167,7 @@ def test_no_better_than_random_seldom_passes_in_many_runs(n):
 def test_shares_at_the_threshold_seldom_pass(n, share):
     """``invariant_under``: a share of inputs, betting at every look and the exact bound at the last."""
     replicates = 10_000 if n == 64 else 4000
-    count = passes(coin(share, 1.0, 0.0), n, replicates, low=0.0, threshold=share, tool=V._SHARE)
+    count = passes(coin(share, 1.0, 0.0), n, replicates, low=0.0, threshold=share, kind="share")
     assert rate_at_most(count, replicates) <= 1 - CONFIDENCE
 
 

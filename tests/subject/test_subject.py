@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from laboratory import lab_of
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -156,7 +157,7 @@ class TestInputs:
             for block in blocks_of(subject, early=False):
                 kept = block.inputs[0].clone()
                 with subject.lent():
-                    prepared = PixelFlipping(steps=3).prepare(subject, block, 0)
+                    prepared = PixelFlipping(steps=3).prepare(lab_of(subject), block)
                     PixelFlipping(steps=3).score(prepared, block.inputs[0].clone())
                 assert torch.equal(block.inputs[0], kept)
         assert torch.equal(x, before)

@@ -9,8 +9,8 @@ BASELINES = Registry(
     {
         "random": ".evidence.baselines.random:Random",
         "edges": ".evidence.baselines.edges:Edges",
-        "uninformative": ".adversaries.search:Uninformative",
+        "uninformative": ".evidence.baselines.uninformative:Uninformative",
         "mutants": ".evidence.baselines.mutants:Mutants",
-        "input_times_noise": ".evidence.baselines.input_times_noise:InputTimesNoise",
+        "input_times_noise": ".evidence.baselines.uninformative:InputTimesNoise",
     },
 )

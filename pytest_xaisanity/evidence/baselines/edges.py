@@ -10,19 +10,20 @@ from torch import Tensor
 from ...common.errors import XaiError
 from ...maps.edges import edge_maps
 from ...subject.block import Block
+from ..base import Baseline
 
 __all__ = ["Edges"]
 
 
 @dataclass(frozen=True)
-class Edges:
+class Edges(Baseline):
     """The Sobel edge map of each image."""
 
     name: ClassVar[str] = "edges"
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps ``(b, H, W)``."""
-        if len(block.inputs) != 1 or block.inputs[0].ndim != 4:
+        if not block.layout.is_image:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in block.inputs)
             raise XaiError(
                 "baseline 'edges'",

@@ -2,58 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from ...common.errors import XaiError, unknown_name
 from ...maps.changes import CHANGES
 from ...subject.block import Block
+from ...subject.layout import Layout
+from ..base import Baseline
 
-__all__ = ["ChangedMap", "Explain", "Mutant", "Mutants", "Tensors", "all_of", "as_given"]
-
-Tensors = Any  # a tensor, or a tuple of tensors
-Explain = Callable[[Any, Tensors, Tensor | None], Tensors]
-Mutant = Callable[[Explain, Any, Tensors, Tensor | None], Tensors]
-
-
-def all_of(tensors: Tensors) -> tuple[Any, ...]:
-    """Return a tensor, or a tuple of tensors, as a tuple."""
-    return tuple(tensors) if isinstance(tensors, (tuple, list)) else (tensors,)
-
-
-def as_given(tensors: Sequence[Tensor]) -> Tensors:
-    """Return the only tensor, or the tuple of several."""
-    return tensors[0] if len(tensors) == 1 else tuple(tensors)
+__all__ = ["ChangedMap", "Mutants"]
 
 
 @dataclass(frozen=True)
-class ChangedMap:
-    """The explainer's own map, changed: a mutant, and a baseline that every explanation whose detail matters beats.
+class ChangedMap(Baseline):
+    """The explainer's own map, changed: what every explanation whose detail matters beats.
 
     Attributes:
-        name: One of :data:`CHANGES`.
+        change: One of :data:`~pytest_xaisanity.maps.changes.CHANGES`.
     """
 
-    name: str
-    explains: ClassVar[bool] = True
+    change: str
+    from_explainer: ClassVar[bool] = True
     margin: ClassVar[float] = 0.01
 
-    def __call__(self, explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
-        """Return the original's attributions, each map changed."""
-        change, given = CHANGES[self.name], all_of(explain(model, inputs, targets))
-        axes = [max(1, one.ndim - 2) for one in all_of(inputs)]
-        return as_given([change(maps, places) for maps, places in zip(given, axes, strict=True)])
+    @property
+    def name(self) -> str:
+        """The name of the change."""
+        return self.change
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps: ``like``, changed."""
-        return [CHANGES[self.name](like, like.ndim - 1)]
+        return [CHANGES[self.change](like, len(like.shape) - 1)]
 
 
 @dataclass(frozen=True)
-class Mutants:
+class Mutants(Baseline):
     """The baseline ``"mutants"``: the explainer's own map, changed in several ways that each must be beaten.
 
     By default the map is made coarse. An explanation whose signs carry information also beats ``"absolute_value"``.
@@ -64,6 +51,8 @@ class Mutants:
 
     mutants: Sequence[str] = ("low_rank", "rounded")
     name: ClassVar[str] = "mutants"
+    from_explainer: ClassVar[bool] = True
+    several: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         names = self.mutants
@@ -79,17 +68,21 @@ class Mutants:
                 raise unknown_name("baseline 'mutants'", name, CHANGES, kind="change of a map")
         object.__setattr__(self, "mutants", tuple(names))
 
-    def parts(self, shape: tuple[int, ...]) -> list[ChangedMap]:
-        """Return the baselines, for maps with these places.
+    def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
+        """Return a batch of maps for each change."""
+        return [maps for part in self.parts(block.layout) for maps in part.maps(block, like, seed=seed)]
+
+    def parts(self, layout: Layout) -> Sequence[Baseline]:
+        """Return the baselines that must each be beaten, for maps of this layout.
 
         Raises:
             XaiError: None of the changes can be made to such maps.
         """
-        fit = [name for name in self.mutants if len(shape) > 1 or name != "low_rank"]
+        fit = [name for name in self.mutants if len(layout.places) > 1 or name != "low_rank"]
         if not fit:
             raise XaiError(
                 "baseline 'mutants'",
-                found=f"maps of shape {shape}",
+                found=f"maps of shape {layout.places}",
                 expected="maps with two axes for low_rank",
                 fix='write mutants=("rounded",)',
             )

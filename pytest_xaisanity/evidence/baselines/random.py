@@ -7,15 +7,16 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ...common.errors import setting_error
+from ...common.checks import check_whole
 from ...maps.noise import noise_maps
 from ...subject.block import Block
+from ..base import Baseline
 
 __all__ = ["Random"]
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(Baseline):
     """Random maps.
 
     Args:
@@ -24,10 +25,10 @@ class Random:
 
     draws: int = 5
     name: ClassVar[str] = "random"
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if type(self.draws) is not int or self.draws < 1:
-            raise setting_error("baseline 'random'", "draws", repr(self.draws), "a whole number of at least 1")
+        check_whole("baseline 'random'", "draws", self.draws)
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps for each draw."""

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ...common.errors import setting_error
+from ...common.checks import check_whole
 from ...common.seeding import generator
 from ...explainers.attributions import Attributions
+from ...statistics.evidence import Part
 from ...subject.block import Block
+from ..base import Intervention, Lab, Procedure, Verb
 
 __all__ = ["BatchOrder"]
 
 
 @dataclass(frozen=True)
-class BatchOrder:
+class BatchOrder(Intervention):
     """Explain each block in ``seeds`` random orders, in two halves, so that each input has other company too.
 
     An explanation that depends on its neighbours in the batch (statistics taken over the batch, state kept from one
@@ -27,35 +29,40 @@ class BatchOrder:
 
     seeds: int = 1
     name: ClassVar[str] = "batch_order"
-    relations: ClassVar[tuple[str, ...]] = ("invariant_under",)
+    verbs: ClassVar[tuple[Verb, ...]] = ("invariant_under",)
 
     def __post_init__(self) -> None:
-        if type(self.seeds) is not int or self.seeds < 1:
-            raise setting_error("batch_order", "seeds", repr(self.seeds), "a whole number of at least 1")
+        check_whole(self.name, "seeds", self.seeds)
 
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal settings."""
-        return self
-
-    def start(self, explained: Attributions, block: Block) -> _Reordering:
-        """Return the session."""
-        return _Reordering(self.seeds, explained)
+    def start(self, lab: Lab, block: Block) -> _Reordering:
+        """Return the procedure."""
+        return _Reordering(self.seeds, lab.attributions)
 
 
-class _Reordering:
-    def __init__(self, seeds: int, explained: Attributions) -> None:
-        self.explained = explained
+class _Reordering(Procedure):
+    def __init__(self, seeds: int, attributions: Attributions) -> None:
+        self.attributions = attributions
         self.shape = (seeds, 1)
 
     def maps(self, block: Block) -> Generator[Tensor]:
         """Yield the maps of the block computed in each order, put back into place."""
         for seed in range(self.shape[0]):
-            drawn = torch.randperm(len(block), generator=generator(self.explained.seed, "order", seed, block.number))
+            drawn = torch.randperm(len(block), generator=generator(self.attributions.seed, "order", seed, block.number))
             # A rotation on top makes sure that a block of two or more never keeps its order.
             order = drawn if not torch.equal(drawn, torch.arange(len(block))) else drawn.roll(1)
-            yield self.explained.reordered(block, order.to(block.inputs[0].device))
+            yield self.attributions.reordered(block, order.to(block.inputs[0].device))
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> tuple[Part, ...]:
         """Return the number of orders."""
-        return {"orders": self.shape[0]}
+        return (Orders(self.shape[0]),)
+
+
+@dataclass(frozen=True)
+class Orders(Part):
+    """In how many orders each block was explained."""
+
+    count: int
+
+    def plain(self) -> dict[str, object]:
+        """Return the number."""
+        return {"orders": self.count}

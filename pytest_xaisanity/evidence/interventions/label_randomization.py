@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import sqrt
@@ -12,13 +12,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ...common.checks import check_whole
 from ...common.errors import XaiError, XaiWarning, setting_error
 from ...common.seeding import generator, seed_of
-from ...explainers.attributions import Attributions
 from ...model.rewriting import rewritten
 from ...model.training import Job, Retraining, TrainingData, Weights, state_of
+from ...statistics.evidence import Part, Row, number
 from ...subject.block import Block
 from ...subject.subject import Subject
+from ..base import Intervention, Lab, Procedure
 
 __all__ = ["LabelRandomization"]
 
@@ -26,7 +28,7 @@ _SPREADS = 3.0  # standard deviations within which an accuracy counts as chance
 
 
 @dataclass(frozen=True)
-class LabelRandomization:
+class LabelRandomization(Intervention):
     """Train the model anew on permuted labels, and, as control, on the true labels with another seed.
 
     The explanations of both are compared with those of ``xai_model``. What another seed changes is no doing of the
@@ -50,23 +52,21 @@ class LabelRandomization:
     accuracy: float = 0.95
     seeds: int = 1
     name: ClassVar[str] = "label_randomization"
-    relations: ClassVar[tuple[str, ...]] = ("changes_under",)
+    randomizes: ClassVar[bool] = True
+    advice: ClassVar[str] = (
+        "the explanation hardly depends on the labels that were learned: use a method that does "
+        "(gradients, GradCAM), or name another similarity="
+    )
     retrains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if type(self.seeds) is not int or self.seeds < 1:
-            raise setting_error(self.name, "seeds", repr(self.seeds), "a whole number of at least 1")
+        check_whole(self.name, "seeds", self.seeds)
         if type(self.accuracy) not in (int, float) or not 0 < self.accuracy <= 1:
             raise setting_error(self.name, "accuracy", repr(self.accuracy), "a number above 0 and at most 1")
 
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal settings."""
-        return self
-
-    def start(self, explained: Attributions, block: Block) -> _Retrained:
+    def start(self, lab: Lab, block: Block) -> _Retrained:
         """Train the models, or fetch them, and look at what they have learnt."""
-        subject = explained.subject
+        subject = lab.subject
         if not isinstance(subject.model, nn.Module):
             raise XaiError(
                 self.name,
@@ -74,14 +74,14 @@ class LabelRandomization:
                 expected="a torch.nn.Module, into which trained weights can be loaded",
                 fix="return the module itself",
             )
-        if subject.retraining is None:
+        if lab.training is None:
             raise XaiError(
                 self.name,
                 found="no training function and no training data",
                 expected="both",
                 fix="write the fixtures xai_train and xai_training_data, or give train= and training_data= to Bench",
             )
-        return _Retrained(self, explained, subject.model, subject.retraining)
+        return _Retrained(self, lab, subject.model, lab.training)
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,54 @@ class _Accuracies:
         return abs(self.test - self.chance) <= _SPREADS * self.spread
 
 
-class _Retrained:
+@dataclass(frozen=True)
+class Trained(Part):
+    """What trained models get right.
+
+    Attributes:
+        ceiling: What the similarity to an explanation of another model is measured against, in words.
+        accuracies: Those of each model, by the labels that they were trained on.
+        seeds: The seeds of the trainings.
+        sizes: How many inputs the models were trained and tested on.
+    """
+
+    ceiling: str
+    accuracies: Mapping[str, tuple[_Accuracies, ...]]
+    seeds: tuple[int, ...]
+    sizes: Mapping[str, int]
+
+    def plain(self) -> dict[str, object]:
+        """Return all of it."""
+        return {
+            "ceiling": self.ceiling,
+            "accuracies": {labels: [vars(found) for found in models] for labels, models in self.accuracies.items()},
+            "training_seeds": list(self.seeds),
+            "sizes": dict(self.sizes),
+            "target": "fixed",
+            "seeds": len(self.seeds),
+        }
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the accuracies of each kind of labels."""
+        for labels, models in self.accuracies.items():
+            shown = (
+                f"training accuracy {number(model.training)}, test accuracy {number(model.test)} "
+                f"(chance {number(model.chance)})"
+                for model in models
+            )
+            yield "trained", f"on {labels}: {'; '.join(shown)}"
+
+
+class _Retrained(Procedure):
     """Two trained models for each seed, whose weights are loaded into the subject's model in turns."""
 
-    def __init__(
-        self, settings: LabelRandomization, explained: Attributions, model: nn.Module, retraining: Retraining
-    ) -> None:
-        self.settings, self.explained, self.model = settings, explained, model
+    ceiling = "another training seed"
+
+    def __init__(self, settings: LabelRandomization, lab: Lab, model: nn.Module, retraining: Retraining) -> None:
+        self.settings, self.attributions, self.model = settings, lab.attributions, model
         self.shape = (settings.seeds, 1)
         data = retraining.data
-        jobs = [job for seed in range(settings.seeds) for job in _jobs(data, explained.seed, seed)]
+        jobs = [job for seed in range(settings.seeds) for job in _jobs(data, lab.seed, seed)]
         self._states = [retraining.key(model, job) for job in jobs]
         self._weights = retraining.weights(model, jobs)
         self._seeds = [job.seed for job in jobs[::2]]
@@ -138,7 +176,7 @@ class _Retrained:
         for control, permuted in zip(self._controls, self._permuted, strict=True):
             self._check_learnt(control, permuted)
 
-    def control(self, block: Block) -> Generator[Tensor]:
+    def again(self, block: Block) -> Generator[Tensor]:
         """Yield the maps of each model trained on the true labels with another seed."""
         for place in range(0, len(self._weights), 2):
             yield self._maps(block, place, "the model trained again on the true labels")
@@ -148,29 +186,20 @@ class _Retrained:
         for place in range(1, len(self._weights), 2):
             yield self._maps(block, place, "the model trained on permuted labels")
 
-    def describe(self) -> dict[str, Any]:
-        """Return what the models have learnt, and on what."""
-        return {
-            "ceiling": "another training seed",
-            "accuracies": {
-                "true labels": [vars(found) for found in self._controls],
-                "permuted labels": [vars(found) for found in self._permuted],
-            },
-            "training_seeds": self._seeds,
-            "sizes": self._sizes,
-            "target": "fixed",
-            "seeds": self.settings.seeds,
-        }
+    def describe(self) -> tuple[Part, ...]:
+        """Return what the models have learned, and on what."""
+        accuracies = {"true labels": tuple(self._controls), "permuted labels": tuple(self._permuted)}
+        return (Trained(self.ceiling, accuracies, tuple(self._seeds), self._sizes),)
 
     def _maps(self, block: Block, place: int, stage: str) -> Tensor:
         state = (self.settings.name, self._states[place])
-        if self.explained.cached(state, block):
-            return self.explained(block, state=state)
+        if self.attributions.cached(state, block):
+            return self.attributions(block, state=state)
         with _loaded(self.model, self._weights[place]):
-            return self.explained(block, stage=stage, state=state)
+            return self.attributions(block, stage=stage, state=state)
 
     def _accuracies(self, data: TrainingData, job: Job, weights: Weights) -> _Accuracies:
-        subject = self.explained.subject
+        subject = self.attributions.subject
         with _loaded(self.model, weights):
             fitted, classes = _predictions(subject, data.inputs)
             predicted, _ = _predictions(subject, data.test_inputs)

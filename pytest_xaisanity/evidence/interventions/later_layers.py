@@ -10,13 +10,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ...common.checks import check_whole
 from ...common.errors import setting_error
 from ...explainers.attributions import Attributions
 from ...model.cut import Cut, find_cut
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...model.reinit.randomizer import Randomizer
+from ...statistics.evidence import Part
 from ...subject.block import Block
-from ..base import sign_blind
+from ..base import Intervention, Lab, Procedure, sign_blind
+from ..randomized import Randomized
 
 __all__ = ["LaterLayers"]
 
@@ -24,7 +27,7 @@ _error = partial(setting_error, "later_layers")
 
 
 @dataclass(frozen=True)
-class LaterLayers:
+class LaterLayers(Intervention):
     """Randomize all layers above a cut at once, while the activations up to the cut stay.
 
     What the model makes of these activations is then another thing altogether, and so must be the explanation. A rule
@@ -47,38 +50,35 @@ class LaterLayers:
     seeds: int = 5
     reinit: str | Distribution = "own"
     name: ClassVar[str] = "later_layers"
-    relations: ClassVar[tuple[str, ...]] = ("changes_under",)
+    randomizes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.cut is not None and not isinstance(self.cut, str):
             raise _error("cut", f"a {type(self.cut).__name__}", "the path of a module, as in named_modules()")
-        if type(self.seeds) is not int or self.seeds < 1:
-            raise _error("seeds", repr(self.seeds), "a whole number of at least 1")
+        check_whole(self.name, "seeds", self.seeds)
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal settings."""
-        return self
-
-    def start(self, explained: Attributions, block: Block) -> _Randomizing:
+    def start(self, lab: Lab, block: Block) -> _Randomizing:
         """Find the cut and the layers above it, on one input of the block."""
         probe = tuple(tensor[:1] for tensor in block.inputs)
-        model = explained.subject.model
+        model = lab.subject.model
 
         def run() -> Tensor:
-            return explained.subject.outputs(probe)
+            return lab.subject.outputs(probe)
 
-        session = _Randomizing(self, explained, find_cut(model, run, self.cut, where="later_layers cut"))
-        session.check(run)
-        return session
+        procedure = _Randomizing(self, lab.attributions, find_cut(model, run, self.cut, where="later_layers cut"))
+        procedure.check(run)
+        return procedure
 
 
-class _Randomizing:
-    def __init__(self, settings: LaterLayers, explained: Attributions, cut: Cut) -> None:
-        self.settings, self.explained, self.cut = settings, explained, cut
+class _Randomizing(Procedure):
+    def __init__(self, settings: LaterLayers, attributions: Attributions, cut: Cut) -> None:
+        self.settings, self.attributions, self.cut = settings, attributions, cut
         self.shape = (settings.seeds, 1)
-        self.similarities = sign_blind
+
+    def readings(self, image: bool) -> tuple[str, ...]:
+        """Return what is blind to the sign."""
+        return sign_blind(image)
 
     def check(self, run: Callable[[], object]) -> None:
         """Raise when the activations at the cut change with the layers above it."""
@@ -96,34 +96,28 @@ class _Randomizing:
     def maps(self, block: Block) -> Generator[Tensor]:
         """Yield the maps of each randomized model; the model is restored when the iterator ends or is closed."""
         seeds = range(self.settings.seeds)
-        if all(self.explained.cached(self._state(seed), block) for seed in seeds):
-            yield from (self.explained(block, state=self._state(seed)) for seed in seeds)
+        if all(self.attributions.cached(self._state(seed), block) for seed in seeds):
+            yield from (self.attributions(block, state=self._state(seed)) for seed in seeds)
             return
         with self._randomizer() as randomizer:
             for seed in seeds:
                 self._randomize(randomizer, seed)
                 stage = f"the model with the layers above {self.cut.path} randomized (seed {seed})"
-                yield self.explained(block, stage=stage, state=self._state(seed))
+                yield self.attributions(block, stage=stage, state=self._state(seed))
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> tuple[Part, ...]:
         """Return the cut, what was randomized above it, and what could not be."""
-        return {
-            "cut": self.cut.path,
-            "layers": [layer.name for layer in self.cut.layers],
-            "not_randomized": dict(self.cut.found.not_randomized),
-            "layer_order": self.cut.found.order,
-            "reinit": str(self.settings.reinit),
-            "target": "fixed",
-            "seeds": self.settings.seeds,
-        }
+        names = tuple(layer.name for layer in self.cut.layers)
+        settings, path = self.settings, self.cut.path
+        return (Randomized.of(names, self.cut.found, reinit=settings.reinit, seeds=settings.seeds, cut=path),)
 
     def _randomizer(self) -> Randomizer:
         assert not isinstance(self.settings.reinit, str)
-        return Randomizer(self.explained.subject.model, self.cut.layers, self.settings.reinit)
+        return Randomizer(self.attributions.subject.model, self.cut.layers, self.settings.reinit)
 
     def _randomize(self, randomizer: Randomizer, seed: int) -> None:
         for layer in self.cut.layers:
-            randomizer.randomize(layer, seed=self.explained.seed * 1_000_003 + seed)
+            randomizer.randomize(layer, seed=self.attributions.seed * 1_000_003 + seed)
 
     def _state(self, seed: int) -> tuple[Hashable, ...]:
         return (self.settings.name, str(self.settings.reinit), seed, self.cut.path)

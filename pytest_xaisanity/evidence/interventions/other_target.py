@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ...common.checks import check_whole
 from ...common.errors import XaiError
 from ...common.seeding import generator
-from ...explainers.attributions import Attributions
+from ...statistics.evidence import Part
 from ...subject.block import Block
-from ..base import every_reading, sign_blind
+from ..base import Intervention, Lab, Procedure, every_reading, sign_blind
 
 __all__ = ["OtherTarget"]
 
 
 @dataclass(frozen=True)
-class OtherTarget:
+class OtherTarget(Intervention):
     """Explain another class, drawn uniformly from the others by (seed, input): the random logit test.
 
     Without a named similarity the maps are compared whatever their sign (``sign_flip_ssim`` for images, else
@@ -43,25 +44,17 @@ class OtherTarget:
 
     seeds: int = 5
     name: ClassVar[str] = "other_target"
-    relations: ClassVar[tuple[str, ...]] = ("changes_under",)
+    advice: ClassVar[str] = (
+        "the explanation hardly depends on the class: use a method that mixes relevance of both signs "
+        "(gradients, LRP z, DeepLIFT Rescale)"
+    )
 
     def __post_init__(self) -> None:
-        if type(self.seeds) is not int or self.seeds < 1:
-            raise XaiError(
-                "other_target seeds",
-                found=repr(self.seeds),
-                expected="a whole number of at least 1",
-                fix="change seeds=",
-            )
+        check_whole(self.name, "seeds", self.seeds)
 
-    @property
-    def key(self) -> OtherTarget:
-        """Equal for equal settings."""
-        return self
-
-    def start(self, explained: Attributions, block: Block) -> _Retargeting:
+    def start(self, lab: Lab, block: Block) -> _Retargeting:
         """Count the classes on one input of the block."""
-        classes = explained.subject.outputs(tuple(tensor[:1] for tensor in block.inputs)).shape[1]
+        classes = lab.subject.outputs(tuple(tensor[:1] for tensor in block.inputs)).shape[1]
         if block.targets is None or classes < 2:
             raise XaiError(
                 "other_target",
@@ -69,25 +62,28 @@ class OtherTarget:
                 expected="a model of two or more classes, so that another one can be explained",
                 fix="claim changes_under('cascading_randomization') instead, or explain a classifier's logits",
             )
-        return _Retargeting(self.seeds, explained, classes)
+        return _Retargeting(self.seeds, lab, classes)
 
 
-class _Retargeting:
-    def __init__(self, seeds: int, explained: Attributions, classes: int) -> None:
-        self.explained, self.classes = explained, classes
+class _Retargeting(Procedure):
+    def __init__(self, seeds: int, lab: Lab, classes: int) -> None:
+        self.attributions, self.seed, self.classes = lab.attributions, lab.seed, classes
         self.shape = (seeds, 1)
-        self.similarities = sign_blind if classes > 2 else every_reading
+
+    def readings(self, image: bool) -> tuple[str, ...]:
+        """With more than two classes, return what is blind to the sign."""
+        return sign_blind(image) if self.classes > 2 else every_reading(image)
 
     def maps(self, block: Block) -> Generator[Tensor]:
         """Yield the maps of each drawn class."""
         for seed, targets in enumerate(self._targets(block)):
             stage = f"another class (seed {seed})"
-            yield self.explained(block, stage=stage, state=("other_target", seed), targets=targets)
+            yield self.attributions(block, stage=stage, state=("other_target", seed), targets=targets)
 
     def _targets(self, block: Block) -> list[Tensor]:
         """Return targets like the block's for each seed."""
         assert block.targets is not None
-        seed, count = self.explained.seed, (self.shape[0],)
+        seed, count = self.seed, (self.shape[0],)
         # A step of 1 to classes - 1 reaches every class but the one that is there, all equally often.
         steps = torch.stack(
             [torch.randint(1, self.classes, count, generator=generator(seed, "class", i)) for i in block.indices], dim=1
@@ -96,6 +92,18 @@ class _Retargeting:
         first = (columns[:, 0] + steps) % self.classes
         return [torch.column_stack([one, columns[:, 1:]]).reshape(block.targets.shape) for one in first]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> tuple[Part, ...]:
         """Return the number of classes, and how many were drawn for each input."""
-        return {"classes": self.classes, "drawn": self.shape[0]}
+        return (Classes(self.classes, self.shape[0]),)
+
+
+@dataclass(frozen=True)
+class Classes(Part):
+    """How many classes there are, and how many others were explained for each input."""
+
+    classes: int
+    drawn: int
+
+    def plain(self) -> dict[str, object]:
+        """Return both numbers."""
+        return {"classes": self.classes, "drawn": self.drawn}

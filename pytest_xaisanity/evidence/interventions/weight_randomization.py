@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Hashable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from ...common.checks import check_whole
 from ...common.errors import setting_error
 from ...explainers.attributions import Attributions
 from ...explainers.smoothed import NOISE, check_noise, smoothed
 from ...model.layers import Layer, Layers, find_layers
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...model.reinit.randomizer import Kept, Randomizer
+from ...statistics.evidence import Part
 from ...subject.block import Block
+from ..base import Intervention, Lab, Procedure
+from ..randomized import Randomized
 
 __all__ = ["BottomUpRandomization", "CascadingRandomization", "IndependentRandomization", "Randomizing"]
 
@@ -22,7 +26,7 @@ _KEPT_BYTES = 32 * 2**20  # of weights, those of all seeds; more than that is dr
 
 
 @dataclass(frozen=True)
-class _WeightRandomization:
+class _WeightRandomization(Intervention):
     """Settings that every weight randomization has.
 
     Args:
@@ -47,31 +51,25 @@ class _WeightRandomization:
     reinit: str | Distribution = "own"
     samples: int = 1
     noise: float = NOISE
-    name: ClassVar[str]
-    relations: ClassVar[tuple[str, ...]] = ("changes_under",)
+    randomizes: ClassVar[bool] = True
     cumulative: ClassVar[bool] = True
     from_output: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for setting, value in (("depth", self.depth), ("seeds", self.seeds), ("samples", self.samples)):
-            if (value is None and setting == "depth") or (type(value) is int and value >= 1):
-                continue
-            raise setting_error(self.name, setting, repr(value), "a whole number of at least 1")
+        if self.depth is not None:
+            check_whole(self.name, "depth", self.depth)
+        check_whole(self.name, "seeds", self.seeds)
+        check_whole(self.name, "samples", self.samples)
         if self.target not in ("fixed", "dynamic"):
             raise setting_error(self.name, "target", repr(self.target), "'fixed' or 'dynamic'")
         check_noise(self.samples, self.noise, where=self.name)
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal settings."""
-        return self
-
-    def start(self, explained: Attributions, block: Block) -> Randomizing:
+    def start(self, lab: Lab, block: Block) -> Randomizing:
         """Trace the layers on one input of the block."""
         probe = tuple(tensor[:1] for tensor in block.inputs)
-        layers = find_layers(explained.subject.model, lambda: explained.subject.outputs(probe))
-        return Randomizing(self, smoothed(explained, block, self.samples, self.noise, where=self.name), layers)
+        layers = find_layers(lab.subject.model, lambda: lab.subject.outputs(probe))
+        return Randomizing(self, smoothed(lab.attributions, block, self.samples, self.noise, where=self.name), layers)
 
 
 class CascadingRandomization(_WeightRandomization):
@@ -94,11 +92,11 @@ class BottomUpRandomization(_WeightRandomization):
     from_output = False
 
 
-class Randomizing:
+class Randomizing(Procedure):
     """A weight randomization of one subject: yields the maps of each randomized model."""
 
-    def __init__(self, settings: _WeightRandomization, explained: Attributions, layers: Layers) -> None:
-        self.settings, self.explained, self.found = settings, explained, layers
+    def __init__(self, settings: _WeightRandomization, attributions: Attributions, layers: Layers) -> None:
+        self.settings, self.attributions, self.found = settings, attributions, layers
         ordered = layers.top_down() if settings.from_output else layers.bottom_up()
         if settings.depth is not None and settings.depth > len(ordered):
             raise setting_error(
@@ -106,7 +104,7 @@ class Randomizing:
             )
         self.layers: tuple[Layer, ...] = tuple(ordered)[: settings.depth]
         self.shape = (settings.seeds, len(self.layers))
-        size = sum(p.numel() * p.element_size() for p in explained.subject.model.parameters())
+        size = sum(p.numel() * p.element_size() for p in attributions.subject.model.parameters())
         self._kept: Kept | None = {} if settings.seeds * size <= _KEPT_BYTES else None
 
     def maps(self, block: Block, *, last: bool = False) -> Generator[Tensor]:
@@ -118,12 +116,12 @@ class Randomizing:
         """
         shown = self.layers[-1:] if last else self.layers
         states = [(seed, layer) for seed in range(self.settings.seeds) for layer in shown]
-        if self.settings.target == "fixed" and all(self.explained.cached(self._state(*s), block) for s in states):
-            yield from (self.explained(block, state=self._state(*state)) for state in states)
+        if self.settings.target == "fixed" and all(self.attributions.cached(self._state(*s), block) for s in states):
+            yield from (self.attributions(block, state=self._state(*state)) for state in states)
             return
         law = self.settings.reinit
         assert not isinstance(law, str)
-        with Randomizer(self.explained.subject.model, self.layers, law, kept=self._kept) as randomizer:
+        with Randomizer(self.attributions.subject.model, self.layers, law, kept=self._kept) as randomizer:
             for seed in range(self.settings.seeds):
                 if shown == self.layers:  # otherwise every layer is drawn anew before anything is explained
                     randomizer.restore()
@@ -133,31 +131,30 @@ class Randomizing:
                     randomizer.randomize(layer, seed=self._seed(seed))
                     if layer in shown:
                         yield self._explain(block, seed, layer)
-        if block.last and self._kept is not None:
-            self._kept.clear()
+        if block.last:
+            self.rest()
 
     def _explain(self, block: Block, seed: int, layer: Layer) -> Tensor:
         targets = None
         if self.settings.target == "dynamic" and block.targets is not None:
-            targets = self.explained.subject.outputs(block.inputs).argmax(1)
+            targets = self.attributions.subject.outputs(block.inputs).argmax(1)
         doing = "from there on" if self.settings.cumulative else "alone"
         stage = f"the model with layer {layer.name} randomized {doing} (seed {seed})"
-        return self.explained(block, stage=stage, state=self._state(seed, layer), targets=targets)
+        return self.attributions(block, stage=stage, state=self._state(seed, layer), targets=targets)
 
     def _seed(self, seed: int) -> int:
-        return self.explained.seed * 1_000_003 + seed
+        return self.attributions.seed * 1_000_003 + seed
 
     def _state(self, seed: int, layer: Layer) -> tuple[Hashable, ...]:
         return (self.settings.name, str(self.settings.reinit), seed, layer.name)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> tuple[Part, ...]:
         """Return what was randomized, in order, and what could not be."""
-        return {
-            "layers": [layer.name for layer in self.layers],
-            "not_randomized": dict(self.found.not_randomized),
-            "layer_order": self.found.order,
-            "reinit": str(self.settings.reinit),
-            "target": self.settings.target,
-            "seeds": self.settings.seeds,
-            **({"samples": self.settings.samples, "noise": self.settings.noise} if self.settings.samples > 1 else {}),
-        }
+        settings, names = self.settings, tuple(layer.name for layer in self.layers)
+        done = Randomized.of(names, self.found, reinit=settings.reinit, seeds=settings.seeds, target=settings.target)
+        return (replace(done, samples=settings.samples, noise=settings.noise),)
+
+    def rest(self) -> None:
+        """Let go of the weights that were drawn."""
+        if self._kept is not None:
+            self._kept.clear()

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from ...common.checks import check_whole
 from ...common.errors import XaiError, setting_error, unknown_name
 from ...common.seeding import generator
 from ...explainers.attributions import Attributions
@@ -27,8 +28,11 @@ from ...maps.cosines import CosineHistogram, absolute_cosines, null_mean, null_m
 from ...model.cut import hookable
 from ...model.inventory import Inventory
 from ...model.layers import find_layers
+from ...statistics.evidence import Part, Row, number
 from ...subject.batches import out_of_memory
 from ...subject.block import Block, Inputs
+from ...subject.layout import by_channel, channel_axis
+from ..base import Lab, Measurement, Measuring, OwnMetric, Scored
 
 __all__ = ["CosineSimilarityConvergence"]
 
@@ -40,7 +44,7 @@ _INPUT = "(input)"
 
 
 @dataclass(frozen=True)
-class CosineSimilarityConvergence:
+class CosineSimilarityConvergence(OwnMetric):
     """Median |cos| of random relevance, drawn at one layer and sent down to another by the explainer's own rule.
 
     Each input is sent through the model once. Normal relevance in the shape of the start layer's output is drawn
@@ -82,21 +86,19 @@ class CosineSimilarityConvergence:
     low: ClassVar[float] = 0.0
     high: ClassVar[float] = 1.0
     higher_is_better: ClassVar[bool] = False
+    advice: ClassVar[str] = (
+        "relevance becomes parallel on its way down, so that it tells neither classes nor later layers apart: use a "
+        "rule that mixes both signs (gradients, LRP z, DeepLIFT Rescale)"
+    )
 
     def __post_init__(self) -> None:
         for setting in ("start", "layer"):
             path = getattr(self, setting)
             if path is not None and not isinstance(path, str):
                 raise _error(setting, f"a {type(path).__name__}", "the path of a module, as in named_modules()")
-        if type(self.draws) is not int or self.draws < 2:
-            raise _error("draws", repr(self.draws), "a whole number of at least 2")
+        check_whole(self.name, "draws", self.draws, least=2)
         if self.axis not in (None, 1, 2, -1, -2):
             raise _error("axis", repr(self.axis), "1 or -1, the axis of the channels in outputs with three axes")
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal settings."""
-        return self
 
     def measurement(self) -> ConvergenceMeasurement:
         """Return what a claim has measured: the explainer's rule rather than its maps."""
@@ -104,20 +106,79 @@ class CosineSimilarityConvergence:
 
 
 @dataclass(frozen=True)
-class ConvergenceMeasurement:
+class ConvergenceMeasurement(Measurement[Scored]):
     """The measurement of :class:`CosineSimilarityConvergence` on one explainer."""
 
     metric: CosineSimilarityConvergence
-    explains: ClassVar[bool] = True
 
     @property
     def key(self) -> Hashable:
         """Equal for measurements of the same."""
         return (self.metric.name, self.metric.key)
 
-    def start(self, explained: Attributions, block: Block) -> _Measuring:
+    def start(self, lab: Lab, block: Block) -> _Measuring:
         """Find the start layer and the layers below it, on one input of the block."""
-        return _Measuring(self.metric, explained, block)
+        return _Measuring(self.metric, lab.attributions, block)
+
+
+class AtLayer(NamedTuple):
+    """The distribution of |cos| at one layer, over all inputs.
+
+    Attributes:
+        layer: Path of the module.
+        channels: How many entries its vectors have.
+        mean: Mean of |cos|; None where no two vectors are there to be compared.
+        percentiles: By per cent, likewise.
+        null_median: Median of |cos| for random vectors.
+        null_mean: Its mean for those.
+        undefined: The share of pairs of which one vector is zero.
+    """
+
+    layer: str
+    channels: int
+    mean: float | None
+    percentiles: Mapping[int, float] | None
+    null_median: float
+    null_mean: float
+    undefined: float
+
+    @property
+    def median(self) -> float | None:
+        """The median of |cos|."""
+        return None if self.percentiles is None else self.percentiles[50]
+
+
+@dataclass(frozen=True)
+class Convergence(Part):
+    """What was seen on the way down.
+
+    Attributes:
+        start: Path of the module at whose output relevance was drawn.
+        layer: Path of the module whose medians are the scores.
+        draws: How often relevance was drawn for each input.
+        layers: The distribution at every layer from the start downwards.
+    """
+
+    start: str
+    layer: str
+    draws: int
+    layers: tuple[AtLayer, ...]
+
+    def plain(self) -> dict[str, object]:
+        """Return all of it."""
+        rows = []
+        for at in self.layers:
+            percentiles = None
+            if at.percentiles is not None:
+                percentiles = {str(percent): value for percent, value in at.percentiles.items()}
+            rows.append({**at._asdict(), "percentiles": percentiles, "median": at.median})
+        return {"start": self.start, "layer": self.layer, "draws": self.draws, "convergence": rows}
+
+    def rows(self) -> Iterator[Row]:
+        """Yield one row a layer."""
+        for at in self.layers:
+            null = number(at.null_median)
+            yield "convergence", f"{at.layer}: median |cos| {number(at.median)} (random vectors {null})"
 
 
 class _Call(NamedTuple):
@@ -160,44 +221,39 @@ class _Plan(NamedTuple):
     scored: str
 
 
-class _Measuring:
-    def __init__(self, metric: CosineSimilarityConvergence, explained: Attributions, block: Block) -> None:
-        self.metric, self.explained = metric, explained
-        with _naming(explained):
-            self.plan = _plan(metric, explained, tuple(tensor[:1] for tensor in block.inputs))
+class _Measuring(Measuring[Scored]):
+    def __init__(self, metric: CosineSimilarityConvergence, attributions: Attributions, block: Block) -> None:
+        self.metric, self.attributions = metric, attributions
+        with _naming(attributions):
+            self.plan = _plan(metric, attributions, tuple(tensor[:1] for tensor in block.inputs))
         self.distributions = {name: CosineHistogram() for name in self.plan.places}
 
-    def measure(self, block: Block) -> dict[str, Tensor]:
-        """Return ``scores`` ``(b, 1)``; NaN where at most one vector of an input is not zero at the layer."""
-        batches = self.explained.subject.batches
+    def measure(self, block: Block) -> Scored:
+        """Return the scores ``(b, 1)``; NaN where at most one vector of an input is not zero at the layer."""
+        batches = self.attributions.subject.batches
         scores = batches.run(len(block), lambda part: self._scores(block.part(part.start, part.stop)))
-        return {"scores": scores[:, None]}
+        return Scored.of(scores[:, None])
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> tuple[Part, ...]:
         """Return the start, the layer that is scored, and what was seen at every layer of all inputs so far."""
-        return {
-            "start": self.plan.start.path,
-            "layer": self.plan.scored,
-            "draws": self.metric.draws,
-            "convergence": [self._row(name, place.channels) for name, place in self.plan.places.items()],
-        }
+        seen = tuple(self._at(name, place.channels) for name, place in self.plan.places.items())
+        return (Convergence(self.plan.start.path, self.plan.scored, self.metric.draws, seen),)
 
-    def _row(self, name: str, channels: int) -> dict[str, Any]:
+    def _at(self, name: str, channels: int) -> AtLayer:
         seen, dimensions = self.distributions[name], min(channels, self.plan.drawn)
-        percentiles = dict(zip(map(str, _PERCENT), seen.percentiles(_PERCENT), strict=True)) if seen.count else None
-        return {
-            "layer": name,
-            "channels": channels,
-            "median": percentiles["50"] if percentiles else None,
-            "mean": seen.mean if percentiles else None,
-            "percentiles": percentiles,
-            "null_median": null_median(dimensions),
-            "null_mean": null_mean(dimensions),
-            "undefined": seen.undefined / (seen.count + seen.undefined),
-        }
+        percentiles = dict(zip(_PERCENT, seen.percentiles(_PERCENT), strict=True)) if seen.count else None
+        return AtLayer(
+            layer=name,
+            channels=channels,
+            mean=seen.mean if percentiles else None,
+            percentiles=percentiles,
+            null_median=null_median(dimensions),
+            null_mean=null_mean(dimensions),
+            undefined=seen.undefined / (seen.count + seen.undefined),
+        )
 
     def _scores(self, block: Block) -> Tensor:
-        with _naming(self.explained):
+        with _naming(self.attributions):
             relevance = self._relevance(block)
         cosines = {name: absolute_cosines(vectors).flatten(1) for name, vectors in relevance.items()}
         for name, values in cosines.items():  # last of all, so that a part that is done again counts once
@@ -206,11 +262,11 @@ class _Measuring:
 
     def _relevance(self, block: Block) -> dict[str, Tensor]:
         """Return the relevance of each draw at every place, ``(b, positions, draws, channels)``, from one sweep."""
-        explained, plan, count = self.explained, self.plan, self.metric.draws
-        model = explained.subject.model
-        with backward_rules(explained.explainer.source, model), torch.inference_mode(False), torch.enable_grad():
+        attributions, plan, count = self.attributions, self.plan, self.metric.draws
+        model = attributions.subject.model
+        with backward_rules(attributions.explainer.source, model), torch.inference_mode(False), torch.enable_grad():
             (start,), outputs = _forward(model, block.inputs, plan.modules, plan.start)
-            shape, seed = start.shape[1:], explained.seed
+            shape, seed = start.shape[1:], attributions.seed
             drawn = [torch.randn(count, *shape, generator=generator(seed, "relevance", i)) for i in block.indices]
             draws = torch.stack(drawn, dim=1).to(start)
             edges = [outputs[place.call].edge for place in plan.places.values() if place.call != plan.start]
@@ -227,7 +283,7 @@ class _Measuring:
 
 def _by_position(relevance: Tensor, place: _Place, seed: int) -> Tensor:
     """Return relevance as ``(b, positions, channels)``, at random positions where there are very many."""
-    rows = relevance.movedim(place.axis, 1).flatten(2) if relevance.ndim > 2 else relevance[:, :, None]
+    rows = by_channel(relevance, place.axis)
     if rows.shape[2] > _POSITIONS:
         order = torch.randperm(rows.shape[2], generator=generator(seed, "positions", place.call.path))
         rows = rows[:, :, order[:_POSITIONS].sort().values.to(rows.device)]
@@ -235,7 +291,7 @@ def _by_position(relevance: Tensor, place: _Place, seed: int) -> Tensor:
 
 
 @contextmanager
-def _naming(explained: Attributions) -> Iterator[None]:
+def _naming(attributions: Attributions) -> Iterator[None]:
     """Turn what is raised when a rule is swept into one error that names the explainer."""
     try:
         yield
@@ -243,7 +299,7 @@ def _naming(explained: Attributions) -> Iterator[None]:
         if isinstance(error, XaiError) or out_of_memory(error):
             raise
         raise XaiError(
-            f"explainer {explained.explainer.name}",
+            f"explainer {attributions.explainer.name}",
             found=f"{type(error).__name__} when relevance was sent down by its rule: {error}",
             expected="a rule that backpropagates any relevance from one layer to those below, and does so repeatedly",
             fix="try start= further down, or take the functions out of the model that the rule does not know",
@@ -296,15 +352,15 @@ def _forward(
 # ------------------------------------------------------------------------------------------------------- the plan
 
 
-def _plan(metric: CosineSimilarityConvergence, explained: Attributions, probe: Inputs) -> _Plan:
+def _plan(metric: CosineSimilarityConvergence, attributions: Attributions, probe: Inputs) -> _Plan:
     """Return where to draw and to look, from two forward passes and one backward pass of a single input."""
-    model, source = explained.subject.model, explained.explainer.source
+    model, source = attributions.subject.model, attributions.explainer.source
     inventory = Inventory(model)
     modules = hookable(inventory)
     for setting, path in (("start", metric.start), ("layer", metric.layer)):
         if path is not None and path not in modules and (setting, path) != ("layer", _INPUT):
             raise unknown_name(f"{metric.name} {setting}", path, modules, kind="module")
-    weighted = {layer.name for layer in find_layers(model, lambda: explained.subject.outputs(probe))}
+    weighted = {layer.name for layer in find_layers(model, lambda: attributions.subject.outputs(probe))}
     with backward_rules(source, model), torch.inference_mode(False), torch.enable_grad():
         _, outputs = _forward(model, probe, modules, None)
         start = _start(metric, outputs, weighted)
@@ -384,10 +440,10 @@ def _layers_below(
 
 def _channels(metric: CosineSimilarityConvergence, call: _Call, shape: tuple[int, ...]) -> tuple[int, int]:
     """Return the axis and the number of the channels of an output."""
-    if len(shape) == 3 and metric.axis is None:
+    axis = channel_axis(shape, metric.axis if len(shape) == 3 else None)
+    if axis is None:
         found = f"outputs (N, {shape[1]}, {shape[2]}) of {call.path!r}, whose channels may be on either axis"
         raise _error("axis", found, "axis=1 or axis=-1")
-    axis = metric.axis if len(shape) == 3 and metric.axis is not None else 1
     return axis, shape[axis]
 
 

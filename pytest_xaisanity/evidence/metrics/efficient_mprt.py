@@ -9,28 +9,28 @@ from __future__ import annotations
 from collections.abc import Hashable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from math import inf
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ...common.errors import setting_error
+from ...common.checks import check_whole
 from ...explainers.attributions import Attributions
 from ...model.reinit.distributions import Distribution, as_distribution
+from ...statistics.evidence import Part
 from ...subject.block import Block
+from ..base import Lab, Measurement, Measuring, OwnMetric, Scored
 from ..interventions.weight_randomization import CascadingRandomization, Randomizing
 
 __all__ = ["EfficientMPRT", "histogram_entropy"]
 
-_error = partial(setting_error, "efficient_mprt")
 
 _MOST_BINS = 10_000  # more than maps have places to fill them with
 
 
 @dataclass(frozen=True)
-class EfficientMPRT:
+class EfficientMPRT(OwnMetric):
     """Relative rise of the entropy of a map, once all layers are randomized: ``(after - before) / before``.
 
     The entropy is that of :func:`histogram_entropy`; the score of an input is the mean over ``seeds`` randomizations.
@@ -60,18 +60,12 @@ class EfficientMPRT:
     high: ClassVar[float] = inf
     higher_is_better: ClassVar[bool] = True
     undefined: ClassVar[bool] = True
+    randomizes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if type(self.bins) is not int or not 2 <= self.bins <= _MOST_BINS:
-            raise _error("bins", repr(self.bins), f"a whole number from 2 to {_MOST_BINS}")
-        if type(self.seeds) is not int or self.seeds < 1:
-            raise _error("seeds", repr(self.seeds), "a whole number of at least 1")
+        check_whole(self.name, "bins", self.bins, least=2, most=_MOST_BINS)
+        check_whole(self.name, "seeds", self.seeds)
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal settings."""
-        return self
 
     def measurement(self) -> EntropyMeasurement:
         """Return what a claim has measured: the maps of the model as given, and of the randomized ones."""
@@ -79,41 +73,61 @@ class EfficientMPRT:
 
 
 @dataclass(frozen=True)
-class EntropyMeasurement:
+class EntropyMeasurement(Measurement[Scored]):
     """The measurement of :class:`EfficientMPRT`."""
 
     metric: EfficientMPRT
-    explains: ClassVar[bool] = True
 
     @property
     def key(self) -> Hashable:
         """Equal for measurements of the same."""
         return (self.metric.name, self.metric.key)
 
-    def start(self, explained: Attributions, block: Block) -> _Measuring:
+    def start(self, lab: Lab, block: Block) -> _Measuring:
         """Find the layers of the model, on one input of the block."""
         randomization = CascadingRandomization(seeds=self.metric.seeds, reinit=self.metric.reinit)
-        return _Measuring(self.metric, explained, randomization.start(explained, block))
+        return _Measuring(self.metric, lab.attributions, randomization.start(lab, block))
 
 
-class _Measuring:
-    def __init__(self, metric: EfficientMPRT, explained: Attributions, session: Randomizing) -> None:
-        self.metric, self.explained, self.session = metric, explained, session
+class _Measuring(Measuring[Scored]):
+    def __init__(self, metric: EfficientMPRT, attributions: Attributions, randomizing: Randomizing) -> None:
+        self.metric, self.attributions, self.randomizing = metric, attributions, randomizing
 
-    def measure(self, block: Block) -> dict[str, Tensor]:
+    def measure(self, block: Block) -> Scored:
         """Return ``scores`` ``(b, 1)`` and, as a curve, the entropies as given and of each randomized model."""
-        entropies = [histogram_entropy(self.explained(block), self.metric.bins)]
-        with closing(self.session.maps(block, last=True)) as randomized:
+        entropies = [histogram_entropy(self.attributions(block), self.metric.bins)]
+        with closing(self.randomizing.maps(block, last=True)) as randomized:
             entropies += [histogram_entropy(maps, self.metric.bins) for maps in randomized]
         curve = torch.stack(entropies, dim=1)
         before, after = curve[:, :1], curve[:, 1:]
         rise = ((after - before) / before).mean(1, keepdim=True)  # exactly 0 where nothing changed
-        return {"scores": torch.where(before > 0, rise, torch.nan), "curve entropy": curve}
+        return Scored.of(torch.where(before > 0, rise, torch.nan), {"entropy": curve})
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> tuple[Part, ...]:
         """Return the points of the curve, the bins, and what was randomized."""
-        models = ["as given", *(f"randomized, seed {seed}" for seed in range(self.metric.seeds))]
-        return {"axis": "model", "models": models, "bins": self.metric.bins, **self.session.describe()}
+        models = ("as given", *(f"randomized, seed {seed}" for seed in range(self.metric.seeds)))
+        return (Entropies(models, self.metric.bins), *self.randomizing.describe())
+
+    def rest(self) -> None:
+        """Let go of the weights that were drawn."""
+        self.randomizing.rest()
+
+
+@dataclass(frozen=True)
+class Entropies(Part):
+    """What the points of the entropy curve are.
+
+    Attributes:
+        models: The model at each point, in words.
+        bins: Number of bins of the histograms.
+    """
+
+    models: tuple[str, ...]
+    bins: int
+
+    def plain(self) -> dict[str, object]:
+        """Return both, and the name of the axis."""
+        return {"axis": "model", "models": list(self.models), "bins": self.bins}
 
 
 def histogram_entropy(maps: Tensor, bins: int) -> Tensor:

@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import inf, prod
-from typing import Any, Literal
+from math import inf
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...common.checks import check_whole
 from ...common.errors import XaiError, setting_error
 from ...common.seeding import generator
 from ...maps.imputation import IMPUTERS, Imputer
+from ...statistics.evidence import Part
 from ...subject.block import Block, Inputs
-from ...subject.layout import pixels
-from ...subject.outputs import select
+from ...subject.layout import Layout
+from ...subject.outputs import columns, select
 from ...subject.subject import Subject
-from ..base import Scores
+from ..base import Lab, MapMetric, Scores
 
 __all__ = ["PixelFlipping"]
 
@@ -32,7 +34,7 @@ _CURVES = {"morf": "most relevant first", "lerf": "least relevant first"}
 
 
 @dataclass(frozen=True)
-class PixelFlipping:
+class PixelFlipping(MapMetric["_Flipping"]):
     """Area under the curve of the explained output over the removed fraction of pixels.
 
     A pixel is all the channels of a place. The curve starts at the untouched input and ends with every pixel removed;
@@ -63,13 +65,11 @@ class PixelFlipping:
     patch: int = 1
     order: Literal["srg", "morf", "lerf"] = "srg"
     output: Literal["probability", "logit"] = "probability"
-    name = "pixel_flipping"
+    name: ClassVar[str] = "pixel_flipping"
 
     def __post_init__(self) -> None:
-        for setting in ("steps", "patch"):
-            value = getattr(self, setting)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise _error(setting, repr(value), "a whole number of at least 1")
+        check_whole(self.name, "steps", self.steps)
+        check_whole(self.name, "patch", self.patch)
         if self.order not in ("srg", "morf", "lerf"):
             raise _error("order", repr(self.order), "'srg', 'morf' or 'lerf'")
         if self.output not in ("probability", "logit"):
@@ -82,20 +82,15 @@ class PixelFlipping:
             raise _error("imputer", f"a {type(self.imputer).__name__}, which {lacks}", expected)
 
     @classmethod
-    def open_settings(cls, shape: tuple[int, ...] | None) -> dict[str, Sequence[Any]]:
-        """Return what the definition leaves open, the simplest first, for maps of ``shape`` where that is known."""
-        side = min(shape) if shape is not None and len(shape) == 2 else 0
+    def open_settings(cls, places: tuple[int, ...] | None) -> dict[str, Sequence[object]]:
+        """Return what the definition leaves open, the simplest first, for maps of these places where they are known."""
+        side = min(places) if places is not None and len(places) == 2 else 0
         return {
             "imputer": ("mean", "constant", "noise", *(("blur",) if side else ())),
             "steps": (32, 16, 64),
             "patch": tuple(patch for patch in (1, 2, 4, 8) if patch == 1 or 2 * patch <= side),
             "order": ("srg", "morf", "lerf"),
         }
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal settings."""
-        return self
 
     @property
     def low(self) -> float:
@@ -112,9 +107,9 @@ class PixelFlipping:
         """False for the area with the most relevant pixels first."""
         return self.order != "morf"
 
-    def prepare(self, subject: Subject, block: Block, seed: int) -> _Flipping:
+    def prepare(self, lab: Lab, block: Block) -> _Flipping:
         """Return the outputs and references that every order of this block shares."""
-        return _Flipping(self, subject, block, seed)
+        return _Flipping(self, lab.subject, block, lab.seed)
 
     def score(self, prepared: _Flipping, maps: Tensor, *, draw: str = "") -> Scores:
         """Return the scores ``(b,)`` of ``maps`` and the curves ``(b, steps + 1)`` they come from."""
@@ -127,13 +122,33 @@ class PixelFlipping:
         areas = [torch.trapezoid(curve, prepared.fractions, dim=1) for curve in curves.values()]
         return Scores(areas[1] - areas[0] if self.order == "srg" else areas[0], curves)
 
-    def describe(self, prepared: _Flipping) -> dict[str, Any]:
+    def describe(self, prepared: _Flipping) -> tuple[Part, ...]:
         """Return the curves' axis and what was removed."""
+        output = "probability" if prepared.probability else "raw output"
+        return (Flipped(tuple(prepared.fractions.tolist()), output, prepared.count),)
+
+
+@dataclass(frozen=True)
+class Flipped(Part):
+    """What was removed, and what was looked at.
+
+    Attributes:
+        fractions: The removed fraction at each point of the curves.
+        output: ``"probability"`` or ``"raw output"``.
+        regions: How many pixels, or patches, an input has.
+    """
+
+    fractions: tuple[float, ...]
+    output: str
+    regions: int
+
+    def plain(self) -> dict[str, object]:
+        """Return all of it, and the name of the axis."""
         return {
             "axis": "removed fraction",
-            "fractions": prepared.fractions.tolist(),
-            "output": "probability" if prepared.probability else "raw output",
-            "regions": prepared.count,
+            "fractions": list(self.fractions),
+            "output": self.output,
+            "regions": self.regions,
         }
 
 
@@ -143,8 +158,8 @@ class _Flipping:
     def __init__(self, metric: PixelFlipping, subject: Subject, block: Block, seed: int) -> None:
         self.metric, self.subject, self.block, self.seed = metric, subject, block, seed
         self.inputs = _floating(block.inputs)
-        self.places = [pixels(tensor) for tensor in self.inputs]
-        self.regions = [_regions(places, metric.patch).to(subject.device) for places in self.places]
+        self.layouts = block.layout.each
+        self.regions = [_regions(layout, metric.patch).to(subject.device) for layout in self.layouts]
         self.counts = [int(region.max()) + 1 for region in self.regions]
         self.count = sum(self.counts)
         if self.count < 2:
@@ -207,7 +222,7 @@ class _Flipping:
             steps = torch.arange(part.start, part.stop, device=ranks.device) // size
             gone = (removed[steps, None] - _taken(ranks, rows)).clamp_(0, 1)
             outputs = self.subject.model(*self._perturbed(rows, gone))
-            return self._explained(outputs[:, None] if outputs.ndim == 1 else outputs, rows)
+            return self._explained(columns(outputs), rows)
 
         with torch.inference_mode(False), torch.no_grad():
             values = self.subject.batches.run(size * len(removed), work)
@@ -217,13 +232,11 @@ class _Flipping:
         """Return the inputs of ``rows`` with regions replaced where ``gone`` is 1; it is 0 elsewhere."""
         result = []
         parts = torch.split(gone, self.counts, dim=1)
-        for tensor, reference, region, places, part in zip(
-            self.inputs, self.references, self.regions, self.places, parts, strict=True
+        for tensor, reference, region, layout, part in zip(
+            self.inputs, self.references, self.regions, self.layouts, parts, strict=True
         ):
-            weights = part if self.metric.patch == 1 else part[:, region]
-            weights = weights.reshape(
-                len(part), *([1] if tensor.ndim > 2 else []), *(places if tensor.ndim > 1 else ())
-            )
+            each = part if self.metric.patch == 1 else part[:, region]
+            weights = layout.like_inputs(each.reshape(len(part), *layout.places), tensor)
             # Exact where the weight is 0 or 1, and several times as fast as torch.where on a CPU.
             result.append(torch.lerp(_taken(tensor, rows), _taken(reference, rows), weights.to(tensor.dtype)))
         return tuple(result)
@@ -239,13 +252,8 @@ class _Flipping:
         flat = maps.flatten(1)
         if self.metric.patch == 1:
             return flat
-        parts = torch.split(flat, [prod(places) for places in self.places], dim=1)
-        # Pooling, unlike adding by index, sums in the same order on every run of an accelerator.
-        means = [
-            F.avg_pool2d(part.reshape(len(flat), 1, *places), self.metric.patch, ceil_mode=True).flatten(1)
-            for part, places in zip(parts, self.places, strict=True)
-        ]
-        return torch.cat(means, dim=1)
+        parts = zip(self.block.layout.split(flat), self.layouts, strict=True)
+        return torch.cat([layout.group_means(part, self.metric.patch) for part, layout in parts], dim=1)
 
 
 def _rows(part: slice, size: int, device: torch.device) -> Tensor | None:
@@ -270,13 +278,10 @@ def _floating(inputs: Inputs) -> Inputs:
     )
 
 
-def _regions(places: tuple[int, ...], patch: int) -> Tensor:
+def _regions(layout: Layout, patch: int) -> Tensor:
     """Return the region each place belongs to, flattened."""
-    if patch == 1:
-        return torch.arange(prod(places))
-    if len(places) != 2:
-        raise _error("patch", f"patch={patch} for inputs with places {places}", "patch=1 where inputs are not images")
-    height, width = places
-    across = -(-width // patch)
-    rows, columns = torch.arange(height) // patch, torch.arange(width) // patch
-    return (rows[:, None] * across + columns).flatten()
+    if patch > 1 and not layout.in_plane:
+        raise _error(
+            "patch", f"patch={patch} for inputs with places {layout.places}", "patch=1 where inputs are not images"
+        )
+    return layout.groups(patch)

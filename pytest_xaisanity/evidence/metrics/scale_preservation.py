@@ -20,18 +20,22 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor, nn
 
+from ...common.checks import check_whole
 from ...common.errors import XaiError, setting_error
 from ...common.seeding import generator, seed_of
-from ...explainers.attributions import Attributions
 from ...maps.similarity import spearman
 from ...model.cut import Cut, find_cut
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...model.reinit.randomizer import Randomizer
+from ...statistics.evidence import Part
 from ...subject.block import Block
-from ...subject.outputs import select
+from ...subject.layout import by_channel, channel_axis
+from ...subject.outputs import columns, select
 from ...subject.subject import Subject
+from ..base import Lab, Measurement, Measuring, OwnMetric, Scored
+from ..randomized import Randomized
 
-__all__ = ["ScalePreservation", "order_law"]
+__all__ = ["ScalePreservation", "order_probability"]
 
 _error = partial(setting_error, "scale_preservation")
 
@@ -40,7 +44,7 @@ _PAIRS = 1000  # pairs of channels an input's order is looked at on, where there
 
 
 @dataclass(frozen=True)
-class ScalePreservation:
+class ScalePreservation(OwnMetric):
     """Rank correlation of the channels' contributions before and after the layers above them are randomized.
 
     The contribution of a channel to the explained output is the magnitude of activation × gradient, reduced over the
@@ -49,7 +53,7 @@ class ScalePreservation:
 
     The evidence holds three reports: the correlation; how many of the channels with the largest contributions (5 and
     10 %) are still among the largest, beside the share that chance would leave there; and how many pairs of channels
-    contribute in the order of their activations once the weights are drawn anew, beside what :func:`order_law`
+    contribute in the order of their activations once the weights are drawn anew, beside what :func:`order_probability`
     predicts.
 
     Args:
@@ -81,18 +85,12 @@ class ScalePreservation:
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
             raise _error("layer", f"a {type(self.layer).__name__}", "the path of a module, as in named_modules()")
-        if type(self.seeds) is not int or self.seeds < 1:
-            raise _error("seeds", repr(self.seeds), "a whole number of at least 1")
+        check_whole(self.name, "seeds", self.seeds)
         if self.axis is not None and (type(self.axis) is not int or self.axis == 0):
             raise _error("axis", repr(self.axis), "the axis of the channels, which is not that of the batch")
         if self.reduction not in ("sum", "norm"):
             raise _error("reduction", repr(self.reduction), "'sum' or 'norm'")
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal settings."""
-        return self
 
     def measurement(self) -> ScaleMeasurement:
         """Return what a claim has measured: this metric needs no attribution maps."""
@@ -100,23 +98,78 @@ class ScalePreservation:
 
 
 @dataclass(frozen=True)
-class ScaleMeasurement:
+class ScaleMeasurement(Measurement[Scored]):
     """The measurement of :class:`ScalePreservation`, shared by all explainers of a model."""
 
     metric: ScalePreservation
-    explains: ClassVar[bool] = False
+    about = "model"
 
     @property
     def key(self) -> Hashable:
         """Equal for measurements of the same."""
         return ("scale_preservation", self.metric.key)
 
-    def start(self, explained: Attributions, block: Block) -> _Measuring:
+    def start(self, lab: Lab, block: Block) -> _Measuring:
         """Find the module and the layers above it, on one input of the block."""
-        return _Measuring(self.metric, explained, _place(self.metric, explained.subject, block))
+        return _Measuring(self.metric, lab, _place(self.metric, lab.subject, block))
 
 
-def order_law(ratio: Any, above: Any, below: Any = None) -> NDArray[np.float64]:
+class Top(NamedTuple):
+    """How many of the channels with the largest contributions are still among the largest.
+
+    Attributes:
+        share: Which channels: the top so many per cent.
+        kept: The share of them that is.
+        chance: The share that chance would leave.
+        channels: How many they are.
+    """
+
+    share: int
+    kept: float | None
+    chance: float
+    channels: int
+
+
+@dataclass(frozen=True)
+class Scales(Part):
+    """The three reports of :class:`ScalePreservation`, over all inputs.
+
+    Attributes:
+        layer: Path of the module whose channels are scored.
+        channels: How many channels it has.
+        reduction: Of a channel's places.
+        spearman: Mean rank correlation of the contributions before and after.
+        undefined: How many correlations are not defined.
+        top: What is left of the largest channels.
+        predicted: The share of pairs of channels that should contribute in the order of their activations.
+        observed: The share that does.
+    """
+
+    layer: str
+    channels: int
+    reduction: str
+    spearman: float | None
+    undefined: int
+    top: tuple[Top, ...]
+    predicted: float | None
+    observed: float | None
+
+    def plain(self) -> dict[str, object]:
+        """Return all of it."""
+        return {
+            "layer": self.layer,
+            "channels": self.channels,
+            "reduction": self.reduction,
+            "spearman": self.spearman,
+            "undefined": self.undefined,
+            "top": {
+                f"{top.share} %": {"kept": top.kept, "chance": top.chance, "channels": top.channels} for top in self.top
+            },
+            "order": {"predicted": self.predicted, "observed": self.observed},
+        }
+
+
+def order_probability(ratio: Any, above: Any, below: Any = None) -> NDArray[np.float64]:
     """Return the probability that the larger of two activations contributes more under weights drawn at random.
 
     Independent normal weights carry activations ``a > b`` to M units; the norm of what the units get is larger from
@@ -156,64 +209,69 @@ class _Channels(NamedTuple):
     freedom: Tensor
 
 
-class _Measuring:
-    def __init__(self, metric: ScalePreservation, explained: Attributions, place: _Place) -> None:
-        self.metric, self.explained, self.place = metric, explained, place
+class _Measuring(Measuring[Scored]):
+    def __init__(self, metric: ScalePreservation, lab: Lab, place: _Place) -> None:
+        self.metric, self.lab, self.place = metric, lab, place
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.channels = 0
         self.undefined = 0
 
-    def measure(self, block: Block) -> dict[str, Tensor]:
-        """Return ``scores`` ``(b, 1)``; NaN where the contributions of all channels are equal."""
-        channels = self._channels(block)
-        correlations = _correlations(channels)
-        result = {"scores": correlations.nanmean(1, keepdim=True), "by_seed": correlations}
-        for share in _TOP:
-            result[f"top {share} %"] = _kept(channels, _count(share, channels.before.shape[1]))
-        result["order predicted"], result["order observed"] = self._orders(channels, block)
-        self.channels = channels.before.shape[1]
-        self.undefined += int(correlations.isnan().sum())
-        for name, values in result.items():
+    def measure(self, block: Block) -> Scored:
+        """Return the scores ``(b, 1)``; NaN where the contributions of all channels are equal."""
+        reports = self.reports(block)
+        self.undefined += int(reports["by_seed"].isnan().sum())
+        for name, values in reports.items():
             known = values[~values.isnan()]
             self.sums[name] = self.sums.get(name, 0.0) + float(known.sum())
             self.counts[name] = self.counts.get(name, 0) + known.numel()
+        return Scored.of(reports["scores"])
+
+    def reports(self, block: Block) -> dict[str, Tensor]:
+        """Return the scores and what the three reports are the means of, one row an input."""
+        channels = self._channels(block)
+        self.channels = channels.before.shape[1]
+        correlations = _correlations(channels)
+        result = {"scores": correlations.nanmean(1, keepdim=True), "by_seed": correlations}
+        for share in _TOP:
+            result[f"top {share} %"] = _kept(channels, _count(share, self.channels))
+        result["order predicted"], result["order observed"] = self._orders(channels, block)
         return result
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> tuple[Part, ...]:
         """Return the module, the layers that were randomized, and the three reports over the inputs so far."""
-        top = {
-            f"{share} %": {"kept": self._mean(f"top {share} %"), "chance": count / self.channels, "channels": count}
+        top = tuple(
+            Top(share, self._mean(f"top {share} %"), count / self.channels, count)
             for share, count in ((share, _count(share, self.channels)) for share in _TOP)
-        }
-        return {
-            "layer": self.place.cut.path,
-            "channels": self.channels,
-            "layers": [layer.name for layer in self.place.cut.layers],
-            "not_randomized": dict(self.place.cut.found.not_randomized),
-            "layer_order": self.place.cut.found.order,
-            "reinit": str(self.metric.reinit),
-            "target": "fixed",
-            "reduction": self.metric.reduction,
-            "seeds": self.metric.seeds,
-            "spearman": self._mean("by_seed"),
-            "undefined": self.undefined,
-            "top": top,
-            "order": {"predicted": self._mean("order predicted"), "observed": self._mean("order observed")},
-        }
+        )
+        cut, metric = self.place.cut, self.metric
+        layers = tuple(layer.name for layer in cut.layers)
+        return (
+            Randomized.of(layers, cut.found, reinit=metric.reinit, seeds=metric.seeds),
+            Scales(
+                layer=cut.path,
+                channels=self.channels,
+                reduction=metric.reduction,
+                spearman=self._mean("by_seed"),
+                undefined=self.undefined,
+                top=top,
+                predicted=self._mean("order predicted"),
+                observed=self._mean("order observed"),
+            ),
+        )
 
     def _mean(self, name: str) -> float | None:
         return self.sums[name] / self.counts[name] if self.counts.get(name) else None
 
     def _channels(self, block: Block) -> _Channels:
-        batches = self.explained.subject.batches
+        batches = self.lab.subject.batches
         # Every state of a micro-batch in one pass of work, so that the activations compared come from equal batches.
         table = batches.run(len(block), lambda part: self._table(block, part))
         return _Channels(table[:, 0], table[:, 3:], table[:, 1], table[:, 2])
 
     def _table(self, block: Block, part: slice) -> Tensor:
         """Return the rows of :class:`_Channels` for some inputs of a block, ``(p, 3 + seeds, C)``."""
-        metric, model = self.metric, self.explained.subject.model
+        metric, model = self.metric, self.lab.subject.model
         given, before = self._contributions(block, part, "the model as given")
         size, freedom = _sizes(given, metric.reduction)
         rows = [before, size, freedom]
@@ -221,7 +279,7 @@ class _Measuring:
         with Randomizer(model, self.place.cut.layers, metric.reinit) as randomizer:
             for seed in range(metric.seeds):
                 for layer in self.place.cut.layers:
-                    randomizer.randomize(layer, seed=seed_of(self.explained.seed, metric.name, seed))
+                    randomizer.randomize(layer, seed=seed_of(self.lab.seed, metric.name, seed))
                 stage = f"the model with the layers above {self.place.cut.path} randomized (seed {seed})"
                 activations, after = self._contributions(block, part, stage)
                 if not torch.equal(given, activations):
@@ -231,12 +289,12 @@ class _Measuring:
 
     def _contributions(self, block: Block, part: slice, stage: str) -> tuple[Tensor, Tensor]:
         """Return the activations, ``(p, C, places)``, and the contribution of each channel, ``(p, C)``."""
-        model = self.explained.subject.model
+        model = self.lab.subject.model
         inputs = tuple(tensor[part].clone() for tensor in block.inputs)
         targets = None if block.targets is None else block.targets[part]
         with torch.inference_mode(False), torch.enable_grad(), _cut(self.place) as seen:
             outputs = model(*inputs)
-            outputs = outputs[:, None] if outputs.ndim == 1 else outputs
+            outputs = columns(outputs)
             explained = select(outputs if outputs.dtype == torch.float64 else outputs.float(), targets).sum()
             if len(seen) != 1:
                 found = f"{self.place.cut.path!r}, called {len(seen)} times in a forward pass"
@@ -256,14 +314,14 @@ class _Measuring:
 
     def _orders(self, channels: _Channels, block: Block) -> tuple[Tensor, Tensor]:
         """Return, per input, the share of pairs that keep the order of their activations: predicted, observed."""
-        pairs = _pairs(channels.size.shape[1], self.explained.seed, block.indices).to(channels.size.device)
+        pairs = _pairs(channels.size.shape[1], self.lab.seed, block.indices).to(channels.size.device)
         first, second = (channels.size.gather(1, pairs[..., k]) for k in (0, 1))
         swap = first < second
         pairs = torch.where(swap[..., None], pairs.flip(2), pairs)
         large, small = torch.maximum(first, second), torch.minimum(first, second)
         alive = (small > 0).double()  # a channel that is off keeps its place whatever the weights
         freedom = [channels.freedom.gather(1, pairs[..., k]).cpu().numpy() for k in (0, 1)]
-        law = order_law((large / small.clamp_min(torch.finfo(small.dtype).tiny)).cpu().numpy(), *freedom)
+        law = order_probability((large / small.clamp_min(torch.finfo(small.dtype).tiny)).cpu().numpy(), *freedom)
         predicted = torch.from_numpy(law).to(alive.device)
         every = (len(pairs), channels.after.shape[1], pairs.shape[1])
         above, below = (channels.after.gather(2, pairs[:, None, :, k].expand(every)) for k in (0, 1))
@@ -329,8 +387,7 @@ def _pairs(channels: int, seed: int, indices: tuple[int, ...]) -> Tensor:
 
 def _by_channel(tensor: Tensor, axis: int) -> Tensor:
     """Return ``tensor`` as ``(b, C, places)``, in single precision at least."""
-    wide = tensor if tensor.dtype == torch.float64 else tensor.float()
-    return wide.movedim(axis, 1).flatten(2) if wide.ndim > 2 else wide[:, :, None]
+    return by_channel(tensor if tensor.dtype == torch.float64 else tensor.float(), axis)
 
 
 @contextmanager
@@ -362,9 +419,9 @@ def _checked_axis(metric: ScalePreservation, cut: Cut) -> int:
     shown = f"outputs {('N', *shape[1:])} of {path!r}".replace("'N'", "N")
     if len(shape) < 2 or shape[0] != 1:
         raise _error("layer", shown if shape else f"{path!r}, which returns no tensor", "outputs (N, C, ...)")
-    if metric.axis is None and len(shape) == 3:
+    axis = channel_axis(shape, metric.axis)
+    if axis is None:
         raise _error("axis", f"{shown}, whose channels may be on either axis", "axis=1 or axis=-1")
-    axis = 1 if metric.axis is None else metric.axis
     if not -len(shape) < axis < len(shape):
         raise _error("axis", f"{axis} for {shown}", "one of its axes, without the first")
     if shape[axis] < 2:

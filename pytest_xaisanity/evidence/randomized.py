@@ -1,0 +1,76 @@
+"""What a randomization of weights did to a model, as evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ..model.layers import Layers
+from ..statistics.evidence import Part, Row
+
+__all__ = ["Randomized"]
+
+_SHOWN = 8  # layers that are named
+_UNTOUCHED = 5
+
+
+@dataclass(frozen=True)
+class Randomized(Part):
+    """The layers that were randomized.
+
+    Attributes:
+        layers: Their names, in the order in which they were randomized.
+        not_randomized: Name to reason, for every parameter that was left alone.
+        order: ``"execution"``, or ``"registration"`` where the inside of the model could not be watched.
+        reinit: What new weights were drawn from.
+        seeds: How many randomizations.
+        target: Which class is explained: ``"fixed"`` or ``"dynamic"``.
+        cut: The module whose activations stay as they were, for what randomizes the layers above one.
+        samples: How many noisy copies a map is the mean over.
+        noise: Standard deviation of that noise, as a share of the input's range.
+    """
+
+    layers: tuple[str, ...]
+    not_randomized: Mapping[str, str]
+    order: str
+    reinit: str
+    seeds: int
+    target: str = "fixed"
+    cut: str | None = None
+    samples: int = 1
+    noise: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        layers: tuple[str, ...],
+        found: Layers,
+        *,
+        reinit: object,
+        seeds: int,
+        target: str = "fixed",
+        cut: str | None = None,
+    ) -> Randomized:
+        """Return what was done to ``layers`` of a model whose layers are ``found``."""
+        return cls(layers, dict(found.not_randomized), found.order, str(reinit), seeds, target, cut)
+
+    def plain(self) -> dict[str, object]:
+        """Return all of it; ``cut``, ``samples`` and ``noise`` where there are any."""
+        return {
+            **({} if self.cut is None else {"cut": self.cut}),
+            "layers": list(self.layers),
+            "not_randomized": dict(self.not_randomized),
+            "layer_order": self.order,
+            "reinit": self.reinit,
+            "target": self.target,
+            "seeds": self.seeds,
+            **({"samples": self.samples, "noise": self.noise} if self.samples > 1 else {}),
+        }
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the first layers, how they were randomized, and what was left alone."""
+        more = f", ... ({len(self.layers)} in all)" if len(self.layers) > _SHOWN else ""
+        how = f"seeds {self.seeds}, weights from {self.reinit}, target {self.target}"
+        yield "randomized", f"{', '.join(self.layers[:_SHOWN])}{more}; {how}"
+        for name, why in list(self.not_randomized.items())[:_UNTOUCHED]:
+            yield "untouched", f"{name}: {why}"

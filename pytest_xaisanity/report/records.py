@@ -1,0 +1,101 @@
+"""Recorded verdicts, as plain values: they travel between processes, and every report is made from them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+__all__ = ["Plain", "Record", "plain_value"]
+
+Plain = Any  # None, a string, a number, or lists and mappings of these
+
+
+@dataclass(frozen=True)
+class Record:
+    """One verdict, reached in one test.
+
+    Attributes:
+        test: The test's node id.
+        claim: The claim in one phrase, with the explainer.
+        explainer: The explainer's name.
+        verb: The claim's verb.
+        randomizes: Whether the claim says no more than that the explainer follows drawn weights, as noise may too.
+        bounds: ``at_least`` and ``at_most``, where the claim has them.
+        outcome: ``"passed"``, ``"failed"`` or ``"inconclusive"``.
+        tolerated: Whether an inconclusive verdict counts as true.
+        estimate: What was measured; None where that is no number.
+        interval: Its bounds, likewise.
+        confidence: One minus the accepted rate of wrong passes.
+        n: How many inputs were measured.
+        quantity: What ``estimate`` is of.
+        decided_by: The statistical tool.
+        reason: Why, in one sentence.
+        reproduce: The command that decides the claim again.
+        evidence: The whole evidence, by name.
+        rows: What a person reads of the evidence: a label and a text each.
+        advice: What to try after a failure, or nothing.
+        test_outcome: What became of the test: ``"passed"``, ``"failed"``, ``"xfailed"``, ...
+    """
+
+    test: str
+    claim: str
+    explainer: str
+    verb: str
+    randomizes: bool
+    bounds: Mapping[str, float | None]
+    outcome: str
+    tolerated: bool
+    estimate: float | None
+    interval: tuple[float | None, float | None]
+    confidence: float
+    n: int
+    quantity: str
+    decided_by: str
+    reason: str
+    reproduce: str
+    evidence: Mapping[str, Plain]
+    rows: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    advice: str = ""
+    test_outcome: str = ""
+
+    @property
+    def expected(self) -> bool:
+        """Whether the test was marked to fail, and the claim did not pass."""
+        return self.outcome != "passed" and self.test_outcome == "xfailed"
+
+    def of_test(self, outcome: str) -> Record:
+        """Return the record with what became of the test."""
+        return replace(self, test_outcome=outcome)
+
+    def report(self) -> dict[str, Plain]:
+        """Return what the JSON report has: all but the rows, which say the same in words."""
+        values = self.plain()
+        del values["rows"]
+        return values
+
+    def plain(self) -> dict[str, Plain]:
+        """Return all of it in built-in types, which travel between processes; :meth:`from_plain` is the reverse."""
+        values: dict[str, Plain] = plain_value(asdict(replace(self, evidence={})))
+        return {**values, "evidence": plain_value(self.evidence)}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Plain]) -> Record:
+        """Return the record of these values."""
+        known = {one.name: values[one.name] for one in fields(cls)}
+        low, high = known["interval"]
+        rows = tuple((label, text) for label, text in known["rows"])
+        return cls(**{**known, "interval": (low, high), "rows": rows})
+
+
+def plain_value(value: Any) -> Plain:
+    """Return ``value`` in built-in types alone; None for a number that is not finite, a string for what is no value."""
+    if value is None or type(value) in (str, int, bool):
+        return value
+    if isinstance(value, float):
+        return float(value) if value - value == 0 else None
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain_value(part) for part in value]
+    return plain_value(value.tolist()) if hasattr(value, "tolist") else str(value)

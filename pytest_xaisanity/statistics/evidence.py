@@ -1,0 +1,94 @@
+"""What a verdict rests on: typed parts, each of which says itself what a machine and what a person reads of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+__all__ = ["Evidence", "Part", "Row", "Sample", "number"]
+
+Row = tuple[str, str]  # a label and a text
+P = TypeVar("P", bound="Part")
+
+
+class Part(ABC):
+    """A part of the evidence: a frozen dataclass of values that belong together."""
+
+    @abstractmethod
+    def plain(self) -> dict[str, object]:
+        """Return the values under their names in reports: numbers, arrays, text, lists and mappings of these."""
+
+    def rows(self) -> Iterator[Row]:
+        """Yield what a person reads of it, where anything is for a person: a label and a text each."""
+        yield from ()
+
+
+class Evidence(Mapping[str, object]):
+    """The parts of a verdict's evidence, which also read as one mapping of plain values.
+
+    >>> verdict.evidence["layers"], verdict.evidence.find(Randomized).layers    # doctest: +SKIP
+    """
+
+    def __init__(self, *parts: Part) -> None:
+        self.parts = parts
+
+    def find(self, kind: type[P]) -> P | None:
+        """Return the first part of a type, or None."""
+        return next((part for part in self.parts if isinstance(part, kind)), None)
+
+    def get_part(self, kind: type[P]) -> P:
+        """Return the first part of a type, which must be there."""
+        part = self.find(kind)
+        if part is None:
+            raise KeyError(f"no {kind.__name__} among {', '.join(type(part).__name__ for part in self.parts)}")
+        return part
+
+    def rows(self) -> Iterator[Row]:
+        """Yield what a person reads, part by part."""
+        for part in self.parts:
+            yield from part.rows()
+
+    def plain(self) -> dict[str, object]:
+        """Return all values by name; of two parts that name the same, the later one counts."""
+        return {name: value for part in self.parts for name, value in part.plain().items()}
+
+    @cached_property
+    def _plain(self) -> dict[str, object]:
+        return self.plain()
+
+    def __getitem__(self, name: str) -> object:
+        return self._plain[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._plain)
+
+    def __len__(self) -> int:
+        return len(self._plain)
+
+    def __repr__(self) -> str:
+        return f"<evidence: {', '.join(type(part).__name__ for part in self.parts)}>"
+
+
+@dataclass(frozen=True)
+class Sample(Part):
+    """What was measured.
+
+    Attributes:
+        indices: The place of each input in what the user gave, in the order in which they were visited.
+        seed: The seed everything was drawn with.
+    """
+
+    indices: tuple[int, ...]
+    seed: int
+
+    def plain(self) -> dict[str, object]:
+        """Return the indices and the seed."""
+        return {"indices": list(self.indices), "seed": self.seed}
+
+
+def number(value: float | None) -> str:
+    """Return a number as people read it: three digits, or "unknown" where there is none."""
+    return "unknown" if value is None or value != value else f"{value:.3g}"

@@ -1,0 +1,56 @@
+"""What tests of measurements share: a laboratory of an explainer on a subject, and what was found as tensors."""
+
+from __future__ import annotations
+
+import torch
+
+from pytest_xaisanity.evidence.base import Compared, Lab
+from pytest_xaisanity.explainers.adapters import as_explainer
+from pytest_xaisanity.explainers.attributions import Attributions
+from pytest_xaisanity.report.records import Record
+from pytest_xaisanity.statistics.evidence import Evidence
+
+
+def lab_of(subject, source=lambda model, inputs, targets: inputs + 0, seed=0, *, training=None, **settings):
+    """Return the laboratory of an explainer on a subject."""
+    attributions = Attributions(subject, as_explainer(source, subject.model, **settings), seed)
+    return Lab(subject, attributions, seed, training)
+
+
+def evidence_of(measuring):
+    """Return what a measurement says of itself, by name."""
+    return Evidence(*measuring.describe())
+
+
+def tensors_of(found):
+    """Return what was measured as tensors: ``after <similarity>`` and so on, or ``scores`` and ``curve <name>``."""
+    if isinstance(found, Compared):
+        return {name.replace("own ", "self "): torch.from_numpy(array) for name, array in found.arrays().items()}
+    curves = {f"curve {name}": torch.from_numpy(curve) for name, curve in found.curves.items()}
+    return {"scores": torch.from_numpy(found.values), **curves}
+
+
+def record_of(**changes):
+    """Return the record of a verdict."""
+    values = {
+        "test": "test_it.py::test_it",
+        "claim": "method bounded metric",
+        "explainer": "method",
+        "verb": "bounded",
+        "randomizes": False,
+        "bounds": {"at_least": 0.5, "at_most": None},
+        "outcome": "failed",
+        "tolerated": False,
+        "estimate": 0.1,
+        "interval": (0.0, None),
+        "confidence": 0.95,
+        "n": 3,
+        "quantity": "score",
+        "decided_by": "a bound",
+        "reason": "too low",
+        "reproduce": "pytest",
+        "evidence": {"indices": [7, 8, 9]},
+        "rows": (("worst inputs", "7 (0.1): score"), ("sign_flip_ssim", "one input twice 1")),
+        "advice": "look at the sign",
+    }
+    return Record(**{**values, **changes})
