@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import inf, isfinite, isnan
-from typing import Any
+from typing import TypeAlias, TypeVar
 
 import hypothesis.strategies as st
 import torch
@@ -30,7 +30,8 @@ from .strategies import uninformative_maps
 
 __all__ = ["Adversarial", "Adversary", "Found", "counterexample", "search"]
 
-Picture = list[Any]  # of numbers, or of rows of them
+Picture: TypeAlias = list[float] | list[list[float]]
+C = TypeVar("C", bound=Hashable)
 
 _SEARCHED = 32  # inputs
 _PART = 8  # inputs after which a map that clearly loses is given up
@@ -91,8 +92,8 @@ def search(
 
 
 def counterexample(
-    strategy: st.SearchStrategy[Any], fails: Callable[[Any], bool], *, max_examples: int, search_seed: int
-) -> Any | None:
+    strategy: st.SearchStrategy[C], fails: Callable[[C], bool], *, max_examples: int, search_seed: int
+) -> C | None:
     """Return the simplest value of a strategy that fails, or None when none of those drawn does.
 
     Args:
@@ -101,7 +102,7 @@ def counterexample(
         max_examples: How many values to draw.
         search_seed: Same seed, same search.
     """
-    gains = _Gains(lambda value: float(fails(value)), (1 + _SHRINKING) * max_examples)
+    gains: _Gains[C] = _Gains(lambda value: float(fails(value)), (1 + _SHRINKING) * max_examples)
     with isolated(search_seed, "search"):
         try:
             return _run(strategy, gains, 1.0, max_examples, search_seed)
@@ -109,14 +110,14 @@ def counterexample(
             raise broken.error from None
 
 
-class _Gains(dict[Any, float]):
+class _Gains(dict[C, float]):
     """The gain of each candidate that was tried, by trying it; nothing is gained once the budget is spent."""
 
-    def __init__(self, gain: Callable[[Any], float], budget: int) -> None:
+    def __init__(self, gain: Callable[[C], float], budget: int) -> None:
         super().__init__()
         self.gain, self.budget = gain, budget
 
-    def __missing__(self, candidate: Any) -> float:
+    def __missing__(self, candidate: C) -> float:
         if len(self) >= self.budget:
             return -inf
         try:
@@ -126,18 +127,18 @@ class _Gains(dict[Any, float]):
         self[candidate] = -inf if isnan(value) else value
         return self[candidate]
 
-    def best(self) -> Any:
+    def best(self) -> C:
         """Return the candidate with the largest gain, the first of equal ones."""
         return max(self, key=self.__getitem__)
 
 
 def _run(
-    strategy: st.SearchStrategy[Any], gains: _Gains, enough: float | None, max_examples: int, search_seed: int
-) -> Any | None:
+    strategy: st.SearchStrategy[C], gains: _Gains[C], enough: float | None, max_examples: int, search_seed: int
+) -> C | None:
     """Draw candidates, and return the simplest one that gains enough, if one does."""
-    winners: list[Any] = []
+    winners: list[C] = []
 
-    def attempt(candidate: Any) -> None:
+    def attempt(candidate: C) -> None:
         value = gains[candidate]
         if isfinite(value):
             target(value)
@@ -219,7 +220,7 @@ class _Searched:
     """A few inputs to search on: what the metric prepared, and the explanation's scores."""
 
     block: Block
-    prepared: Any
+    prepared: object
     own: Tensor
 
 
@@ -313,5 +314,8 @@ def _picture(image: Tensor) -> Picture:
     if len(sides) == 2 and max(sides) > _PICTURE:
         height, width = (min(side, _PICTURE) for side in plain.shape)
         plain = F.adaptive_avg_pool2d(plain[None], (height, width))[0]
-    values: Picture = plain.tolist()
-    return [[round(value, 4) for value in row] for row in values] if len(sides) == 2 else values
+    if len(sides) != 2:
+        values: list[float] = plain.tolist()
+        return values
+    rows: list[list[float]] = plain.tolist()
+    return [[round(value, 4) for value in row] for row in rows]

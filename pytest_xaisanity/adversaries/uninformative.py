@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 from zlib import crc32
 
 from ..common.errors import unknown_name
@@ -72,6 +72,6 @@ class UninformativeExplainer(Call):
         return [crc32(_bytes(row)) for row in rows]
 
 
-def _bytes(row: Any) -> bytes:
+def _bytes(row: Tensor) -> bytes:
     data: bytes = row.detach().cpu().double().numpy().tobytes()
     return data

@@ -55,18 +55,18 @@ class Bench:
 
     def __init__(
         self,
-        model: Any,
-        inputs: Any,
-        targets: Any = None,
+        model: object,
+        inputs: object,
+        targets: object = None,
         *,
         device: str = "auto",
         seed: int = 0,
         confidence: float = 0.95,
         batch_size: int | None = None,
-        train: Any = None,
-        training_data: Any = None,
+        train: object = None,
+        training_data: object = None,
         cache_dir: str | os.PathLike[str] | None = None,
-        progress: Any = None,
+        progress: object = None,
     ) -> None:
         self.seed = _checked_seed(seed)
         self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)
@@ -172,7 +172,7 @@ class Bench:
         self._retraining.measured.clear()
         self._cache = None if self.subject.streamed else MapCache()
 
-    def _rival(self, other: Any) -> Explainer | None:
+    def _rival(self, other: object) -> Explainer | None:
         """Return the explainer that is measured instead of the claim's own, if one is."""
         if not isinstance(other, BoundExplainer):
             return None if other is None else as_explainer(other, self.subject.model, where="beats baseline")

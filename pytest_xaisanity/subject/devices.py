@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from .inputs import kind_of
 __all__ = ["chosen_device", "floating_dtype"]
 
 
-def floating_dtype(model: Any) -> torch.dtype | None:
+def floating_dtype(model: object) -> torch.dtype | None:
     """Return the floating-point type of the model's weights, if they have one in common."""
     if not isinstance(model, nn.Module):
         return None
@@ -23,7 +22,7 @@ def floating_dtype(model: Any) -> torch.dtype | None:
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
-def chosen_device(device: str | torch.device, model: Any) -> torch.device:
+def chosen_device(device: str | torch.device, model: object) -> torch.device:
     """Return the device that a setting names, or the one that fits the model for ``"auto"``."""
     if str(device) == "auto":
         return _automatic_device(model)
@@ -42,7 +41,7 @@ def chosen_device(device: str | torch.device, model: Any) -> torch.device:
     return chosen
 
 
-def _automatic_device(model: Any) -> torch.device:
+def _automatic_device(model: object) -> torch.device:
     tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
     homes = {tensor.device for tensor in tensors}
     if len(homes) > 1 or (homes and next(iter(homes)).type != "cpu"):

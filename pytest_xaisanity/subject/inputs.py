@@ -27,12 +27,12 @@ BLOCK = 64
 _FIRST_BLOCKS = (16, 16, 32)
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """Return the name of a value's type."""
     return type(value).__name__
 
 
-def from_numpy(value: Any) -> Any:
+def from_numpy(value: object) -> Any:
     """Return an array, or a tuple with arrays, as tensors; anything else as it is."""
     if isinstance(value, tuple):
         return tuple(from_numpy(part) for part in value)
@@ -49,7 +49,7 @@ def from_numpy(value: Any) -> Any:
         ) from error
 
 
-def in_memory(inputs: Any) -> bool:
+def in_memory(inputs: object) -> bool:
     """Whether inputs are a tensor or a tuple of tensors, rather than a stream."""
     if isinstance(inputs, Tensor):
         return True
@@ -59,7 +59,7 @@ def in_memory(inputs: Any) -> bool:
 class Memory:
     """Inputs in memory, visited in a seeded random order."""
 
-    def __init__(self, inputs: Any, targets: Any, seed: int) -> None:
+    def __init__(self, inputs: object, targets: object, seed: int) -> None:
         self.inputs: Inputs = inputs if isinstance(inputs, tuple) else (inputs,)
         if any(tensor.ndim == 0 for tensor in self.inputs):
             raise _empty("a tensor without a batch axis")
@@ -109,7 +109,7 @@ class Memory:
 class Stream:
     """Inputs from an iterable of batches, cut anew into blocks."""
 
-    def __init__(self, inputs: Any, targets: Any) -> None:
+    def __init__(self, inputs: object, targets: object) -> None:
         if not isinstance(inputs, Iterable) or isinstance(inputs, (str, Mapping)):
             raise XaiError(
                 "xai_inputs",
@@ -173,7 +173,7 @@ class Stream:
         targets = head.pop() if self._carries_targets else None
         return tuple(range(start, start + size)), tuple(head), targets
 
-    def _with_targets(self, batch: Any, start: int) -> list[Tensor]:
+    def _with_targets(self, batch: object, start: int) -> list[Tensor]:
         parts, targets = _split_batch(batch)
         lengths = {len(part) for part in (*parts, *([] if targets is None else [targets]))}
         if len(lengths) > 1:
@@ -195,19 +195,19 @@ def _too_few_targets(targets: int, inputs: str) -> XaiError:
     )
 
 
-def _split_batch(batch: Any) -> tuple[list[Tensor], Tensor | None]:
+def _split_batch(batch: object) -> tuple[list[Tensor], Tensor | None]:
     if isinstance(batch, list) and len(batch) >= 2 and not _is_input(batch[-1]):
         inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
         return _parts(inputs), _as_targets(batch[-1])
     return _parts(batch), None
 
 
-def _is_input(part: Any) -> bool:
+def _is_input(part: object) -> bool:
     """Whether the last part of a batch that is a list is one more input: only integers can be labels."""
     return isinstance(part, Tensor) and part.is_floating_point()
 
 
-def _parts(inputs: Any) -> list[Tensor]:
+def _parts(inputs: object) -> list[Tensor]:
     parts = [from_numpy(part) for part in (inputs if isinstance(inputs, (tuple, list)) else [inputs])]
     if not parts or not all(isinstance(part, Tensor) and part.ndim for part in parts):
         kinds = ", ".join(kind_of(part) for part in parts)
@@ -230,7 +230,7 @@ def _empty(found: str) -> XaiError:
     )
 
 
-def _as_targets(targets: Any) -> Tensor | None:
+def _as_targets(targets: object) -> Tensor | None:
     if targets is None:
         return None
     tensor: Tensor | None = None

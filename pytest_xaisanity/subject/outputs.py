@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -30,7 +28,7 @@ def are_probabilities(outputs: Tensor) -> bool:
     return bool((values.sum(1) - 1).abs().max() < (2e-2 if outputs.dtype in HALF else 1e-3))
 
 
-def checked_output(result: Any, count: int) -> Tensor:
+def checked_output(result: object, count: int) -> Tensor:
     """Return what the model returned for ``count`` inputs, detached, when it is what a model should return."""
     if isinstance(result, Tensor) and result.is_floating_point() and result.numel() and result.shape[:1] == (count,):
         return result.detach()
