@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -180,12 +181,19 @@ def _kills(bench: Bench, claim: Claim, suspect: Explainer, killed: Killed) -> bo
 
 def _classified(bench: Bench, explainer: Explainer, suspects: Mapping[str, Explainer]) -> dict[str, Mutation]:
     """Return each mutant's status: survived, until a claim kills it, unless it is none that can be told apart."""
-    with bench.subject.lent():
+
+    def classified() -> dict[str, Mutation]:
         bench.subject.renew()
         block = next(bench.subject.blocks()).part(0, _SEEN)
         maps = partial(_maps, bench, block, _layers(bench, block))
         originals = list(maps(explainer))
-        return {name: _status(originals, maps(suspect)) for name, suspect in suspects.items()}
+        statuses = {}
+        for name, suspect in suspects.items():
+            with closing(maps(suspect)) as changed:
+                statuses[name] = _status(originals, changed)
+        return statuses
+
+    return bench.subject.lend(classified)
 
 
 def _status(originals: list[Tensor], maps: Iterator[Tensor]) -> Mutation:
@@ -214,7 +222,7 @@ def _layers(bench: Bench, block: Block) -> tuple[Layer, ...]:
         return ()
 
 
-def _maps(bench: Bench, block: Block, layers: Sequence[Layer], explainer: Explainer) -> Iterator[Tensor]:
+def _maps(bench: Bench, block: Block, layers: Sequence[Layer], explainer: Explainer) -> Generator[Tensor]:
     """Yield maps of two halves of a block, on the model as given and on an untrained one."""
     subject = bench.subject
     half = (len(block) + 1) // 2

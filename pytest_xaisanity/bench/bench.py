@@ -22,6 +22,7 @@ from ..explainers.explainer import Explainer
 from ..model.training import Retraining
 from ..statistics.question import Level
 from ..statistics.verdict import Verdict
+from ..subject.layout import Layout
 from ..subject.subject import Subject
 from .runs import Run
 
@@ -103,9 +104,7 @@ class Bench:
         try:
             if isinstance(claim, Compound):
                 return self._resolve(claim, explainer)
-            with self.subject.lent():
-                self._renew()
-                return self._decide(claim, explainer)
+            return self.subject.lend(lambda: self._decide(claim, explainer))
         except BaseException:
             self._forget()
             raise
@@ -113,25 +112,30 @@ class Bench:
     def measure(self, measurements: Sequence[Measurement[Measured]], explainer: Explainer) -> list[Measured]:
         """Return what measurements find of an explainer, on every input."""
         try:
-            with self.subject.lent():
-                self._renew()
-                runs = [self._run(measurement, explainer, early=False) for measurement in measurements]
-                count = 1
-                while not _all_advanced(runs, count):
-                    count += 1
-                return [run.found(count) for run in _resting(runs)]
+            return self.subject.lend(lambda: self._measure(measurements, explainer))
         except BaseException:
             self._forget()
             raise
 
+    def _measure(self, measurements: Sequence[Measurement[Measured]], explainer: Explainer) -> list[Measured]:
+        self._renew()
+        runs = [self._run(measurement, explainer, early=False) for measurement in measurements]
+        count = 1
+        while not _all_advanced(runs, count):
+            count += 1
+        return [run.found(count) for run in _resting(runs)]
+
     def _resolve(self, claim: Compound, explainer: Explainer) -> Verdict:
-        with self.subject.lent():
-            self._renew()
-            layout = next(self.subject.blocks()).layout
+        layout = self.subject.lend(self._layout)
         decide = partial(self.decide, explainer=explainer)
         return claim.resolve(decide, layout=layout, seed=self.seed, name=explainer.name)
 
+    def _layout(self) -> Layout:
+        self._renew()
+        return next(self.subject.blocks()).layout
+
     def _decide(self, claim: Claim, explainer: Explainer) -> Verdict:
+        self._renew()
         level = Level(claim.confidence or self.confidence, claim.early)
         needs = claim.needs()
         runs = [self._run(one.measurement, self._rival(one.rival) or explainer, level.early) for one in needs]

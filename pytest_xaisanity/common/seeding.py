@@ -11,11 +11,14 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 
-__all__ = ["generator", "global_state", "isolated", "same_state", "seed_of"]
+from .undoing import Undoing
+
+__all__ = ["State", "generator", "global_state", "isolated", "restore_state", "same_state", "seed_globally", "seed_of"]
 
 
 def seed_of(*parts: int | str) -> int:
@@ -43,7 +46,8 @@ def _cuda_in_use() -> bool:
     return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
-def _restore(state: State) -> None:
+def restore_state(state: State) -> None:
+    """Put every global generator back to a state that :func:`global_state` has returned."""
     python, numpy, cpu, cuda, mps = state
     random.setstate(python)  # type: ignore[arg-type]
     np.random.set_state(numpy)  # type: ignore[arg-type]
@@ -77,15 +81,17 @@ def _seed_torch(seed: int) -> None:
         torch.mps.manual_seed(seed)
 
 
+def seed_globally(*parts: int | str) -> None:
+    """Seed every global generator by ``parts``."""
+    seed = seed_of(*parts)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    _seed_torch(seed)
+
+
 @contextmanager
 def isolated(*parts: int | str) -> Iterator[None]:
     """Seed every global generator by ``parts`` inside the block, and put each back where it was."""
-    state = global_state()
-    seed = seed_of(*parts)
-    try:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        _seed_torch(seed)
+    with Undoing(partial(restore_state, global_state())):
+        seed_globally(*parts)
         yield
-    finally:
-        _restore(state)

@@ -174,7 +174,13 @@ class Attributions:
                 raise
             raise self._raised(error, stage) from error
         finally:
-            evaluating(self.subject.model)
+            trained = evaluating(self.subject.model)
+        if trained:
+            raise self._error(
+                f"{trained[0] or 'the model'} put into training mode, on {stage}",
+                "a model in evaluation mode, as the explainer was given it",
+                "leave model.train() out, or call model.eval() before returning",
+            )
         self._check_echo(result, given, originals, stage)
         return self._maps(result, originals, stage)
 

@@ -2,89 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..common.errors import XaiError
-from ..common.seeding import isolated
+from ..common.seeding import State, global_state, restore_state, seed_globally
+from ..common.undoing import Undoing, undoing
+from .inventory import plain_name
+from .snapshot import Changes, Snapshot, TorchState, modules_with_modes
 
-__all__ = ["evaluating", "lent"]
+__all__ = ["Lending", "evaluating", "own_changes"]
 
-_COPIED_BYTES = 2**31
-
-
-_FULL = "_is_full_backward_hook"
-_HOOKS = tuple(name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs", "_always_called")))
+T = TypeVar("T")
 
 
-@contextmanager
-def lent(model: Any, device: torch.device, seed: int) -> Iterator[None]:
-    """Run the model in evaluation mode on a device, and give it back as it was.
+class Lending:
+    """A model that runs in evaluation mode on a device, to be given back as it was.
 
-    Modes, hooks, buffers, ``requires_grad``, gradients and device are restored however the block ends, and so are the
-    global random number generators. Inside the block gradients can be taken, whatever the caller's own mode.
+    Modules with all that belongs to them, weights, buffers, ``requires_grad``, gradients and device come back however
+    the work ends, and so do the global random number generators, torch's function modes and gradient mode, and the
+    hooks for all modules. During the work gradients can be taken, whatever the caller's own mode.
+
+    Args:
+        model: The model, or another callable, of which nothing is known.
+        device: Where it is to run.
+        seed: Seeds the global generators.
+        own: Names of buffers that the model itself changes; they are put back without a word.
     """
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        if not isinstance(model, nn.Module):
-            stack.enter_context(isolated(seed, "guarded"))
+
+    def __init__(self, model: object, device: torch.device, seed: int, own: Collection[str] = ()) -> None:
+        self._model = model if isinstance(model, nn.Module) else None
+        self._device, self._seed, self._own = device, seed, own
+        self._torch = TorchState()
+        self._inference = ExitStack()
+        self._given: Snapshot | None = None
+        self._moved_from: torch.device | None = None
+        self._generators: State | None = None
+        self._lent: Snapshot | None = None
+        self._changes: Changes = {}
+
+    def during(self, work: Callable[[], T]) -> T:
+        """Return ``work()``, done while the model is lent.
+
+        Raises:
+            XaiError: Something other than an intervention has changed the model: the result is worth nothing.
+        """
+
+        def begun() -> T:
+            self._begin()
+            return work()
+
+        result = undoing(self._end, begun)
+        self._complain()
+        return result
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """Lend the model to the block, likewise; :meth:`during` is safer against interrupts at the block's end."""
+        with Undoing(self._end):
+            self._begin()
             yield
+        self._complain()
+
+    def restore(self) -> None:
+        """Put back, while the model is lent, what an explainer that was cut off has left: all but weights and buffers.
+
+        That is modules, hooks, modes, ``requires_grad`` and gradients. It is cheap.
+        """
+        if self._lent is not None:
+            self._lent.restore_structure()
+
+    def _begin(self) -> None:
+        self._inference.enter_context(torch.inference_mode(False))
+        if self._model is None:
+            self._seed_generators()
             return
-        stack.callback(_restore_modules, [(m, m.training, _hooks_of(m)) for m in model.modules()])
-        stack.enter_context(_weights_kept(model))
-        stack.callback(_restore_parameters, [(p, p.requires_grad, p.grad, _copy(p.grad)) for p in model.parameters()])
-        stack.callback(_restore_buffers, _buffers_of(model))
-        homes = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-        if len(homes) == 1 and (home := homes.pop()) != device:
-            stack.callback(_move, model, home)
-            _move(model, device)
-        stack.enter_context(isolated(seed, "guarded"))  # now that the device is in use
-        evaluating(model)
-        yield
+        homes = {tensor.device for tensor in (*self._model.parameters(), *self._model.buffers())}
+        moves = len(homes) == 1 and self._device not in homes
+        self._given = Snapshot(self._model, copied=False)
+        if moves:
+            self._moved_from = homes.pop()
+            _move(self._model, self._device)
+        self._seed_generators()  # now that the device is in use
+        evaluating(self._model)
+        # Where the model was moved, the memory that it came from holds its values.
+        self._lent = Snapshot(self._model, values=self._given.memory() if moves else None)
 
+    def _seed_generators(self) -> None:
+        self._generators = global_state()
+        seed_globally(self._seed, "guarded")
 
-@contextmanager
-def _weights_kept(model: nn.Module) -> Iterator[None]:
-    """Put back weights that something other than an intervention changed, and say so: the scores are worth nothing."""
-    saved = [(name, parameter, parameter.detach().clone()) for name, parameter in _copied(model)]
-    changed: list[str] = []
-    try:
-        yield
-    finally:
-        for name, parameter, values in saved:
-            alike = parameter.dtype == values.dtype and parameter.shape == values.shape
-            if alike and _same(parameter, values):
-                continue
-            changed.append(name)
-            if alike:
-                parameter.data.copy_(values)
-            else:
-                parameter.data = values.clone()
-    if changed:
+    def _end(self) -> None:
+        with ExitStack() as steps:  # the last first, and each whatever becomes of the others
+            steps.callback(self._inference.close)
+            steps.callback(self._torch.restore)
+            steps.callback(self._restore_generators)
+            steps.callback(self._give_back)
+            if self._lent is not None:
+                steps.callback(self._lent.restore)
+        if self._lent is not None:
+            self._changes = self._lent.changes
+        self._lent = self._given = None  # with the copies that they hold
+
+    def _restore_generators(self) -> None:
+        if self._generators is not None:
+            restore_state(self._generators)
+
+    def _give_back(self) -> None:
+        if self._given is None or self._model is None:
+            return
+        self._given.restore()
+        if self._moved_from is not None:  # what a model holds beside its registered tensors
+            _move(self._model, self._moved_from)
+            self._given.restore()
+
+    def _complain(self) -> None:
+        """Raise where the model was changed."""
+        changes = {key: what for key, what in self._changes.items() if key[0] != "buffer" or key[1] not in self._own}
+        if not changes:
+            return
+        weights = {*changes.values()} == {"changed"} and {kind for kind, _ in changes} == {"parameter"}
+        told = [plain_name(name) for _, name in changes] if weights else _told(changes)
         raise XaiError(
             "xai_model",
-            found=f"weights that the explainer or the model itself changed ({', '.join(changed[:3])})",
-            expected="an explainer that leaves the weights alone; they have been restored",
+            found=f"{'weights' if weights else 'parts'} that the explainer or the model itself changed "
+            f"({', '.join(told[:3])}{f' and {len(told) - 3} more' if len(told) > 3 else ''})",
+            expected=f"an explainer that leaves the {'weights' if weights else 'model'} alone; "
+            f"{'they have' if weights else 'it has'} been restored",
             fix="let the explainer work on a copy of the model (copy.deepcopy)",
         )
 
 
-def _copied(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Return the parameters that a copy is kept of: none of very large models, whose copy might not fit."""
-    parameters = [(name, p) for name, p in model.named_parameters() if p.layout == torch.strided]
-    size = sum(p.numel() * p.element_size() for _, p in parameters)
-    return parameters if size <= _COPIED_BYTES else []
+def _told(changes: Changes) -> list[str]:
+    """Return what was changed, in words; of modes the outermost module alone."""
+    told: dict[str, str] = {}
+    for (kind, name), what in changes.items():
+        name = plain_name(name)
+        if kind == "mode":
+            told.setdefault(kind, f"{name or 'the model'} put into {what} mode")
+        elif kind in ("class", "forward"):
+            told[kind + name] = f"the {kind} of {name or 'the model'} {what}"
+        else:
+            told[kind + name] = f"{kind} {name} {what}"
+    return [*told.values()]
 
 
-def evaluating(model: Any) -> None:
-    """Put every submodule into evaluation mode, without calling what a model makes of ``eval()``."""
-    for module in model.modules() if isinstance(model, nn.Module) else ():
+def evaluating(model: object) -> list[str]:
+    """Put every submodule into evaluation mode, without calling what a model makes of ``eval()``.
+
+    Returns:
+        The paths of those that were in training mode.
+    """
+    found = []
+    for path, module in modules_with_modes(model) if isinstance(model, nn.Module) else ():
         if module.training:
+            found.append(path)
             module.training = False
+    return found
+
+
+def own_changes(model: object, run: Callable[[], T]) -> tuple[T, set[str]]:
+    """Return ``run()``, which calls the model alone, and the names of the buffers that it has changed meanwhile."""
+    if not isinstance(model, nn.Module):
+        return run(), set()
+    before = {name: (buffer, buffer._version) for name, buffer in model.named_buffers() if not buffer.is_inference()}
+    result = run()
+    now = dict(model.named_buffers())
+    changed = {
+        name for name, (buffer, version) in before.items() if now.get(name) is not buffer or buffer._version != version
+    }
+    return result, changed | (now.keys() - before.keys())
 
 
 def _move(model: nn.Module, device: torch.device) -> None:
@@ -97,53 +188,3 @@ def _move(model: nn.Module, device: torch.device) -> None:
             expected="a device the model can reach",
             fix="choose --xai-device=cpu",
         ) from error
-
-
-def _copy(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().clone()
-
-
-def _hooks_of(module: nn.Module) -> dict[str, Any]:
-    """Return copies of a module's hooks, and whether its backward hooks are full ones."""
-    hooks = {name: module.__dict__[name].copy() for name in _HOOKS if module.__dict__.get(name) is not None}
-    return hooks | {_FULL: module.__dict__.get(_FULL)}
-
-
-def _restore_modules(saved: list[tuple[nn.Module, bool, dict[str, Any]]]) -> None:
-    for module, training, hooks in saved:
-        module.training = training
-        module.__dict__[_FULL] = hooks.pop(_FULL)
-        for name, before in hooks.items():
-            now = module.__dict__[name]
-            if now != before or list(now) != list(before):
-                now.clear()
-                now.update(before)
-
-
-def _restore_parameters(saved: list[tuple[nn.Parameter, bool, Tensor | None, Tensor | None]]) -> None:
-    for parameter, requires_grad, grad, values in saved:
-        if parameter.requires_grad != requires_grad:
-            parameter.requires_grad_(requires_grad)
-        parameter.grad = grad
-        if grad is not None and values is not None and not _same(grad, values):
-            grad.data.copy_(values)
-
-
-def _buffers_of(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor]]:
-    return [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
-
-
-def _restore_buffers(saved: list[tuple[nn.Module, str, Tensor, Tensor]]) -> None:
-    for module, name, buffer, values in saved:
-        if isinstance(module._buffers, dict) and module._buffers.get(name) is not buffer:  # a ScriptModule has no dict
-            module._buffers[name] = buffer  # moving a module to a device puts new tensors in the place of its buffers
-        if not _same(buffer, values):
-            buffer.data.copy_(values)
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.device == b.device and torch.equal(a, b)

@@ -12,7 +12,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ from torch.nn.parameter import is_lazy
 from ..common.digest import update_with_tensor
 from ..common.errors import XaiError, XaiWarning
 from ..common.seeding import isolated
-from ..model.lending import lent
+from ..model.lending import Lending, own_changes
+from ..model.snapshot import modules_with_modes
 from .batches import MicroBatches, out_of_memory
 from .block import Block, Inputs
 from .devices import chosen_device, floating_dtype
@@ -30,6 +31,8 @@ from .layout import Layout
 from .outputs import HALF, are_probabilities, checked_output, columns
 
 __all__ = ["Subject"]
+
+T = TypeVar("T")
 
 _CHECKED = 16  # inputs on which the model is asked twice whether it answers alike
 
@@ -85,6 +88,8 @@ class Subject:
         self.probabilities: bool | None = None
         self._sizes: tuple[int, ...] = ()
         self._kept: tuple[Hashable, Any] = (None, None)
+        self._lending: Lending | None = None
+        self._own: set[str] = set()  # buffers that the model itself changes
 
     @property
     def streamed(self) -> bool:
@@ -122,22 +127,45 @@ class Subject:
             digest.update(str(id(self.model)).encode())
         return digest.hexdigest()
 
+    def lend(self, work: Callable[[], T]) -> T:
+        """Return ``work()``, done with the model in evaluation mode on the subject's device; it comes back as it was.
+
+        See :class:`~pytest_xaisanity.model.lending.Lending`.
+
+        Raises:
+            XaiError: The explainer has changed the model.
+        """
+        before, self._lending = self._lending, self._begin_lending()
+        try:
+            return self._lending.during(work)
+        finally:
+            self._lending = before
+
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Run the model in evaluation mode on the subject's device inside the block, and give it back as it was.
+        """Lend the model to a block as :meth:`lend` does to a function, which is safer against interrupts."""
+        before, self._lending = self._lending, self._begin_lending()
+        try:
+            with self._lending.block():
+                yield
+        finally:
+            self._lending = before
 
-        See :func:`~pytest_xaisanity.model.lending.lent`.
-        """
-        modules = self.model.modules() if isinstance(self.model, nn.Module) else ()
-        if not self._said_training and any(module.training for module in modules):
+    def restore(self) -> None:
+        """Put back what an explainer that was cut off has left on the lent model: all but weights and buffers."""
+        if self._lending is not None:
+            self._lending.restore()
+
+    def _begin_lending(self) -> Lending:
+        modules = modules_with_modes(self.model) if isinstance(self.model, nn.Module) else ()
+        if not self._said_training and any(module.training for _, module in modules):
             self._said_training = True
             warnings.warn(
                 "xai_model was in training mode; it is measured in evaluation mode and restored afterwards",
                 XaiWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-        with lent(self.model, self.device, self.seed):
-            yield
+        return Lending(self.model, self.device, self.seed, self._own)
 
     def blocks(self, *, early: bool = True, skip: int = 0) -> Iterator[Block]:
         """Yield the inputs in blocks of at most 64, on the device, with targets. To be read inside :meth:`lent`.
@@ -257,7 +285,8 @@ class Subject:
         return outputs
 
     def _check_reproducible(self, inputs: Inputs, outputs: Tensor) -> None:
-        again = self.outputs(tuple(tensor[:_CHECKED] for tensor in inputs))
+        again, own = own_changes(self.model, lambda: self.outputs(tuple(tensor[:_CHECKED] for tensor in inputs)))
+        self._own |= own
         tolerance = 5e-2 if {outputs.dtype, self.dtype} & HALF else 1e-3
         scale = float(outputs.abs().max()) or 1.0
         gap = float((again - outputs[:_CHECKED]).abs().max())

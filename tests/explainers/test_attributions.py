@@ -427,7 +427,6 @@ class TestRunning:
 
         def rude(model, x, t):
             maps = gradients(model, x.clone(), t)
-            model.train()
             model[0][0].register_forward_hook(lambda *_: None)
             x.zero_()
             t.zero_()
@@ -445,6 +444,22 @@ class TestRunning:
         assert torch.equal(targets, torch.arange(20) % 3)
         assert not model[0][0]._forward_hooks
         assert all(parameter.grad is None for parameter in model.parameters())
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_refuses_an_explainer_that_puts_the_model_into_training_mode(self, fails):
+        model = nn.Sequential(network(), nn.Dropout(0.5)).eval()
+
+        def trains(model, x, t):
+            model[1].train()
+            if fails:
+                raise ValueError("after the call of train()")
+            return gradients(model, x, t)
+
+        subject = Subject(model, IMAGES)
+        match = "after the call of train" if fails else "1 put into training mode, on the model as given"
+        with subject.lent(), pytest.raises(XaiError, match=match):
+            Attributions(subject, as_explainer(trains, model), 0)(next(subject.blocks()))
+        assert not any(module.training for module in model.modules())
 
     @ignore_captum
     @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_only_the_altered_is_backed_up(small):
     with Randomizer(small, layers) as randomizer:
         randomizer.randomize(head)
         randomizer.randomize(head, 1)
-        assert len(randomizer._backup) == len(head.parameters)
+        assert randomizer._rewriting.kept == len(head.parameters)
 
 
 def test_closures_over_the_weights_follow(small):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from ...common.errors import XaiError
+from ...common.undoing import Undoing
+from ...model.snapshot import RequiresGrad
 
 __all__ = ["Method", "Operation", "behind", "intercepting", "modified", "source_of"]
 
@@ -319,11 +321,10 @@ def intercepting(model: nn.Module, method: Method) -> Iterator[None]:
             fix="give the model from before torch.jit" if scripted else "wrap the function in a torch.nn.Module",
         )
     mode = _Mode(getattr(model, "_orig_mod", model), method)  # what torch.compile wraps
-    with ExitStack() as stack:
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                stack.callback(parameter.requires_grad_)
-                parameter.requires_grad_(False)
+    parameters = [*model.parameters()]
+    with Undoing(RequiresGrad(parameters).restore) as stack:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*global hooks on modules")
             # Hooks for all modules leave the model's own alone.

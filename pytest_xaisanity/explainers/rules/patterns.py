@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ...common.errors import XaiError
+from ...common.undoing import undoing
 from ...model.lending import evaluating
+from ...model.snapshot import Modes
 from .base import RuleExplainer
 from .interception import Method, Operation, intercepting, modified
 
@@ -88,15 +90,14 @@ def estimate_patterns(model: nn.Module, inputs: Tensor | Iterable[Any], *, batch
     batches = torch.split(inputs, batch_size) if isinstance(inputs, Tensor) else inputs
     method = _Estimate()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    modes = {module: module.training for module in model.modules()}
-    try:
+
+    def estimate() -> None:
         with torch.enable_grad(), intercepting(model, method):
             evaluating(model)
             for batch in batches:
                 model((batch if isinstance(batch, Tensor) else batch[0]).detach().to(device).requires_grad_())
-    finally:
-        for module, training in modes.items():
-            module.training = training
+
+    undoing(Modes(model).restore, estimate)
     if not method.moments:
         raise XaiError(
             "estimate_patterns",

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from ...common.errors import XaiError
+from ...common.undoing import until_done
 from ..inventory import Inventory
 from ..layers import Layer
-from ..rewriting import despite_interrupts
+from ..rewriting import Rewriting
 from .distributions import REINITS, Distribution
 from .drawing import Draw, Write, all_finite, not_finite
 from .parametrizations import Computed, old_style_hooks
@@ -62,9 +63,7 @@ class Randomizer:
         self.seed = seed
         self._kept = kept
         self._inventory = Inventory(model)
-        self._backup: dict[int, tuple[Tensor, Tensor]] = {}
-        self._attributes: dict[tuple[int, str], tuple[nn.Module, str, object]] = {}
-        self._altered: set[int] = set()
+        self._rewriting = Rewriting()
         for layer in layers:
             self._require_known(layer)
 
@@ -74,7 +73,8 @@ class Randomizer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        despite_interrupts(self._restore_everything)
+        self.restore()
+        self._rewriting = Rewriting()
 
     def randomize(self, layer: Layer, seed: int | None = None) -> None:
         """Give ``layer`` new weights, and reset the normalization that goes with it.
@@ -89,10 +89,9 @@ class Randomizer:
         self._require_known(layer)
         writes = self._writes(layer, self.seed if seed is None else seed)
         for _, tensor, _ in writes:
-            self._back_up(tensor)
+            self._rewriting.keep(tensor)
         for _, tensor, value in writes:
-            self._altered.add(id(tensor))
-            tensor.data.copy_(value)
+            self._rewriting.write(tensor, value)
         self._refresh(layer)
         torch.clear_autocast_cache()
 
@@ -101,7 +100,7 @@ class Randomizer:
         if kept is not None:
             tensors = self._inventory.parameters | self._inventory.buffers
             return [(name, tensors[name], value) for name, value in kept.items()]
-        writes = Draw(self._inventory, layer, self.law, seed, self._original).writes()
+        writes = Draw(self._inventory, layer, self.law, seed, self._rewriting.original).writes()
         for name, _, value in writes:
             if value.is_floating_point() and not all_finite(value):
                 raise not_finite(name, self.law)
@@ -114,44 +113,15 @@ class Randomizer:
 
         A ``KeyboardInterrupt`` that arrives meanwhile is raised when everything is back.
         """
-        despite_interrupts(self._restore_altered)
-
-    def _restore_altered(self) -> None:
-        self._put_back(key for key in self._backup if key in self._altered)
-        self._altered.clear()
-
-    def _restore_everything(self) -> None:
-        self._put_back(self._backup)
-        self._backup.clear()
-        self._attributes.clear()
-        self._altered.clear()
-
-    def _put_back(self, keys: Iterable[int]) -> None:
-        # Last saved, first restored: correct even for parameters that overlap in memory.
-        for key in reversed(list(keys)):
-            tensor, saved = self._backup[key]
-            tensor.data.copy_(saved)
-        for module, name, value in self._attributes.values():
-            vars(module)[name] = value
-        torch.clear_autocast_cache()
-
-    def _original(self, tensor: Tensor) -> Tensor:
-        """Return the values that ``tensor`` had before it was randomized."""
-        return self._backup[id(tensor)][1] if id(tensor) in self._backup else tensor.detach()
-
-    def _back_up(self, tensor: Tensor) -> None:
-        if id(tensor) not in self._backup:
-            self._backup[id(tensor)] = (tensor, tensor.detach().clone())
+        until_done(self._rewriting.restore)
 
     def _refresh(self, layer: Layer) -> None:
         """Recompute the weights that old-style reparametrizations keep as plain attributes."""
         for path in dict.fromkeys(self._inventory.holder(name) for name in (*layer.parameters, *layer.tied)):
             module = self._inventory.modules[path]
             for hook in old_style_hooks(module):
-                key = (id(module), hook.name)
-                self._attributes.setdefault(key, (module, hook.name, vars(module)[hook.name]))
                 with torch.no_grad():
-                    vars(module)[hook.name] = Computed(module, hook.name, hook).value()
+                    self._rewriting.assign(module, hook.name, Computed(module, hook.name, hook).value())
 
     def _require_known(self, layer: Layer) -> None:
         known = self._inventory.parameters.keys() >= {*layer.parameters, *layer.norm_parameters}

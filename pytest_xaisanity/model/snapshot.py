@@ -1,0 +1,338 @@
+"""What a model and torch's global state are, remembered to be put back.
+
+Everything here can be put back any number of times, also after it was cut off at any line: what is as it was is left
+alone, and what differs is put back, and noted where that matters.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
+from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
+
+from ..common.digest import digest_of
+from .reinit.parametrizations import old_style_hooks
+
+__all__ = ["Changes", "Kept", "Modes", "RequiresGrad", "Snapshot", "TorchState", "modules_with_modes", "named_tensors"]
+
+Changes: TypeAlias = dict[tuple[str, str], str]
+"""Kind and name of what was found changed (``("buffer", "norm.running_mean")``) to how (``"replaced"``)."""
+
+COPIED_BYTES = 2**31  # of parameters and gradients; of more, no copy is kept
+_KINDS = {"_parameters": "parameter", "_buffers": "buffer", "_modules": "module"}
+_CONTAINERS = tuple(name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set))
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class Snapshot:
+    """A model's modules and tensors, with all that belongs to them.
+
+    Of each module: its class, its attributes (Captum leaves some behind), parameters, buffers and submodules by name,
+    hooks in their order, and its mode. Of each tensor: its memory, values bit for bit, ``requires_grad``, and its
+    gradient with its values.
+
+    Args:
+        model: The model.
+        values: What the values of its tensors are to be, by name, as :func:`named_tensors` has them; by default copies
+            of what they are. Of parameters and gradients that take more than 2 GiB none are copied; where a parameter
+            was changed in place, that is noted then, and cannot be undone.
+
+    Attributes:
+        changes: What was found changed, and should not have been: parameters, buffers, submodules, classes,
+            ``forward`` methods, and modes. The rest is put back without a word.
+    """
+
+    def __init__(self, model: nn.Module, *, values: Mapping[str, Tensor] | None = None, copied: bool = True) -> None:
+        self._trees = [_Tree(path, module) for path, module in model.named_modules()]
+        self._modes = Modes(model)
+        tensors = named_tensors(model)
+        small = sum(_bytes(t) for t in tensors.values() if isinstance(t, nn.Parameter)) <= COPIED_BYTES
+        self._tensors: dict[int, _State] = {}
+        for name, tensor in tensors.items():
+            state = _State(name, tensor, watched=copied)
+            if copied and not tensor.is_meta and (small or values is not None or not isinstance(tensor, nn.Parameter)):
+                state.keep(None if values is None else values[name])
+            self._tensors.setdefault(id(tensor), state)
+        self.changes: Changes = {}
+
+    def memory(self) -> dict[str, Tensor]:
+        """Return aliases of the memory that each tensor had, by name."""
+        return {state.name: state.memory for state in self._tensors.values()}
+
+    def restore(self) -> None:
+        """Put everything back, and note what was changed."""
+        self._restore_modules(self.changes, computed=True)
+        for state in self._tensors.values():
+            state.restore(self.changes)
+
+    def restore_structure(self) -> None:
+        """Put back, without a note, all but memory and values, and the weights that hooks compute from these: cheap."""
+        self._restore_modules({}, computed=False)
+        for state in self._tensors.values():
+            state.restore_gradient()
+
+    def _restore_modules(self, changes: Changes, *, computed: bool) -> None:
+        for tree in self._trees:
+            tree.restore(changes, computed=computed)
+        self._modes.restore(changes)
+
+
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return parameters, buffers, and tensors that are attributes of modules, by name, each tied one once."""
+    found: dict[str, Tensor] = dict(model.named_parameters())
+    found |= dict(model.named_buffers())
+    for path, module in model.named_modules():
+        if not isinstance(module, torch.jit.ScriptModule):
+            found |= {_join(path, name): value for name, value in vars(module).items() if isinstance(value, Tensor)}
+    return found
+
+
+def modules_with_modes(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield path and module of all that are in some mode; what ``torch.jit.freeze`` returns is in none."""
+    for path, module in model.named_modules():
+        if not isinstance(module, torch.jit.ScriptModule) or module._c.hasattr("training"):
+            yield path, module
+
+
+class Modes:
+    """The mode of each module of a model: training or evaluation."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modes = [(path, module, module.training) for path, module in modules_with_modes(model)]
+
+    def restore(self, changes: Changes | None = None) -> None:
+        """Put each mode back, and note which were others."""
+        for path, module, training in self._modes:
+            if module.training != training:
+                if changes is not None:
+                    changes["mode", path] = "training" if module.training else "evaluation"
+                module.training = training
+
+
+class RequiresGrad:
+    """Whether each parameter of a model asks for gradients."""
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self._parameters = [(parameter, parameter.requires_grad) for parameter in parameters if parameter.is_leaf]
+
+    def restore(self) -> None:
+        """Let each ask, or not, as before."""
+        for parameter, requires_grad in self._parameters:
+            if parameter.requires_grad != requires_grad:
+                parameter.requires_grad_(requires_grad)
+
+
+class TorchState:
+    """Gradient mode, function modes and hooks for all modules, as they are everywhere in this thread."""
+
+    def __init__(self) -> None:
+        self._grad = torch.is_grad_enabled()
+        self._modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+        everywhere = {name: value for name, value in vars(torch_modules).items() if name.startswith("_global_")}
+        self._flag: bool | None = everywhere["_global_is_full_backward_hook"]
+        self._hooks = [_Contents(value) for value in everywhere.values() if isinstance(value, dict)]
+
+    def restore(self) -> None:
+        """Put all of it back."""
+        for hooks in self._hooks:
+            hooks.restore()
+        if torch_modules._global_is_full_backward_hook is not self._flag:
+            torch_modules._global_is_full_backward_hook = self._flag
+        self.restore_modes()
+        if torch.is_grad_enabled() != self._grad:
+            torch.set_grad_enabled(self._grad)
+
+    def restore_modes(self) -> None:
+        """Take off function modes that were left on, and put back those that were taken off."""
+        while not _are(now := _get_current_function_mode_stack(), self._modes):  # type: ignore[no-untyped-call]
+            if len(now) <= len(self._modes) and _are(now, self._modes[: len(now)]):
+                _push_mode(self._modes[len(now)])  # type: ignore[no-untyped-call]
+            else:
+                _pop_mode()  # type: ignore[no-untyped-call]
+
+
+# ------------------------------------------------------------------------------------------------------- modules
+
+
+class _Contents:
+    """What is in a dictionary, in its order, or in a set."""
+
+    def __init__(self, container: dict[object, object] | set[object]) -> None:
+        self.container, self._copy = container, container.copy()
+
+    def restore(self) -> None:
+        now, before = self.container, self._copy
+        if isinstance(now, dict) and isinstance(before, dict):
+            if [*now] != [*before] or not _are(now.values(), before.values()):
+                now.clear()
+                now.update(before)
+        elif isinstance(now, set) and isinstance(before, set) and now != before:
+            now.clear()
+            now.update(before)
+
+    def changes(self) -> Iterator[tuple[str, str]]:
+        """Yield each name whose entry is another one, and what became of it."""
+        now, before = self.container, self._copy
+        if isinstance(now, dict) and isinstance(before, dict):
+            for name in dict.fromkeys([*before, *now]):
+                if name not in now or name not in before:
+                    yield str(name), "deleted" if name in before else "added"
+                elif now[name] is not before[name]:
+                    yield str(name), "replaced"
+
+
+class _Tree:
+    """One module: its class, its attributes, and what is in its parameters, buffers, submodules and hooks."""
+
+    def __init__(self, path: str, module: nn.Module) -> None:
+        self.path, self.module, self.kind = path, module, type(module)
+        self.attributes = {name: value for name, value in vars(module).items() if name != "training"}
+        held = {name: self.attributes.get(name) for name in _CONTAINERS}
+        self.contents = {n: _Contents(v) for n, v in held.items() if type(v) in (dict, OrderedDict, set)}  # type: ignore[arg-type]
+        self.computed = {hook.name for hook in old_style_hooks(module)}
+
+    def restore(self, changes: Changes, *, computed: bool) -> None:
+        """Put everything back; of weights that hooks compute, which are attributes, only where ``computed`` is set."""
+        self._note(changes)
+        module, attributes = self.module, vars(self.module)
+        if type(module) is not self.kind:
+            module.__class__ = self.kind
+        left = set() if computed else self.computed
+        for name in [name for name in attributes if name not in self.attributes]:
+            if name != "training":
+                del attributes[name]
+        for name, value in self.attributes.items():
+            if name not in left and (name not in attributes or attributes[name] is not value):
+                attributes[name] = value
+        for contents in self.contents.values():
+            contents.restore()
+
+    def _note(self, changes: Changes) -> None:
+        now = vars(self.module)
+        if type(self.module) is not self.kind:
+            changes["class", self.path] = f"replaced by {type(self.module).__name__}"
+        if now.get("forward") is not self.attributes.get("forward"):
+            changes["forward", self.path] = "replaced"
+        for container, kind in _KINDS.items():
+            if container not in self.contents:
+                continue
+            if now.get(container) is not self.contents[container].container:
+                changes[kind, self.path] = "replaced"
+            for name, what in self.contents[container].changes():
+                changes[kind, _join(self.path, name)] = what
+
+
+# ------------------------------------------------------------------------------------------------------- tensors
+
+
+class Kept:
+    """The values of one tensor.
+
+    Args:
+        tensor: The tensor.
+        values: What its values are to be; by default a copy of what they are.
+    """
+
+    def __init__(self, tensor: Tensor, values: Tensor | None = None) -> None:
+        self.tensor = tensor
+        self.values = tensor.detach().clone() if values is None else values
+        self._digest = None if _is_plain(tensor) else digest_of(tensor)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the tensor has other values, type or shape now."""
+        now, before = self.tensor.detach(), self.values
+        if now.dtype != before.dtype or now.shape != before.shape or now.layout != before.layout:
+            return True
+        if self._digest is not None:
+            return digest_of(now) != self._digest
+        return not torch.equal(_bits(now), _bits(before).to(now.device))
+
+    def put_back(self) -> None:
+        """Give the tensor its values again, in its memory."""
+        self.tensor.data.copy_(self.values)
+
+
+class _State:
+    """A tensor of a model: its memory, its values, and its gradient."""
+
+    def __init__(self, name: str, tensor: Tensor, *, watched: bool) -> None:
+        self.name, self.tensor = name, tensor
+        self.memory = tensor.data
+        self.kept: Kept | None = None
+        self.version = _version(tensor) if watched else None
+        self.requires_grad = RequiresGrad([tensor])
+        self.gradient = tensor.grad if tensor.is_leaf else None
+        self.inner = None if self.gradient is None else _State(name, self.gradient, watched=False)
+
+    def keep(self, values: Tensor | None) -> None:
+        """Remember the values of the tensor, and of its gradient."""
+        self.kept = Kept(self.tensor, values)
+        if self.inner is not None:
+            self.inner.keep(None)
+
+    def restore(self, changes: Changes) -> None:
+        """Put back memory and values, and note that they were others."""
+        changed = self.kept is not None and self.kept.changed
+        large = self.kept is None and self.version is not None and _version(self.tensor) != self.version
+        if changed or large:
+            kind = "parameter" if isinstance(self.tensor, nn.Parameter) else "buffer"
+            changes.setdefault((kind, self.name), "changed" if changed else "changed, and too large to be put back")
+        if not _same_place(self.tensor, self.memory):
+            self.tensor.data = self.memory
+            changed = self.kept is not None and self.kept.changed
+        if changed and self.kept is not None:
+            self.kept.put_back()
+        self.restore_gradient()
+
+    def restore_gradient(self) -> None:
+        """Put back the gradient, and whether one is asked for."""
+        self.requires_grad.restore()
+        if self.tensor.is_leaf and self.tensor.grad is not self.gradient:
+            self.tensor.grad = self.gradient
+        if self.inner is not None:
+            self.inner.restore({})
+
+
+def _version(tensor: Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    known = type(tensor) in (Tensor, nn.Parameter, nn.Buffer)
+    return known and tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """Return a plain tensor as whole numbers, so that NaN equals itself and -0 is not 0."""
+    plain = tensor.resolve_conj().resolve_neg()
+    plain = torch.view_as_real(plain) if plain.is_complex() else plain
+    return plain.view(_BITS[plain.element_size()])
+
+
+def _same_place(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors read the same memory in the same way."""
+    if (one.dtype, one.device, one.shape, one.layout) != (other.dtype, other.device, other.shape, other.layout):
+        return False
+    if not _is_plain(one):
+        return True
+    return one.data_ptr() == other.data_ptr() and one.stride() == other.stride()
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size() if tensor.layout is torch.strided else 0
+
+
+def _are(one: Iterable[object], other: Iterable[object]) -> bool:
+    """Whether two sequences hold the very same objects."""
+    one, other = [*one], [*other]
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
