@@ -18,7 +18,7 @@ from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_m
 from ..common.digest import digest_of
 from .reinit.parametrizations import old_style_hooks
 
-__all__ = ["Changes", "Kept", "Modes", "RequiresGrad", "Snapshot", "TorchState", "modules_with_modes", "named_tensors"]
+__all__ = ["Changes", "Kept", "Modes", "RequiresGrad", "Snapshot", "TorchState", "modules_with_modes"]
 
 Changes: TypeAlias = dict[tuple[str, str], str]
 """Kind and name of what was found changed (``("buffer", "norm.running_mean")``) to how (``"replaced"``)."""
@@ -38,7 +38,7 @@ class Snapshot:
 
     Args:
         model: The model.
-        values: What the values of its tensors are to be, by name, as :func:`named_tensors` has them; by default copies
+        values: What the values of its tensors are to be, by name; by default copies
             of what they are. Of parameters and gradients that take more than 2 GiB none are copied; where a parameter
             was changed in place, that is noted then, and cannot be undone.
 
@@ -50,14 +50,15 @@ class Snapshot:
     def __init__(self, model: nn.Module, *, values: Mapping[str, Tensor] | None = None, copied: bool = True) -> None:
         self._trees = [_Tree(path, module) for path, module in model.named_modules()]
         self._modes = Modes(model)
-        tensors = named_tensors(model)
-        small = sum(_bytes(t) for t in tensors.values() if isinstance(t, nn.Parameter)) <= COPIED_BYTES
+        tensors = [*_tensors_of(model)]
+        small = sum(_bytes(tensor) for kind, _, tensor in tensors if kind == "parameter") <= COPIED_BYTES
         self._tensors: dict[int, _State] = {}
-        for name, tensor in tensors.items():
-            state = _State(name, tensor, watched=copied)
-            if copied and not tensor.is_meta and (small or values is not None or not isinstance(tensor, nn.Parameter)):
-                state.keep(None if values is None else values[name])
-            self._tensors.setdefault(id(tensor), state)
+        for kind, name, tensor in tensors:
+            if id(tensor) in self._tensors:
+                continue
+            state = self._tensors[id(tensor)] = _State(kind, name, tensor, watched=copied)
+            if copied and not tensor.is_meta and (small or values is not None or kind != "parameter"):
+                state.keep(None if values is None else values.get(name))
         self.changes: Changes = {}
 
     def memory(self) -> dict[str, Tensor]:
@@ -82,14 +83,15 @@ class Snapshot:
         self._modes.restore(changes)
 
 
-def named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return parameters, buffers, and tensors that are attributes of modules, by name, each tied one once."""
-    found: dict[str, Tensor] = dict(model.named_parameters())
-    found |= dict(model.named_buffers())
+def _tensors_of(model: nn.Module) -> Iterator[tuple[str, str, Tensor]]:
+    """Yield kind, name and value of parameters, buffers, and tensors that are plain attributes of modules."""
+    yield from (("parameter", name, parameter) for name, parameter in model.named_parameters())
+    yield from (("buffer", name, buffer) for name, buffer in model.named_buffers())
     for path, module in model.named_modules():
         if not isinstance(module, torch.jit.ScriptModule):
-            found |= {_join(path, name): value for name, value in vars(module).items() if isinstance(value, Tensor)}
-    return found
+            for name, value in vars(module).items():
+                if isinstance(value, Tensor):
+                    yield "attribute", _join(path, name), value
 
 
 def modules_with_modes(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -261,18 +263,18 @@ class Kept:
 class _State:
     """A tensor of a model: its memory, its values, and its gradient."""
 
-    def __init__(self, name: str, tensor: Tensor, *, watched: bool) -> None:
-        self.name, self.tensor = name, tensor
+    def __init__(self, kind: str, name: str, tensor: Tensor, *, watched: bool) -> None:
+        self.kind, self.name, self.tensor = kind, name, tensor
         self.memory = tensor.data
         self.kept: Kept | None = None
         self.version = _version(tensor) if watched else None
         self.requires_grad = RequiresGrad([tensor])
         self.gradient = tensor.grad if tensor.is_leaf else None
-        self.inner = None if self.gradient is None else _State(name, self.gradient, watched=False)
+        self.inner = None if self.gradient is None else _State("gradient", name, self.gradient, watched=False)
 
     def keep(self, values: Tensor | None) -> None:
-        """Remember the values of the tensor, and of its gradient."""
-        self.kept = Kept(self.tensor, values)
+        """Remember the values of the tensor, which it also has elsewhere in memory if they are given."""
+        self.kept = Kept(self.tensor, None if values is None or _same_place(values, self.tensor) else values)
         if self.inner is not None:
             self.inner.keep(None)
 
@@ -280,9 +282,10 @@ class _State:
         """Put back memory and values, and note that they were others."""
         changed = self.kept is not None and self.kept.changed
         large = self.kept is None and self.version is not None and _version(self.tensor) != self.version
-        if changed or large:
-            kind = "parameter" if isinstance(self.tensor, nn.Parameter) else "buffer"
-            changes.setdefault((kind, self.name), "changed" if changed else "changed, and too large to be put back")
+        if self.kind in ("parameter", "buffer") and (changed or large):
+            changes.setdefault(
+                (self.kind, self.name), "changed" if changed else "changed, and too large to be put back"
+            )
         if not _same_place(self.tensor, self.memory):
             self.tensor.data = self.memory
             changed = self.kept is not None and self.kept.changed

@@ -270,3 +270,50 @@ def test_evaluating_names_what_was_in_training_mode(net):
     assert evaluating(net) == ["", "first", "drop", "last"]
     assert evaluating(net) == []
     assert evaluating(len) == []
+
+
+class Moving(Net):
+    """A model that is elsewhere after each move, as on an accelerator: all its tensors have other memory."""
+
+    def to(self, device):
+        self.mask = self.mask.clone()
+        return self._apply(torch.clone)
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_a_model_that_was_moved_has_its_own_memory_again(error):
+    model = Moving()
+    model(X).sum().backward()
+    before = state_of(model)
+    inside = []
+
+    def work():
+        inside.append(state_of(model))
+        model(X).sum().backward()
+        if error is not None:
+            raise error
+
+    if error is None:
+        Lending(model, torch.device("cpu", 0), 0).during(work)
+    else:
+        with pytest.raises(error):
+            Lending(model, torch.device("cpu", 0), 0).during(work)
+    assert state_of(model) == before
+    assert inside[0]["tensor first.weight"] != before["tensor first.weight"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("first.weight", "weights"), ("scale", "buffer"), ("mask", "")])
+def test_what_is_changed_where_a_model_was_moved_to_is_told(name, kind):
+    model = Moving()
+    before = state_of(model)
+
+    def work():
+        with torch.no_grad():
+            (model.get_parameter(name) if name == "first.weight" else getattr(model, name)).mul_(2)
+
+    if kind:
+        with pytest.raises(XaiError, match=f"{kind}.* {name}".replace("weights.* ", r"weights.*\(")):
+            Lending(model, torch.device("cpu", 0), 0).during(work)
+    else:
+        Lending(model, torch.device("cpu", 0), 0).during(work)
+    assert state_of(model) == before
