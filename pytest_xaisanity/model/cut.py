@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from ..common.errors import XaiError, unknown_name
 from .inventory import Inventory
 from .layers import Layer, Layers, find_layers
+from .tracing import Call, Watch
 
 __all__ = ["Cut", "calls", "find_cut", "hookable"]
 
@@ -77,15 +76,12 @@ def hookable(inventory: Inventory) -> dict[str, nn.Module]:
 def calls(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> list[tuple[str, tuple[int, ...]]]:
     """Return path and output shape (``()`` for no tensor) of each call of ``modules``, in the order of their ends."""
     seen: list[tuple[str, tuple[int, ...]]] = []
-    with ExitStack() as stack:
-        for path, module in modules.items():
 
-            def note(module: nn.Module, args: Any, output: Any, path: str = path) -> None:
-                floating = isinstance(output, Tensor) and output.is_floating_point()
-                seen.append((path, tuple(output.shape) if floating else ()))
+    def note(call: Call, output: object) -> None:
+        floating = isinstance(output, Tensor) and output.is_floating_point()
+        seen.append((call.path, tuple(output.shape) if isinstance(output, Tensor) and floating else ()))
 
-            stack.callback(module.register_forward_hook(note).remove)
-        run()
+    Watch(modules=modules, output=note).during(run)
     return seen
 
 
@@ -108,27 +104,17 @@ def _last_with_channels(inventory: Inventory, found: Layers, run: Callable[[], o
     return chosen[-1]
 
 
-class _Reached(Exception):  # noqa: N818 - it ends a forward pass, and is no error
-    pass
-
-
 def _used_below(model: nn.Module, module: nn.Module, run: Callable[[], object]) -> set[str]:
     """Return the names of the parameters that are used up to the module's output."""
 
-    def stop(module: nn.Module, args: Any, output: Any) -> None:
-        raise _Reached
-
     def until_there() -> None:
-        with suppress(_Reached):
-            run()
+        watch = Watch(modules={"": module}, output=lambda call, output: watch.stop())
+        watch.during(run)
 
-    handle = module.register_forward_hook(stop)
     try:
         return {name for layer in find_layers(model, until_there) for name in layer.parameters}
     except XaiError:  # no layer is used before it
         return set()
-    finally:
-        handle.remove()
 
 
 def _error(where: str, found: str, expected: str) -> XaiError:

@@ -9,22 +9,18 @@ alone, together with data is where that parameter is used.
 from __future__ import annotations
 
 import re
-import sys
-import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ..common.errors import XaiError
 from .inventory import Inventory, parent
-from .tracing import Watch
+from .tracing import Uses, Watch
 
 __all__ = ["Layer", "Layers", "find_layers"]
 
@@ -226,45 +222,37 @@ def _with_ties(units: list[_Unit], owned: Mapping[str, list[str]], inventory: In
     return [unit for unit in units if unit.parameters or unit.norm]
 
 
-def _watch(inventory: Inventory, run: Callable[[], object]) -> Watch:
+def _watch(inventory: Inventory, run: Callable[[], object]) -> Uses:
     """Do one forward pass and return what was seen of it."""
     named = {id(p): inventory.canonical[name] for name, p in inventory.parameters.items()}
     named |= {id(buffer): name for name, buffer in reversed(inventory.buffers.items())}
-    watch = Watch(named)
+    uses = Uses(named)
     ours = {id(module) for module in inventory.modules.values()}
 
     def called(module: nn.Module, _: object) -> None:
         if id(module) in ours:
             # The layers inside a ScriptModule take the units of time that pass while it runs.
-            watch.tick(watch.calls, id(module), 1 + len(named) * isinstance(module, torch.jit.ScriptModule))
+            uses.called(id(module), 1 + len(named) * isinstance(module, torch.jit.ScriptModule))
 
-    with ExitStack() as stack:
-        # A hook for all modules leaves their own hooks alone, and is the only kind that a ScriptModule allows.
-        stack.callback(register_module_forward_pre_hook(called).remove)
-        stack.enter_context(warnings.catch_warnings())
-        warnings.filterwarnings("ignore", message=".*global hooks on modules")
-        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing the compiler takes a second
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(watch)
-        run()
-    return watch
+    Watch(called=called, computed=uses.computed).during(run)
+    return uses
 
 
-def _position(units: Iterable[_Unit], inventory: Inventory, watch: Watch) -> None:
+def _position(units: Iterable[_Unit], inventory: Inventory, seen: Uses) -> None:
     """Set the uses of each unit: of its parameters, else of its buffers, else the calls of its module."""
     for index, unit in enumerate(units):
         script = inventory.script(unit.owner)
         if script is not None:
-            calls = watch.calls.get(id(inventory.modules[script]), [] if script else [0])  # or its forward() was
+            calls = seen.calls.get(id(inventory.modules[script]), [] if script else [0])  # or its forward() was
             unit.uses = [call + 1 + index for call in calls]
             continue
         names = [*unit.parameters, *unit.buffers]
-        for record in (watch.uses, watch.sightings):
+        for record in (seen.uses, seen.sightings):
             unit.uses = unit.uses or sorted(time for name in names for time in record.get(name, ()))
         if not unit.uses and not unit.bare:
             holders = dict.fromkeys(inventory.holder(name) for name in [*unit.parameters, *unit.tied])
             paths = [unit.owner, *holders]
-            unit.uses = sorted(time for path in paths for time in watch.calls.get(id(inventory.modules[path]), ()))
+            unit.uses = sorted(time for path in paths for time in seen.calls.get(id(inventory.modules[path]), ()))
 
 
 # ------------------------------------------------------------------------------------------------------- grouping

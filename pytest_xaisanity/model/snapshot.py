@@ -13,10 +13,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
-from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from ..common.digest import digest_of
 from .reinit.parametrizations import old_style_hooks
+from .tracing import function_modes, put_function_modes
 
 __all__ = ["Changes", "Kept", "Modes", "RequiresGrad", "Snapshot", "TorchState", "modules_with_modes"]
 
@@ -134,7 +134,7 @@ class TorchState:
 
     def __init__(self) -> None:
         self._grad = torch.is_grad_enabled()
-        self._modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+        self._modes = function_modes()
         everywhere = {name: value for name, value in vars(torch_modules).items() if name.startswith("_global_")}
         self._flag: bool | None = everywhere["_global_is_full_backward_hook"]
         self._hooks = [_Contents(value) for value in everywhere.values() if isinstance(value, dict)]
@@ -145,17 +145,9 @@ class TorchState:
             hooks.restore()
         if torch_modules._global_is_full_backward_hook is not self._flag:
             torch_modules._global_is_full_backward_hook = self._flag
-        self.restore_modes()
+        put_function_modes(self._modes)
         if torch.is_grad_enabled() != self._grad:
             torch.set_grad_enabled(self._grad)
-
-    def restore_modes(self) -> None:
-        """Take off function modes that were left on, and put back those that were taken off."""
-        while not _are(now := _get_current_function_mode_stack(), self._modes):  # type: ignore[no-untyped-call]
-            if len(now) <= len(self._modes) and _are(now, self._modes[: len(now)]):
-                _push_mode(self._modes[len(now)])  # type: ignore[no-untyped-call]
-            else:
-                _pop_mode()  # type: ignore[no-untyped-call]
 
 
 # ------------------------------------------------------------------------------------------------------- modules

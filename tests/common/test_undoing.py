@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 
 import pytest
+from planting import PACKAGE, planted
 
-from pytest_xaisanity.common import undoing as module
 from pytest_xaisanity.common.undoing import Undoing, undoing, until_done
 
 
@@ -30,44 +29,19 @@ class Room:
         time.sleep(0)
 
 
-def planted(run, places, error):
-    """Do ``run``, raising ``error`` at these lines, counted, of this file and the module; return lines and result."""
-    count, codes = 0, {module.__file__, __file__}
-
-    def trace(frame, event, argument):
-        nonlocal count
-        if frame.f_code.co_filename not in codes or frame.f_code is planted.__code__:
-            return None
-        if event == "line":
-            count += 1
-            if count in places:
-                raise error
-        return trace
-
-    def again(frame, event, argument):  # a tracer that raises is taken off
-        if sys.gettrace() is None:
-            sys.settrace(trace)
-
-    sys.settrace(trace)
-    sys.setprofile(again)
-    try:
-        result = run()
-    except BaseException as raised:
-        result = raised
-    finally:
-        sys.setprofile(None)
-        sys.settrace(None)
-    return count, result
+def traced(room, places, error):
+    """Count the lines of the package, and of what is done and undone here."""
+    return planted(lambda: undoing(room.close, room.work), places, error, files=os.path.commonpath([PACKAGE, __file__]))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_whatever_is_raised_at_any_line_all_is_undone_and_the_error_comes_out(error):
     room, before = Room(), signal.getsignal(signal.SIGINT)
-    lines, result = planted(lambda: undoing(room.close, room.work), (), error)
+    lines, _, result = traced(room, (), error)
     assert result == "done"
     assert lines > 50
     for place in range(1, lines + 1):
-        _, result = planted(lambda: undoing(room.close, room.work), (place,), error)
+        *_, result = traced(room, (place,), error)
         assert isinstance(result, error), place
         assert not room.open, place
         assert signal.getsignal(signal.SIGINT) is before, place
@@ -76,11 +50,11 @@ def test_whatever_is_raised_at_any_line_all_is_undone_and_the_error_comes_out(er
 @pytest.mark.parametrize("times", [2, 3])
 def test_interrupts_that_follow_one_another_during_the_clean_up_are_survived(times):
     room = Room()
-    lines, _ = planted(lambda: undoing(room.close, room.work), (), KeyboardInterrupt)
+    lines, *_ = traced(room, (), KeyboardInterrupt)
     for place in range(1, lines + 1):
         for step in (1, 2, 3, 7):
             places = range(place, place + times * step, step)
-            _, result = planted(lambda: undoing(room.close, room.work), places, KeyboardInterrupt)
+            *_, result = traced(room, places, KeyboardInterrupt)
             assert isinstance(result, KeyboardInterrupt), places
             assert not room.open, places
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from ...explainers.attributions import Attributions
 from ...model.cut import Cut, find_cut
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...model.reinit.randomizer import Randomizer
+from ...model.tracing import Call, Watch
 from ...statistics.evidence import Part
 from ...subject.block import Block
 from ..base import Intervention, Lab, Procedure, sign_blind
@@ -125,14 +126,12 @@ class _Randomizing(Procedure):
 
 def _output(module: nn.Module, run: Callable[[], object]) -> Tensor:
     """Return a copy of what ``module`` returns in the pass that ``run`` does."""
-    seen: list[Any] = []
-    handle = module.register_forward_hook(
-        lambda module, args, output: seen.append(output.clone() if isinstance(output, Tensor) else None)
-    )
-    try:
-        run()
-    finally:
-        handle.remove()
+    seen: list[Tensor | None] = []
+
+    def note(call: Call, output: object) -> None:
+        seen.append(output.clone() if isinstance(output, Tensor) else None)
+
+    Watch(modules={"": module}, output=note).during(run)
     if seen[0] is None:
         raise _error("cut", "a module that returns no tensor", "a module that returns the activations")
-    return torch.as_tensor(seen[0])
+    return seen[0]

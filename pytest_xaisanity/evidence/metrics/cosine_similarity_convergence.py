@@ -7,9 +7,8 @@ length, and perhaps its sign, still depends on them.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -28,6 +27,7 @@ from ...maps.cosines import CosineHistogram, absolute_cosines, null_mean, null_m
 from ...model.cut import hookable
 from ...model.inventory import Inventory
 from ...model.layers import find_layers
+from ...model.tracing import Call, Watch
 from ...statistics.evidence import Part, Row, number
 from ...subject.batches import out_of_memory
 from ...subject.block import Block, Inputs
@@ -181,13 +181,6 @@ class Convergence(Part):
             yield "convergence", f"{at.layer}: median |cos| {number(at.median)} (random vectors {null})"
 
 
-class _Call(NamedTuple):
-    """A call of a module, and how often the module was called before in the same pass."""
-
-    path: str
-    number: int = 0
-
-
 class _Output(NamedTuple):
     """The output of a call: its place in the graph, whatever is done to it in place later, and its shape."""
 
@@ -198,7 +191,7 @@ class _Output(NamedTuple):
 class _Place(NamedTuple):
     """Where relevance is looked at: the call that returns it, its axis of channels, and their number."""
 
-    call: _Call
+    call: Call
     axis: int
     channels: int
 
@@ -215,7 +208,7 @@ class _Plan(NamedTuple):
     """
 
     modules: Mapping[str, nn.Module]
-    start: _Call
+    start: Call
     drawn: int
     places: Mapping[str, _Place]
     scored: str
@@ -310,42 +303,36 @@ def _naming(attributions: Attributions) -> Iterator[None]:
 
 
 def _forward(
-    model: Any, inputs: Inputs, modules: Mapping[str, nn.Module], start: _Call | None
-) -> tuple[list[Tensor], dict[_Call, _Output]]:
+    model: Any, inputs: Inputs, modules: Mapping[str, nn.Module], start: Call | None
+) -> tuple[list[Tensor], dict[Call, _Output]]:
     """Return the output of the call ``start``, and the outputs of all calls of ``modules``, in the order of their ends.
 
     The input comes first where there is but one. What follows the start may alter a copy of its output in place.
     """
-    outputs: dict[_Call, _Output] = {}
-    counts: Counter[str] = Counter()
+    outputs: dict[Call, _Output] = {}
     started: list[Tensor] = []
     leaves = [tensor.clone().requires_grad_() if tensor.is_floating_point() else tensor.clone() for tensor in inputs]
     given = [tensor.clone() for tensor in leaves]  # a leaf could not be altered in place
-    with ExitStack() as stack:
 
-        def begin(module: nn.Module, args: Any) -> None:  # a rule may have run the model on a baseline just before
-            counts.clear()
+    def begin(module: nn.Module, _: object) -> None:
+        if module is model:  # a rule may have run it on a baseline just before
+            watch.forget()
             started.clear()
             outputs.clear()
             if len(given) == 1 and given[0].requires_grad:
-                outputs[_Call(_INPUT)] = _Output(get_gradient_edge(given[0]), tuple(given[0].shape))
+                outputs[Call(_INPUT)] = _Output(get_gradient_edge(given[0]), tuple(given[0].shape))
 
-        stack.callback(model.register_forward_pre_hook(begin).remove)
-        for path, module in modules.items():
+    def note(call: Call, output: object) -> Tensor | None:
+        if not isinstance(output, Tensor) or not output.requires_grad:
+            return None
+        outputs[call] = _Output(get_gradient_edge(output), tuple(output.shape))
+        if call != start:
+            return None
+        started.append(output)
+        return output.clone()
 
-            def note(module: nn.Module, args: Any, output: Any, path: str = path) -> Any:
-                call = _Call(path, counts[path])
-                counts[path] += 1
-                if not isinstance(output, Tensor) or not output.requires_grad:
-                    return None
-                outputs[call] = _Output(get_gradient_edge(output), tuple(output.shape))
-                if call != start:
-                    return None
-                started.append(output)
-                return output.clone()
-
-            stack.callback(module.register_forward_hook(note).remove)
-        model(*given)
+    watch = Watch(called=begin, modules=modules, output=note)
+    watch.during(lambda: model(*given))
     return started, outputs
 
 
@@ -385,7 +372,7 @@ def _plan(metric: CosineSimilarityConvergence, attributions: Attributions, probe
     return _Plan(watched, start, prod(begun.shape[1:]), places, scored)
 
 
-def _start(metric: CosineSimilarityConvergence, outputs: Mapping[_Call, _Output], weighted: set[str]) -> _Call:
+def _start(metric: CosineSimilarityConvergence, outputs: Mapping[Call, _Output], weighted: set[str]) -> Call:
     """Return the call at whose output relevance is drawn."""
     if metric.start is None:
         fit = [call for call in outputs if call.path in weighted and prod(outputs[call].shape) > 1]
@@ -400,7 +387,7 @@ def _start(metric: CosineSimilarityConvergence, outputs: Mapping[_Call, _Output]
     return start
 
 
-def _only(path: str, setting: str, outputs: Mapping[_Call, _Output]) -> _Call:
+def _only(path: str, setting: str, outputs: Mapping[Call, _Output]) -> Call:
     """Return the only call of the module at ``path``."""
     calls = [call for call in outputs if call.path == path]
     if len(calls) == 1:
@@ -412,33 +399,33 @@ def _only(path: str, setting: str, outputs: Mapping[_Call, _Output]) -> _Call:
 
 
 def _layers_below(
-    start: _Call,
-    asked: _Call | None,
-    reached: Mapping[_Call, _Output],
+    start: Call,
+    asked: Call | None,
+    reached: Mapping[Call, _Output],
     weighted: set[str],
     modules: Mapping[str, nn.Module],
-) -> list[_Call]:
+) -> list[Call]:
     """Return the last output of each layer: behind what follows its weights, and before the next ones.
 
     A module that returns what another one has returned, as a container does, and one that flattens, is not another one.
     """
-    distinct: dict[GradientEdge, _Call] = {}
+    distinct: dict[GradientEdge, Call] = {}
     for call, (edge, shape) in reached.items():
         image = call.path == _INPUT or not isinstance(modules[call.path], nn.Flatten)
         if image and len(shape) > 1 and shape[0] == 1 and (call == asked or edge not in distinct):
             distinct[edge] = call
-    lasts: list[_Call] = []
-    current: _Call | None = None
+    lasts: list[Call] = []
+    current: Call | None = None
     for call in (*distinct.values(), start):
         if call.path in weighted or call.path == _INPUT:
             lasts += [current] if current else []
             current = call
-        elif current not in (None, _Call(_INPUT)):
+        elif current not in (None, Call(_INPUT)):
             current = call
     return lasts
 
 
-def _channels(metric: CosineSimilarityConvergence, call: _Call, shape: tuple[int, ...]) -> tuple[int, int]:
+def _channels(metric: CosineSimilarityConvergence, call: Call, shape: tuple[int, ...]) -> tuple[int, int]:
     """Return the axis and the number of the channels of an output."""
     axis = channel_axis(shape, metric.axis if len(shape) == 3 else None)
     if axis is None:
@@ -447,12 +434,12 @@ def _channels(metric: CosineSimilarityConvergence, call: _Call, shape: tuple[int
     return axis, shape[axis]
 
 
-def _name_of(call: _Call, outputs: Mapping[_Call, _Output]) -> str:
-    again = call.number or _Call(call.path, 1) in outputs
+def _name_of(call: Call, outputs: Mapping[Call, _Output]) -> str:
+    again = call.number or Call(call.path, 1) in outputs
     return f"{call.path} (call {call.number + 1})" if again else call.path
 
 
-def _lowest(places: Mapping[str, _Place], start: _Call) -> str:
+def _lowest(places: Mapping[str, _Place], start: Call) -> str:
     """Return the lowest layer, or the input where there is no layer."""
     below = [name for name, place in places.items() if place.call != start]
     layers = [name for name in below if name != _INPUT]

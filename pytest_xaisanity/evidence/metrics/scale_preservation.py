@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import special
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...common.checks import check_whole
 from ...common.errors import XaiError, setting_error
@@ -27,6 +27,7 @@ from ...maps.similarity import spearman
 from ...model.cut import Cut, find_cut
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...model.reinit.randomizer import Randomizer
+from ...model.tracing import Call, Watch
 from ...statistics.evidence import Part
 from ...subject.block import Block
 from ...subject.layout import by_channel, channel_axis
@@ -395,15 +396,12 @@ def _cut(place: _Place) -> Generator[list[Tensor]]:
     """Cut the graph at the module's output, which is put into the list, so that gradients end there."""
     seen: list[Tensor] = []
 
-    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    def cut(call: Call, output: Tensor) -> Tensor:
         seen.append(output.detach().clone().requires_grad_())
         return seen[0].clone()  # what follows may alter it in place
 
-    handle = place.cut.module.register_forward_hook(hook)
-    try:
+    with Watch(modules={place.cut.path: place.cut.module}, output=cut).block():
         yield seen
-    finally:
-        handle.remove()
 
 
 def _place(metric: ScalePreservation, subject: Subject, block: Block) -> _Place:

@@ -7,8 +7,6 @@ an operation of its own, with what it needs for its backward pass kept in the gr
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -19,12 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction, once_differentiable
 from torch.nn import functional as F
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
 
 from ...common.errors import XaiError
 from ...common.undoing import Undoing
 from ...model.snapshot import RequiresGrad
+from ...model.tracing import Watch
 
 __all__ = ["Method", "Operation", "behind", "intercepting", "modified", "source_of"]
 
@@ -320,34 +317,31 @@ def intercepting(model: nn.Module, method: Method) -> Iterator[None]:
             expected="a torch.nn.Module whose operations can be seen, for rules that replace the gradient",
             fix="give the model from before torch.jit" if scripted else "wrap the function in a torch.nn.Module",
         )
-    mode = _Mode(getattr(model, "_orig_mod", model), method)  # what torch.compile wraps
+    interception = _Interception(getattr(model, "_orig_mod", model), method)  # what torch.compile wraps
+    watch = Watch(
+        called=interception.enter,
+        returned=interception.check,
+        left=interception.leave,
+        computed=interception.compute,
+    )
     parameters = [*model.parameters()]
-    with Undoing(RequiresGrad(parameters).restore) as stack:
+    with Undoing(RequiresGrad(parameters).restore):
         for parameter in parameters:
             parameter.requires_grad_(False)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*global hooks on modules")
-            # Hooks for all modules leave the model's own alone.
-            # A hook may put other inputs in their place, whatever its annotation says.
-            stack.callback(register_module_forward_pre_hook(mode.enter).remove)  # type: ignore[arg-type]
-            stack.callback(register_module_forward_hook(mode.check).remove)
-            stack.callback(register_module_forward_hook(mode.leave, always_call=True).remove)
-        stack.callback(mode.close)
-        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing the compiler takes a second
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        yield
+        with watch.block():
+            yield
 
 
-class _Mode(TorchFunctionMode):
+class _Interception:
     """Hands each operation of a forward pass of the model to the method."""
 
     def __init__(self, model: nn.Module, method: Method) -> None:
-        super().__init__()
         self.model, self.method = model, method
         self.paths = {id(module): path for path, module in model.named_modules()}
         self.weights = {id(parameter): name for name, parameter in model.named_parameters()}
         self.running: list[nn.Module] = []
         self.met: set[str] = set()
+        self.begun = False  # otherwise operations are let through
 
     def enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Note that ``module`` runs; for the model itself, start watching."""
@@ -360,16 +354,24 @@ class _Mode(TorchFunctionMode):
             self.running.append(module)
             self.met.clear()
             try:
-                self.method.begin(module, inputs, self)
+                self.method.begin(module, inputs, self._watched())
             except BaseException:
                 self.running.clear()
                 raise
-            self.__enter__()  # type: ignore[no-untyped-call]
+            self.begun = True
             return inputs
         self.running.append(module)
         return None
 
-    def check(self, module: nn.Module, _inputs: object, output: object) -> None:
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        self.begun = True
+        try:
+            yield
+        finally:
+            self.begun = False
+
+    def check(self, module: nn.Module, output: object) -> None:
         """Raise when the model has run and the rule has met nothing to change, or its output has escaped it."""
         if len(self.running) != 1 or module is not self.model:
             return
@@ -384,24 +386,17 @@ class _Mode(TorchFunctionMode):
                 fix="choose an explainer that fits the architecture",
             )
 
-    def leave(self, module: nn.Module, _inputs: object, _output: object) -> None:
+    def leave(self, module: nn.Module) -> None:
         """Note that ``module`` has run, or has raised; for the model itself, stop watching."""
         if self.running and self.running[-1] is module:
             self.running.pop()
-            if not self.running:
-                self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            self.begun = self.begun and bool(self.running)
 
-    def close(self) -> None:
-        """Stop watching, where an interrupted forward pass has not come to its end."""
-        if self.running:
-            self.running.clear()
-            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Compute ``func``, with another gradient where the method replaces it."""
-        call = _Call(func, args, kwargs or {})
+    def compute(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return the result of ``function``, with another gradient where the method replaces it."""
+        if not self.begun:
+            return function(*args, **kwargs)
+        call = _Call(function, args, kwargs)
         if not call.data or not torch.is_grad_enabled():
             return call.run()
         kind = call.kind
