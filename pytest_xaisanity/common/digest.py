@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["digest_of"]
+__all__ = ["digest_of", "plain_attributes"]
 
+_DENSE = 2**24  # entries of a sparse tensor, above which its zeros are left out
 _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
@@ -62,11 +63,36 @@ def _parts(value: Any, seen: set[int]) -> Iterator[bytes | memoryview]:
 
 
 def _tensor(tensor: Tensor) -> Iterator[bytes | memoryview]:
-    yield f"{tensor.dtype} {tuple(tensor.shape)}".encode()
-    dense = tensor.detach().cpu()
-    dense = (dense.to_dense() if dense.layout != torch.strided else dense).resolve_conj().resolve_neg()
-    if dense.numel():
-        yield dense.contiguous().reshape(-1).view(torch.uint8).numpy().data  # type: ignore[no-untyped-call, unused-ignore]
+    try:
+        shape = "nested" if tensor.is_nested else tuple(tensor.shape)
+        parts = [f"{tensor.dtype} {shape}".encode(), *map(_bytes, _dense(tensor.detach()))]
+    except (RuntimeError, NotImplementedError, TypeError):  # nothing can be read of it: a fake, one without a shape yet
+        parts = [f"{type(tensor).__qualname__} {tensor.dtype}".encode()]
+    yield from parts
+
+
+def _dense(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield plain tensors that say all of what is in one of any kind; none for one without numbers."""
+    if tensor.is_meta:
+        return
+    if tensor.is_nested:
+        for part in tensor.unbind():
+            yield torch.tensor(part.shape)
+            yield from _dense(part)
+    elif tensor.is_quantized:
+        yield tensor.dequantize()
+    elif tensor.layout is not torch.strided and tensor.numel() > _DENSE:
+        sparse = tensor.to_sparse_coo().coalesce()  # type: ignore[no-untyped-call, unused-ignore]
+        yield from (sparse.indices(), sparse.values())
+    else:
+        yield tensor if tensor.layout is torch.strided else tensor.to_dense()
+
+
+def _bytes(tensor: Tensor) -> bytes | memoryview:
+    plain = tensor.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    if not plain.numel():
+        return b""
+    return plain.view(torch.uint8).numpy().data  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _inner(value: Any) -> Iterator[Any] | None:
@@ -92,7 +118,7 @@ def _inner(value: Any) -> Iterator[Any] | None:
             return iter((name,))
         return iter((name, *(_function(value) if isinstance(value, FunctionType) else _class(value))))
     if isinstance(value, nn.Module):
-        plain = [(name, type(module), _plain(vars(module))) for name, module in value.named_modules()]
+        plain = [(name, type(module), plain_attributes(module)) for name, module in value.named_modules()]
         return iter((type(value), plain, dict(value.state_dict())))
     if not _installed(type(value).__module__) and hasattr(value, "__dict__"):
         return iter((type(value), vars(value)))
@@ -129,10 +155,12 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*nested)
 
 
-def _plain(attributes: dict[str, Any]) -> list[tuple[str, Any]]:
+def plain_attributes(thing: object) -> list[tuple[str, Any]]:
+    """Return the attributes of an object that are plain values, by name and in its order, but for ``training``."""
     plain = (bool, int, float, str, tuple, type(None))
-    kept = {name: value for name, value in attributes.items() if isinstance(value, plain) and name != "training"}
-    return sorted(kept.items())
+    return sorted(
+        (name, value) for name, value in vars(thing).items() if isinstance(value, plain) and name != "training"
+    )
 
 
 def _source(thing: Any) -> str | None:
@@ -148,10 +176,3 @@ def _installed(module: str | None) -> bool:
         return False
     file = getattr(sys.modules.get(module or ""), "__file__", None)
     return file is None or any(Path(file).is_relative_to(folder) for folder in _INSTALLED)
-
-
-def update_with_tensor(digest: Any, tensor: Tensor) -> None:
-    digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    if tensor.layout == torch.strided and tensor.numel() and not tensor.is_quantized:
-        flat = tensor.detach().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).cpu().numpy())  # type: ignore[no-untyped-call, unused-ignore]

@@ -7,7 +7,6 @@ sorted inputs do not bias an early decision; a stream is taken as it comes.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..common.digest import update_with_tensor
+from ..common.digest import digest_of
 from ..common.errors import XaiError
 from ..common.seeding import generator
 from .block import Inputs
@@ -87,10 +86,7 @@ class Memory:
     @property
     def identity(self) -> str:
         """A digest of inputs and targets."""
-        digest = hashlib.blake2b(digest_size=16)
-        for tensor in (*self.inputs, *(() if self.targets is None else (self.targets,))):
-            update_with_tensor(digest, tensor)
-        return digest.hexdigest()
+        return digest_of(*self.inputs, self.targets)
 
     def blocks(self, sizes: Iterator[int]) -> Iterator[Raw]:
         """Yield the inputs in a seeded random order, in blocks of these sizes."""

@@ -7,7 +7,6 @@ seeded random order, so that sorted inputs do not bias an early decision; a stre
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import warnings
 from collections.abc import Callable, Hashable, Iterator
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..common.digest import update_with_tensor
+from ..common.digest import digest_of, plain_attributes
 from ..common.errors import XaiError, XaiWarning
 from ..common.seeding import isolated
 from ..model.lending import Lending, own_changes
@@ -84,7 +83,7 @@ class Subject:
         self._known_as = ""
         self._checked = False
         self._predicted: dict[tuple[int, ...], Tensor | None] = {}
-        self._contents: dict[tuple[int, ...], bytes] = {}
+        self._contents: dict[tuple[int, ...], str] = {}
         self.probabilities: bool | None = None
         self._sizes: tuple[int, ...] = ()
         self._kept: tuple[Hashable, Any] = (None, None)
@@ -115,17 +114,11 @@ class Subject:
         Of the model: weights, buffers, and the plain values that its modules keep as attributes, such as a slope or a
         flag that the forward pass may read.
         """
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update(self._source.identity.encode())
-        if isinstance(self.model, nn.Module):
-            for name, tensor in (*self.model.named_parameters(), *self.model.named_buffers()):
-                digest.update(name.encode())
-                update_with_tensor(digest, tensor)
-            for name, module in self.model.named_modules():
-                digest.update(repr((name, type(module).__qualname__, _plain_values(module))).encode())
-        else:
-            digest.update(str(id(self.model)).encode())
-        return digest.hexdigest()
+        if not isinstance(self.model, nn.Module):
+            return digest_of(self._source.identity, id(self.model))
+        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
+        modules = [(name, type(m).__qualname__, repr(plain_attributes(m))) for name, m in self.model.named_modules()]
+        return digest_of(self._source.identity, tensors, modules)
 
     def lend(self, work: Callable[[], T]) -> T:
         """Return ``work()``, done with the model in evaluation mode on the subject's device; it comes back as it was.
@@ -211,10 +204,8 @@ class Subject:
             raw = next(source, None)
         if raw is not None:
             indices, inputs, _ = raw
-            digest = hashlib.blake2b(digest_size=16)
-            for tensor in inputs:
-                update_with_tensor(digest, tensor)
-            if self._contents.setdefault(indices, digest.digest()) != digest.digest():
+            digest = digest_of(*inputs)
+            if self._contents.setdefault(indices, digest) != digest:
                 raise XaiError(
                     "xai_inputs",
                     found=f"an iterable that gave other inputs when it was read again (from input {indices[0]} on)",
@@ -382,8 +373,3 @@ def _batch_shape(sizes: tuple[int, ...]) -> str:
 
 def _unlisted(row: Tensor) -> Any:
     return row.item() if row.numel() == 1 else tuple(row.tolist())
-
-
-def _plain_values(module: nn.Module) -> list[tuple[str, Any]]:
-    plain = (bool, int, float, str, tuple, type(None))
-    return sorted((k, v) for k, v in vars(module).items() if isinstance(v, plain) and k != "training")

@@ -141,3 +141,34 @@ def test_circles_end():
     ring = Plain(None)
     ring.value = ring
     assert len(digest_of(circle, ring)) == 32
+
+
+def odd(values):
+    """Return tensors of every kind with these values."""
+    quantized = torch.quantize_per_tensor(values, 0.5, 0, torch.qint8)
+    channels = torch.quantize_per_channel(values, torch.tensor([0.5, 0.25]), torch.zeros(2).long(), 0, torch.qint8)
+    yield from (values.to_sparse(), values.to_sparse_csr(), values.to_mkldnn(), quantized, channels)
+    yield from (torch.complex(values, values).conj(), torch.complex(values, values).conj().imag)
+    yield from (torch.nested.nested_tensor([values, values[:1]]), values.to(torch.float8_e4m3fn), values.bfloat16())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_of_every_kind_have_a_digest_that_follows_their_values():
+    one, same, other = (odd(torch.tensor([[1.0, 0.0], [2.0, change]])) for change in (3.0, 3.0, 4.0))
+    for a, b, c in zip(one, same, other, strict=True):
+        assert digest_of(a) == digest_of(b), a
+        assert digest_of(a) != digest_of(c), a
+
+
+def test_tensors_without_numbers_have_a_digest_of_their_type_and_shape():
+    assert digest_of(torch.empty(2, device="meta")) == digest_of(torch.empty(2, device="meta"))
+    assert digest_of(torch.empty(2, device="meta")) != digest_of(torch.empty(3, device="meta"))
+    assert len(digest_of(nn.LazyLinear(2).weight)) == 32
+    assert digest_of(torch.empty(0)) != digest_of(torch.empty(0, 3))
+
+
+def test_a_sparse_tensor_too_large_to_be_dense_has_a_digest_that_follows_its_values():
+    place = torch.tensor([[10**6], [10**6]])
+    one, same, other = (torch.sparse_coo_tensor(place, [value], (10**7, 10**7)) for value in (1.0, 1.0, 2.0))
+    assert digest_of(one) == digest_of(same)
+    assert digest_of(one) != digest_of(other)
