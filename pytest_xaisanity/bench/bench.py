@@ -8,7 +8,7 @@ import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -67,7 +67,7 @@ class Bench:
         train: object = None,
         training_data: object = None,
         cache_dir: str | os.PathLike[str] | None = None,
-        progress: object = None,
+        progress: TextIO | None = None,
     ) -> None:
         self.seed = _checked_seed(seed)
         self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)

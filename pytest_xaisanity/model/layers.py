@@ -16,6 +16,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.jit._script import RecursiveScriptModule
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ..common.errors import XaiError
@@ -135,7 +136,7 @@ class _Unit:
 
 
 def _units(inventory: Inventory) -> tuple[list[_Unit], dict[str, str]]:
-    """Return the units of a model in registration order, and the parameters that no law can redraw."""
+    """Return the units of a model in registration order, and why parameters cannot be re-initialized, by name."""
     owned: dict[str, list[str]] = {}
     fixed: dict[str, str] = {}
     for name, parameter in inventory.parameters.items():
@@ -156,10 +157,10 @@ def _units(inventory: Inventory) -> tuple[list[_Unit], dict[str, str]]:
 
 
 def _why_fixed(parameter: Tensor) -> str | None:
-    """Return why no law can redraw ``parameter``, if none can."""
+    """Return why ``parameter`` cannot be re-initialized, or None where it can."""
     if not (parameter.is_floating_point() or parameter.is_complex()):
         kind = str(parameter.dtype).removeprefix("torch.")
-        return f"holds {kind} numbers, which no law for real numbers can redraw"
+        return f"holds {kind} numbers, and new weights are drawn from distributions of real ones"
     if parameter.numel() == 0:
         return "is empty"
     if parameter.layout is not torch.strided:
@@ -171,10 +172,10 @@ def _why_fixed(parameter: Tensor) -> str | None:
 
 def _is_norm(path: str, owned: Iterable[str], inventory: Inventory) -> bool:
     module = inventory.modules[path]
-    kind = getattr(module, "original_name", None) if isinstance(module, torch.jit.ScriptModule) else None
+    kind = module.original_name if isinstance(module, RecursiveScriptModule) else type(module).__name__
     buffers = {name for name, _ in module.named_buffers(recurse=False)}
     has_state = bool(buffers) or any(True for _ in module.parameters(recurse=False))
-    named_so = bool(_NORM.search(kind or type(module).__name__))
+    named_so = bool(_NORM.search(kind))
     parametrization = inventory.holder(f"{path}.") != path  # spectral norm is the norm of a matrix
     # An exported model keeps the running statistics but not the class.
     alike = has_state and (named_so or {"running_mean", "running_var"} <= buffers)

@@ -6,14 +6,15 @@ import inspect
 import json
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..common.digest import digest_of
@@ -22,7 +23,9 @@ from ..common.seeding import generator, isolated
 
 __all__ = ["Job", "Retraining", "TrainingData", "Weights", "state_of"]
 
-Weights = dict[str, Tensor]
+Weights: TypeAlias = dict[str, Tensor]
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
+Array: TypeAlias = NDArray[np.generic]
 _SIGNATURE = "a function (inputs, targets, seed) -> model"
 _FORMS = "(inputs, targets), or (inputs, targets, test_inputs, test_targets)"
 _HELD_OUT = 10  # one in ten of the training data, where no test data are given
@@ -38,9 +41,9 @@ class TrainingData(NamedTuple):
         test_targets: Their class indices.
     """
 
-    inputs: Any
+    inputs: Inputs
     targets: Tensor
-    test_inputs: Any
+    test_inputs: Inputs
     test_targets: Tensor
 
 
@@ -55,7 +58,7 @@ class Job(NamedTuple):
     """
 
     words: str
-    inputs: Any
+    inputs: Inputs
     targets: Tensor
     seed: int
 
@@ -80,12 +83,12 @@ class Retraining:
 
     def __init__(
         self,
-        train: Any,
-        data: Any,
+        train: object,
+        data: object,
         *,
         seed: int = 0,
         cache_dir: str | os.PathLike[str] | None = None,
-        progress: Any = None,
+        progress: TextIO | None = None,
     ) -> None:
         self._train, self._given, self._seed = train, data, seed
         self._folder = None if cache_dir is None else Path(cache_dir)
@@ -165,7 +168,8 @@ class Retraining:
         self._write(key, weights)
         return weights
 
-    def _run(self, job: Job) -> Any:
+    def _run(self, job: Job) -> object:
+        assert callable(self._train)
         inputs = tuple(t.clone() for t in job.inputs) if isinstance(job.inputs, tuple) else job.inputs.clone()
         try:
             with isolated("train", job.seed), torch.inference_mode(False), torch.enable_grad():
@@ -252,7 +256,7 @@ def _warn_not_kept(error: OSError) -> None:
     warnings.warn(text, XaiWarning, stacklevel=2)
 
 
-def _packed(weights: Weights) -> dict[str, np.ndarray[Any, Any]]:
+def _packed(weights: Weights) -> dict[str, Array]:
     """Return arrays of bytes, and a header that says what they are: NumPy does not know all of torch's types."""
     header = [[name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for name, tensor in weights.items()]
     contents = {
@@ -262,7 +266,7 @@ def _packed(weights: Weights) -> dict[str, np.ndarray[Any, Any]]:
     return {"header": np.array(json.dumps(header)), **contents}
 
 
-def _unpacked(archive: Any) -> Iterator[tuple[str, Tensor]]:
+def _unpacked(archive: Mapping[str, Array]) -> Iterator[tuple[str, Tensor]]:
     for place, (name, dtype, shape) in enumerate(json.loads(str(archive["header"]))):
         tensor = torch.empty(shape, dtype=getattr(torch, dtype))
         content = torch.from_numpy(archive[f"tensor {place}"])
@@ -277,7 +281,7 @@ def _data_error(found: str, fix: str) -> XaiError:
     return XaiError("xai_training_data", found=found, expected=_FORMS, fix=fix)
 
 
-def _checked_half(inputs: Any, targets: Any, which: str) -> tuple[Any, Tensor]:
+def _checked_half(inputs: object, targets: object, which: str) -> tuple[Inputs, Tensor]:
     """Return inputs and targets as tensors that fit one another."""
     try:
         parts = [torch.as_tensor(part) for part in (inputs if isinstance(inputs, (tuple, list)) else [inputs])]
@@ -304,11 +308,11 @@ def _checked_half(inputs: Any, targets: Any, which: str) -> tuple[Any, Tensor]:
     return tuple(parts) if isinstance(inputs, (tuple, list)) else parts[0], labels.long()
 
 
-def _rows(inputs: Any, rows: Tensor) -> Any:
+def _rows(inputs: Inputs, rows: Tensor) -> Inputs:
     return tuple(part[rows] for part in inputs) if isinstance(inputs, tuple) else inputs[rows]
 
 
-def _check_signature(train: Any) -> None:
+def _check_signature(train: Callable[..., object]) -> None:
     try:
         signature = inspect.signature(train)
     except (TypeError, ValueError):
@@ -324,7 +328,7 @@ def _check_signature(train: Any) -> None:
         ) from error
 
 
-def _checked_weights(trained: Any, model: nn.Module, job: Job) -> Weights:
+def _checked_weights(trained: object, model: nn.Module, job: Job) -> Weights:
     """Return a copy of what was trained, if it fits ``model``."""
     if not isinstance(trained, nn.Module):
         kind = "None" if trained is None else f"a {type(trained).__name__}"

@@ -92,7 +92,7 @@ class Known(nn.Module):
 
 
 class Normal(Distribution):
-    def redraw(self, values, rng):
+    def new_values(self, values, rng):
         return torch.randn(values.shape, dtype=values.dtype, generator=rng)
 
 

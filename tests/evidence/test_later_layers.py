@@ -154,7 +154,7 @@ def test_a_cut_that_the_layers_above_reach_is_an_error():
 
 def test_a_law_can_be_an_object():
     class Zeros(Distribution):
-        def redraw(self, values, rng):
+        def new_values(self, values, rng):
             return torch.zeros_like(values)
 
     explainer = Bench(seeded(Dense), ROWS, device="cpu").explainer(Saliency, abs=False)

@@ -114,7 +114,7 @@ def test_the_score_is_the_correlation_of_activation_times_gradient():
     model = seeded(lambda: nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 3)))
 
     class Fixed(Distribution):
-        def redraw(self, values, rng):
+        def new_values(self, values, rng):
             return values.flip(0)
 
     targets = torch.zeros(20, dtype=torch.long)
@@ -187,7 +187,7 @@ def test_the_model_comes_back_bit_for_bit(layer):
 
 def test_hooks_and_weights_are_back_after_a_failure():
     class Failing(Distribution):
-        def redraw(self, values, rng):
+        def new_values(self, values, rng):
             raise RuntimeError("no numbers today")
 
     model = seeded(ConvNet)

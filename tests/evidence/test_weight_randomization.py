@@ -601,5 +601,5 @@ class TestKeptWeights:
 
 @pytest.mark.parametrize("kind", ORDERS)
 def test_a_law_that_is_none_is_refused_when_it_is_set(kind):
-    with pytest.raises(XaiError, match=r"reinit: found a int; expected the name of a law"):
+    with pytest.raises(XaiError, match=r"reinit: found a int; expected the name of a distribution"):
         kind(reinit=3)

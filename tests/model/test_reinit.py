@@ -1,4 +1,4 @@
-"""Layers get new weights in place, by a law and a seed, and the model comes back bit for bit."""
+"""Layers get new weights in place, from a distribution and a seed, and the model comes back bit for bit."""
 
 import copy
 import threading
@@ -19,8 +19,8 @@ from pytest_xaisanity.model.reinit.randomizer import Randomizer
 torch.set_num_threads(1)
 torchvision = pytest.importorskip("torchvision")
 
-LAWS = [Own(), TruncatedNormal(), Permutation()]
-law_of = pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+DISTRIBUTIONS = [Own(), TruncatedNormal(), Permutation()]
+each_distribution = pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda one: type(one).__name__)
 old_style = pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
 
 
@@ -110,9 +110,9 @@ def changed(model, before):
     return {name for name in after if not same(before[name], after[name])}
 
 
-def randomized(model, layers, law="own", seed=0):
+def randomized(model, layers, distribution="own", seed=0):
     """Return the values of a model all of whose layers are randomized."""
-    with Randomizer(model, layers, law) as randomizer:
+    with Randomizer(model, layers, distribution) as randomizer:
         for layer in layers:
             randomizer.randomize(layer, seed)
         return values(model)
@@ -126,14 +126,14 @@ def small():
 # ------------------------------------------------------------------------------------------------------ restoration
 
 
-@law_of
+@each_distribution
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt, torch.OutOfMemoryError])
-def test_everything_is_bit_equal_afterwards(small, law, error):
+def test_everything_is_bit_equal_afterwards(small, distribution, error):
     layers = layers_of(small, IMAGES)
     before, state = snapshot(small), global_state()
 
     def use():
-        with Randomizer(small, layers, law) as randomizer:
+        with Randomizer(small, layers, distribution) as randomizer:
             for layer in layers.top_down():
                 randomizer.randomize(layer, seed=1)
                 small(IMAGES)
@@ -237,10 +237,10 @@ def test_closures_over_the_weights_follow(small):
 # ---------------------------------------------------------------------------------------------------- what changes
 
 
-@law_of
-def test_every_listed_parameter_changes(small, law):
+@each_distribution
+def test_every_listed_parameter_changes(small, distribution):
     layers, before = layers_of(small, IMAGES), values(small)
-    with Randomizer(small, layers, law) as randomizer:
+    with Randomizer(small, layers, distribution) as randomizer:
         for layer in layers:
             randomizer.randomize(layer)
         names = {name for layer in layers for name in (*layer.parameters, *layer.norm_parameters)}
@@ -253,10 +253,10 @@ def test_every_listed_parameter_changes(small, law):
     assert names | set(layers.not_randomized) == {name for name, _ in small.named_parameters()}
 
 
-@law_of
-def test_randomizing_one_layer_leaves_all_others_bit_equal(small, law):
+@each_distribution
+def test_randomizing_one_layer_leaves_all_others_bit_equal(small, distribution):
     layers, before = layers_of(small, IMAGES), values(small)
-    with Randomizer(small, layers, law) as randomizer:
+    with Randomizer(small, layers, distribution) as randomizer:
         for layer in layers:
             randomizer.randomize(layer)
             allowed = {*layer.parameters, *layer.norm_parameters}
@@ -265,16 +265,16 @@ def test_randomizing_one_layer_leaves_all_others_bit_equal(small, law):
             randomizer.restore()
 
 
-@law_of
-def test_cascading_over_a_residual_network_leaves_no_layer_as_it_was(law):
+@each_distribution
+def test_cascading_over_a_residual_network_leaves_no_layer_as_it_was(distribution):
     images = torch.randn(2, 3, 32, 32, generator=generator("images"))
     model = trained(torchvision.models.resnet18(num_classes=4), images)
     layers, before = layers_of(model, images), values(model)
-    with Randomizer(model, layers, law) as randomizer:
+    with Randomizer(model, layers, distribution) as randomizer:
         for layer in layers.top_down():
             randomizer.randomize(layer)
         assert changed(model, before) == set(before)
-        if law.resets_norms:
+        if distribution.resets_norms:
             assert bool((model.layer1[0].bn1.weight == 1).all())
             assert bool((model.layer1[0].bn1.bias == 0).all())
         assert bool((model.layer1[0].bn1.running_var == 1).all())
@@ -282,15 +282,15 @@ def test_cascading_over_a_residual_network_leaves_no_layer_as_it_was(law):
     assert not changed(model, before)
 
 
-@law_of
-def test_a_vision_transformer_is_randomized_with_its_tokens(law):
+@each_distribution
+def test_a_vision_transformer_is_randomized_with_its_tokens(distribution):
     images = torch.randn(1, 3, 32, 32, generator=generator("images"))
     model = torchvision.models.VisionTransformer(
         image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32
     )
     model = trained(model, images)
     layers, before = layers_of(model, images), values(model)
-    after = randomized(model, layers, law)
+    after = randomized(model, layers, distribution)
     assert not [name for name in before if same(before[name], after[name])]
     assert not changed(model, before)
 
@@ -313,16 +313,16 @@ def test_layers_of_equal_shape_get_different_weights(small):
     layers = layers_of(small, IMAGES)
     with torch.no_grad():
         small.conv2.weight.copy_(small.conv1.weight)
-    for law in LAWS:
-        after = randomized(small, layers, law)
+    for distribution in DISTRIBUTIONS:
+        after = randomized(small, layers, distribution)
         assert not torch.equal(after["conv1.weight"], after["conv2.weight"])
 
 
-@law_of
-def test_numbers_depend_on_seed_and_layer_alone(small, law):
+@each_distribution
+def test_numbers_depend_on_seed_and_layer_alone(small, distribution):
     layers = layers_of(small, IMAGES)
     alone, head = {}, layers.top_down()[0]
-    with Randomizer(small, layers, law) as randomizer:
+    with Randomizer(small, layers, distribution) as randomizer:
         randomizer.randomize(head, seed=5)
         alone = values(small)["head.weight"]
         for layer in layers:
@@ -331,11 +331,11 @@ def test_numbers_depend_on_seed_and_layer_alone(small, law):
         randomizer.randomize(head, seed=5)
         assert torch.equal(values(small)["head.weight"], alone)
     twin = copy.deepcopy(small)
-    assert same(randomized(twin, layers_of(twin, IMAGES), law, 5)["head.weight"], alone)
-    assert not same(randomized(twin, layers, law, 6)["head.weight"], alone)
+    assert same(randomized(twin, layers_of(twin, IMAGES), distribution, 5)["head.weight"], alone)
+    assert not same(randomized(twin, layers, distribution, 6)["head.weight"], alone)
 
 
-# -------------------------------------------------------------------------------------------------------------- laws
+# ----------------------------------------------------------------------------------------------------- distributions
 
 
 def test_own_is_the_reset_of_the_module_itself():
@@ -407,7 +407,7 @@ def test_a_reset_of_a_container_does_not_reach_its_children():
         assert bool(((model.token >= 5) & (model.token <= 6)).all())
 
 
-def test_a_layer_that_its_reset_leaves_as_it_was_is_redrawn():
+def test_a_layer_that_its_reset_leaves_as_it_was_gets_new_values():
     class Gain(nn.Module):
         def __init__(self):
             super().__init__()
@@ -420,8 +420,8 @@ def test_a_layer_that_its_reset_leaves_as_it_was_is_redrawn():
             return x * self.gain
 
     model, x = nn.Sequential(Gain()), torch.randn(2, 4)
-    for law in (Own(), Permutation()):
-        assert not bool((randomized(model, layers_of(model, x), law)["0.gain"] == 1).any())
+    for distribution in (Own(), Permutation()):
+        assert not bool((randomized(model, layers_of(model, x), distribution)["0.gain"] == 1).any())
 
 
 def test_truncated_normal_stays_within_two_deviations():
@@ -429,7 +429,7 @@ def test_truncated_normal_stays_within_two_deviations():
     weight = randomized(model, layers_of(model, x), TruncatedNormal(std=0.1))["0.weight"]
     assert weight.abs().max() <= 0.2
     assert weight.mean() == pytest.approx(0, abs=0.004)
-    assert weight.std() == pytest.approx(0.1 * 0.8796, rel=0.03)  # deviation of the cut law
+    assert weight.std() == pytest.approx(0.1 * 0.8796, rel=0.03)  # deviation of the cut distribution
 
 
 @pytest.mark.parametrize("std", [0, -1.0, float("nan"), "wide"])
@@ -445,18 +445,18 @@ def test_permutation_keeps_the_entries_of_each_parameter(small):
         assert torch.equal(after[name].flatten().sort().values, before[name].flatten().sort().values)
 
 
-def test_names_and_objects_of_laws_are_interchangeable(small):
+def test_names_and_objects_of_distributions_are_interchangeable(small):
     assert sorted(REINITS) == ["own", "permutation", "truncated_normal"]
     layers = layers_of(small, IMAGES)
-    for name, law in (("own", Own()), ("truncated_normal", TruncatedNormal()), ("permutation", Permutation())):
-        assert same(randomized(small, layers, name), randomized(small, layers, law))
+    for name, distribution in (("own", Own()), ("truncated_normal", TruncatedNormal()), ("permutation", Permutation())):
+        assert same(randomized(small, layers, name), randomized(small, layers, distribution))
     with pytest.raises(XaiError, match="permutation"):
         Randomizer(small, layers, "permutations")
 
 
 def test_weights_that_are_not_finite_are_an_error_and_leave_the_model_alone(small):
     class Infinite(Distribution):
-        def redraw(self, values, rng):
+        def new_values(self, values, rng):
             return values / 0 * 0
 
     layers, before = layers_of(small, IMAGES), snapshot(small)
@@ -495,7 +495,7 @@ def symmetric(module):
 
 
 @old_style
-@law_of
+@each_distribution
 @pytest.mark.parametrize(
     "reparametrize",
     [
@@ -508,7 +508,7 @@ def symmetric(module):
         symmetric,
     ],
 )
-def test_effective_weights_of_reparametrized_layers_change_and_come_back(law, reparametrize):
+def test_effective_weights_of_reparametrized_layers_change_and_come_back(distribution, reparametrize):
     x = torch.randn(2, 4, generator=generator("x"))
     model = nn.Sequential(nn.Linear(4, 4), reparametrize(nn.Linear(4, 4)), nn.Linear(4, 3))
     model = trained(model, x)
@@ -516,7 +516,7 @@ def test_effective_weights_of_reparametrized_layers_change_and_come_back(law, re
         output = model(x)
     layers, before = layers_of(model, x), snapshot(model)
     weight = model[1].weight.detach().clone()
-    with torch.no_grad(), Randomizer(model, layers, law) as randomizer:
+    with torch.no_grad(), Randomizer(model, layers, distribution) as randomizer:
         for seed in range(3):
             randomizer.restore()
             randomizer.randomize(layers.layers[1], seed)
@@ -536,14 +536,14 @@ def test_effective_weights_of_reparametrized_layers_change_and_come_back(law, re
 def test_orthogonal_rectangles_stay_orthogonal(shape):
     model = nn.Sequential(parametrizations.orthogonal(nn.Linear(*shape), use_trivialization=False))
     layers = layers_of(model, torch.randn(1, shape[0]))
-    for law in LAWS:
-        with Randomizer(model, layers, law) as randomizer:
+    for distribution in DISTRIBUTIONS:
+        with Randomizer(model, layers, distribution) as randomizer:
             randomizer.randomize(layers.layers[0])
             singular = torch.linalg.svdvals(model[0].weight)
             assert torch.allclose(singular, torch.ones(3), atol=1e-5)
 
 
-def test_weight_norm_is_reset_to_the_law_of_the_plain_module():
+def test_weight_norm_is_reset_to_the_distribution_of_the_plain_module():
     model = nn.Sequential(parametrizations.weight_norm(nn.Linear(100, 100)))
     layers = layers_of(model, torch.randn(1, 100))
     with Randomizer(model, layers) as randomizer:
@@ -553,8 +553,8 @@ def test_weight_norm_is_reset_to_the_law_of_the_plain_module():
         assert weight.std() == pytest.approx(0.1 / 3**0.5, rel=0.03)
 
 
-@law_of
-def test_tied_weights_change_once_and_padding_stays_zero(law):
+@each_distribution
+def test_tied_weights_change_once_and_padding_stays_zero(distribution):
     class Tied(nn.Module):
         def __init__(self):
             super().__init__()
@@ -566,7 +566,7 @@ def test_tied_weights_change_once_and_padding_stays_zero(law):
 
     model, tokens = Tied().eval(), torch.tensor([[1, 2]])
     layers, before = layers_of(model, tokens), values(model)
-    with Randomizer(model, layers, law) as randomizer:
+    with Randomizer(model, layers, distribution) as randomizer:
         randomizer.randomize(layers.layers[0])
         assert model.decoder.weight is model.embedding.weight
         assert bool((model.embedding.weight[0] == 0).all())
@@ -575,8 +575,8 @@ def test_tied_weights_change_once_and_padding_stays_zero(law):
     assert not changed(model, before)
 
 
-@law_of
-def test_weights_tied_under_a_parametrization_change_once(law):
+@each_distribution
+def test_weights_tied_under_a_parametrization_change_once(distribution):
     class Tied(nn.Module):
         def __init__(self):
             super().__init__()
@@ -591,7 +591,7 @@ def test_weights_tied_under_a_parametrization_change_once(law):
     (layer,) = layers_of(model, x)
     before = snapshot(model)
     weights = model.first.weight.detach().clone(), model.second.weight.detach().clone()
-    with Randomizer(model, [layer], law) as randomizer:
+    with Randomizer(model, [layer], distribution) as randomizer:
         randomizer.randomize(layer)
         assert not torch.equal(model.first.weight, weights[0])
         assert not torch.equal(model.second.weight, weights[1])
@@ -599,17 +599,17 @@ def test_weights_tied_under_a_parametrization_change_once(law):
     assert same(before, snapshot(model))
 
 
-@law_of
+@each_distribution
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128])
-def test_parameters_of_every_precision_change(law, dtype):
+def test_parameters_of_every_precision_change(distribution, dtype):
     model, x = nn.Sequential(nn.Linear(5, 4, dtype=dtype), nn.Linear(4, 3, dtype=dtype)), torch.randn(2, 5).to(dtype)
     layers, before = layers_of(model, x), values(model)
-    after = randomized(model, layers, law)
+    after = randomized(model, layers, distribution)
     for name in before:
         assert not torch.equal(after[name], before[name])
         assert after[name].dtype == dtype
         assert after[name].isfinite().all()
-        if law == Permutation():
+        if distribution == Permutation():
             assert torch.equal(
                 torch.view_as_real(after[name]).flatten().sort().values
                 if dtype.is_complex
@@ -621,9 +621,9 @@ def test_parameters_of_every_precision_change(law, dtype):
     assert all(torch.equal(before[name], value) for name, value in values(model).items())
 
 
-@law_of
+@each_distribution
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
-def test_recurrent_weights_change_and_come_back(law, kind):
+def test_recurrent_weights_change_and_come_back(distribution, kind):
     class Recurrent(nn.Module):
         def __init__(self):
             super().__init__()
@@ -635,7 +635,7 @@ def test_recurrent_weights_change_and_come_back(law, kind):
     x = torch.randn(5, 2, 3, generator=generator("x"))
     model = trained(Recurrent(), x)
     layers, before, output = layers_of(model, x), snapshot(model), model(x)
-    with Randomizer(model, layers, law) as randomizer:
+    with Randomizer(model, layers, distribution) as randomizer:
         randomizer.randomize(layers.layers[0])
         assert changed(model, before["values"]) == set(before["values"])
         assert not torch.equal(model(x), output)
@@ -643,14 +643,14 @@ def test_recurrent_weights_change_and_come_back(law, kind):
     assert torch.equal(model(x), output)
 
 
-@law_of
+@each_distribution
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("compile_", [torch.jit.script, lambda m: torch.jit.trace(m, torch.randn(2, 3))])
-def test_script_modules_change_and_come_back(law, compile_):
+def test_script_modules_change_and_come_back(distribution, compile_):
     x = torch.randn(2, 3, generator=generator("x"))
     model = compile_(trained(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), x))
     layers, before, output = layers_of(model, x), values(model), model(x)
-    with Randomizer(model, layers, law) as randomizer:
+    with Randomizer(model, layers, distribution) as randomizer:
         for layer in layers:
             randomizer.randomize(layer)
         assert changed(model, before) == set(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,23 +24,20 @@ REINITS = Registry(
 )
 
 
-# ----------------------------------------------------------------------------------------------------------- laws
-
-
 @dataclass(frozen=True)
 class Distribution:
-    """What new weights are drawn from. Subclasses define :meth:`redraw`.
+    """What new weights are drawn from. Subclasses define :meth:`new_values`.
 
     Attributes:
-        own_reset: Whether a module's own reset method comes first, and ``redraw`` only for what it leaves unset.
-        resets_norms: Whether scale and shift of normalization modules become 1 and 0; else they are redrawn too.
-            Running statistics are reset under every law.
+        own_reset: Whether a module's own reset method comes first, and ``new_values`` only for what it leaves unset.
+        resets_norms: Whether scale and shift of normalization modules become 1 and 0; else they get new values too.
+            Running statistics are reset whatever the distribution.
     """
 
     own_reset: ClassVar[bool] = False
     resets_norms: ClassVar[bool] = True
 
-    def redraw(self, values: Tensor, rng: torch.Generator) -> Tensor:
+    def new_values(self, values: Tensor, rng: torch.Generator) -> Tensor:
         """Return new values, shape (n,), for the entries ``values``, shape (n,), of one parameter.
 
         ``values`` is on the CPU, in single or double precision, real or complex.
@@ -52,17 +49,17 @@ class Distribution:
 class Own(Distribution):
     """Each module's own ``reset_parameters`` (or ``_reset_parameters``), as when the model was built.
 
-    What no such method sets (class tokens, position embeddings, custom modules) is drawn from a normal law with the
-    mean and standard deviation of the parameter's own entries; where these are all equal, with the standard deviation
-    max(|mean|, 0.02).
+    What no such method sets (class tokens, position embeddings, custom modules) is drawn from a normal distribution
+    with the mean and standard deviation of the parameter's own entries; where these are all equal, with the standard
+    deviation max(|mean|, 0.02).
     """
 
     own_reset: ClassVar[bool] = True
 
-    def redraw(self, values: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw from a normal law with the mean and standard deviation of the finite ``values``."""
+    def new_values(self, values: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw from a normal distribution with the mean and standard deviation of the finite ``values``."""
         if values.is_complex():
-            return torch.complex(self.redraw(values.real, rng), self.redraw(values.imag, rng))
+            return torch.complex(self.new_values(values.real, rng), self.new_values(values.imag, rng))
         finite = values[values.isfinite()]
         mean = finite.mean().item() if len(finite) else 0.0
         std = finite.std(correction=0).item() if len(finite) and finite.min() < finite.max() else 0.0
@@ -72,7 +69,7 @@ class Own(Distribution):
 
 @dataclass(frozen=True)
 class TruncatedNormal(Distribution):
-    """A normal law with mean 0, cut off at two standard deviations (Adebayo et al. 2018).
+    """A normal distribution with mean 0, cut off at two standard deviations (Adebayo et al. 2018).
 
     Args:
         std: The standard deviation before the cut.
@@ -89,10 +86,10 @@ class TruncatedNormal(Distribution):
                 "truncated_normal std", found=repr(self.std), expected="a positive number", fix="change std="
             )
 
-    def redraw(self, values: Tensor, rng: torch.Generator) -> Tensor:
+    def new_values(self, values: Tensor, rng: torch.Generator) -> Tensor:
         """Draw real and imaginary parts independently of ``values``."""
         if values.is_complex():
-            return torch.complex(self.redraw(values.real, rng), self.redraw(values.imag, rng))
+            return torch.complex(self.new_values(values.real, rng), self.new_values(values.imag, rng))
         drawn = torch.empty(values.shape, dtype=values.dtype, device="cpu").normal_(generator=rng)
         far = (drawn.abs() > 2).nonzero()[:, 0]
         while len(far):  # the definition, and several times faster than the inverse of the error function
@@ -103,14 +100,14 @@ class TruncatedNormal(Distribution):
 
 @dataclass(frozen=True)
 class Permutation(Distribution):
-    """The entries of each parameter in another order: the marginal law stays exactly as it was.
+    """The entries of each parameter in another order: the marginal distribution stays exactly as it was.
 
     A layer in which no order makes a difference (all entries of each parameter equal) is drawn as by :class:`Own`.
     """
 
     resets_norms: ClassVar[bool] = False
 
-    def redraw(self, values: Tensor, rng: torch.Generator) -> Tensor:
+    def new_values(self, values: Tensor, rng: torch.Generator) -> Tensor:
         """Permute ``values``; not by the identity, unless they are all equal."""
         if len(values) < 2 or bool((values == values[0]).all()):
             return values.clone()
@@ -120,14 +117,14 @@ class Permutation(Distribution):
                 return permuted
 
 
-def as_distribution(value: Any, *, where: str) -> Distribution:
-    """Return the law that ``value`` is or names; ``where`` is the setting that holds it, for error texts."""
-    law = REINITS.get(value, where=where)() if isinstance(value, str) else value
-    if not isinstance(law, Distribution):
+def as_distribution(value: object, *, where: str) -> Distribution:
+    """Return the distribution that ``value`` is or names; ``where`` is the setting that holds it, for error texts."""
+    distribution = REINITS.get(value, where=where)() if isinstance(value, str) else value
+    if not isinstance(distribution, Distribution):
         raise XaiError(
             where,
             found=f"a {type(value).__name__}",
-            expected="the name of a law, or a law object",
+            expected="the name of a distribution, or a Distribution",
             fix="change reinit=",
         )
-    return law
+    return distribution

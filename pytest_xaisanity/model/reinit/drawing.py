@@ -11,7 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,16 +26,14 @@ from .parametrizations import Computed, computed_weights
 
 __all__ = ["Draw", "Write", "all_finite", "not_finite"]
 
-# -------------------------------------------------------------------------------------------------- the randomizer
-
 Write: TypeAlias = tuple[str, Tensor, Tensor]  # name, tensor of the model, new values
 
 
-def not_finite(name: str, law: Distribution) -> XaiError:
+def not_finite(name: str, distribution: Distribution) -> XaiError:
     """Return the error for new weights that are not finite."""
     return XaiError(
         "xai_model",
-        found=f"{name!r} with values that are not finite once redrawn by {law}",
+        found=f"{name!r} with values that are not finite once re-initialized from {distribution}",
         expected="finite weights",
         fix="look for NaN or infinite weights in the model, and at the module's reset_parameters()",
     )
@@ -58,14 +56,14 @@ class Draw:
 
     inventory: Inventory
     layer: Layer
-    law: Distribution
+    distribution: Distribution
     seed: int
     original: Callable[[Tensor], Tensor]
 
     def writes(self) -> list[Write]:
         """Return all that the layer alters."""
         with isolated(self.seed, "reinit", self.layer.name), torch.no_grad(), torch.device("cpu"):
-            new = self._weights(self.law, own_reset=self.law.own_reset)
+            new = self._weights(self.distribution, own_reset=self.distribution.own_reset)
             if not self._changes(new):
                 new = self._weights(_FALLBACK, own_reset=False)
             for path in self.layer.norms:
@@ -76,12 +74,12 @@ class Draw:
     def _changes(self, new: Mapping[str, Tensor]) -> bool:
         return any(not torch.equal(self._seen(self.inventory.parameters[n]), new[n]) for n in self.layer.parameters)
 
-    def _weights(self, law: Distribution, *, own_reset: bool) -> dict[str, Tensor]:
+    def _weights(self, distribution: Distribution, *, own_reset: bool) -> dict[str, Tensor]:
         """Return the new parameters, and the buffers that go with them, by name."""
         new: dict[str, Tensor] = {}
         paths = dict.fromkeys(self.inventory.holder(name) for name in self.layer.parameters)
         for path in sorted(paths, key=lambda path: -len(path.split(".")) if path else 0):  # the innermost first
-            new |= self._held(path, law, own_reset=own_reset)
+            new |= self._held(path, distribution, own_reset=own_reset)
         for path in dict.fromkeys(self.inventory.holder(name) for name in self.layer.tied):
             if path not in paths and computed_weights(self.inventory.modules[path]):
                 new |= self._followed(path, new)
@@ -97,7 +95,7 @@ class Draw:
         buffers = {_join(path, local): buffer for local, buffer in twin.named_buffers(remove_duplicate=False)}
         return {name: buffer for name, buffer in buffers.items() if name in self.inventory.buffers}
 
-    def _held(self, path: str, law: Distribution, *, own_reset: bool) -> dict[str, Tensor]:
+    def _held(self, path: str, distribution: Distribution, *, own_reset: bool) -> dict[str, Tensor]:
         """Return the new values of the parameters that the module at ``path`` uses as its own."""
         module = self.inventory.modules[path]
         computed = computed_weights(_stand_in(module, self._copied)) if computed_weights(module) else []
@@ -107,43 +105,45 @@ class Draw:
         for name in self.layer.parameters:
             known = reset.get(name.removeprefix(f"{path}.")) if _is_below(path, name) else None
             if self.inventory.holder(name) == path and name not in sources:
-                new[name] = self._fill(name, self._seen(self.inventory.parameters[name]), known, law)
+                new[name] = self._fill(name, self._seen(self.inventory.parameters[name]), known, distribution)
             elif known is not None and name not in sources and not bool(known.isnan().any()):
                 new[name] = known  # attention resets the bias of its output projection too
         for weight in computed:
             if any(_join(path, local) in self.layer.parameters for local in weight.sources()):
-                new |= self._recomputed(path, weight, reset.get(weight.name), law)
+                new |= self._recomputed(path, weight, reset.get(weight.name), distribution)
         return new
 
-    def _recomputed(self, path: str, weight: Computed, reset: Tensor | None, law: Distribution) -> dict[str, Tensor]:
+    def _recomputed(
+        self, path: str, weight: Computed, reset: Tensor | None, distribution: Distribution
+    ) -> dict[str, Tensor]:
         """Return the parameters and buffers from which the module computes a new ``weight``."""
         before = weight.value()
         olds = {local: source.detach().clone() for local, source in weight.sources().items()}
         inner = {local for local in olds if local.startswith("parametrizations.") and ".original" not in local}
-        self._redraw(path, weight, {local: olds[local] for local in inner}, law)
+        self._renew(path, weight, {local: olds[local] for local in inner}, distribution)
         try:
-            weight.assign(self._fill(_join(path, weight.name), before, reset, law))
+            weight.assign(self._fill(_join(path, weight.name), before, reset, distribution))
             after = weight.value()
             assigned = not torch.equal(after, before) and bool(after.isfinite().all())
         except Exception as error:  # a parametrization may refuse a value for reasons of its own
             _raise_out_of_memory(error)
             assigned = False
         if not assigned:
-            self._redraw(path, weight, {local: old for local, old in olds.items() if local not in inner}, law)
+            self._renew(path, weight, {local: old for local, old in olds.items() if local not in inner}, distribution)
         weight.settle()
         mine = self.inventory.buffers.keys() | set(self.layer.parameters)
         state = {_join(path, local): tensor.detach() for local, tensor in weight.state().items()}
         return {name: tensor for name, tensor in state.items() if name in mine}
 
-    def _redraw(self, path: str, weight: Computed, olds: Mapping[str, Tensor], law: Distribution) -> None:
-        """Redraw sources of ``weight`` from their old values, by ``law`` alone."""
+    def _renew(self, path: str, weight: Computed, olds: Mapping[str, Tensor], distribution: Distribution) -> None:
+        """Give sources of ``weight`` new values in place of the old ones, from the distribution alone."""
         sources = weight.sources()
         for local, old in olds.items():
             if old.is_floating_point() or old.is_complex():
-                sources[local].data = self._fill(_join(path, local), old, None, law)
+                sources[local].data = self._fill(_join(path, local), old, None, distribution)
 
-    def _fill(self, name: str, old: Tensor, reset: Tensor | None, law: Distribution) -> Tensor:
-        """Return ``reset``, in the dtype of ``old``, with the entries that it leaves NaN redrawn by ``law``."""
+    def _fill(self, name: str, old: Tensor, reset: Tensor | None, distribution: Distribution) -> Tensor:
+        """Return ``reset``, in the dtype of ``old``, with new values for the entries that it leaves NaN."""
         if reset is not None and reset.shape == old.shape and all_finite(reset):
             return reset.to(old.dtype)
         if reset is None or reset.shape != old.shape:
@@ -157,7 +157,8 @@ class Draw:
         if bool(unset.any()):
             rng = generator(self.seed, "reinit", self.layer.name, name)
             whole = bool(unset.all())
-            drawn = law.redraw((old.clone().flatten() if whole else old[unset]).to(_precision(old.dtype)), rng)
+            entries = (old.clone().flatten() if whole else old[unset]).to(_precision(old.dtype))
+            drawn = distribution.new_values(entries, rng)
             if old.is_floating_point():
                 limits = torch.finfo(old.dtype)
                 drawn = drawn.clamp(limits.min, limits.max)
@@ -167,7 +168,7 @@ class Draw:
         return new
 
     def _padding(self, name: str) -> int | None:
-        """Return the row of an embedding that stands for padding, which no law changes."""
+        """Return the row of an embedding that stands for padding, which no distribution changes."""
         path, _, local = name.rpartition(".")
         module = self.inventory.modules.get(path)
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and local == "weight":
@@ -189,14 +190,14 @@ class Draw:
         _make_plain(twin, kind, weights)
         try:
             reset(twin)
-        except Exception as error:  # a user's method, on a stand-in: what it left unset is redrawn
+        except Exception as error:  # a user's method, on a stand-in: what it left unset gets new values
             _raise_out_of_memory(error)
         return {name: p.detach().cpu() for name, p in twin.named_parameters(remove_duplicate=False)}
 
     def _norm(self, path: str) -> dict[str, Tensor]:
         """Return the new parameters and buffers of a normalization module."""
         module = self.inventory.modules[path]
-        reset = self._own_reset(module, {}) if self.law.resets_norms else {}
+        reset = self._own_reset(module, {}) if self.distribution.resets_norms else {}
         new: dict[str, Tensor] = {}
         for local, parameter in module.named_parameters():
             name = _join(path, local)
@@ -212,9 +213,9 @@ class Draw:
     def _affine(self, name: str, tensor: Tensor, reset: Tensor | None) -> Tensor:
         """Return the new scale or shift of a normalization module."""
         constant = _AFFINE.get(name.rpartition(".")[2])
-        if self.law.resets_norms and (reset is None or bool(reset.isnan().any())) and constant is not None:
+        if self.distribution.resets_norms and (reset is None or bool(reset.isnan().any())) and constant is not None:
             reset = torch.full(tensor.shape, constant)
-        return self._fill(name, self._seen(tensor), reset, self.law)
+        return self._fill(name, self._seen(tensor), reset, self.distribution)
 
     def _seen(self, tensor: Tensor) -> Tensor:
         """Return, on the CPU and to be read only, what ``tensor`` was when nothing was randomized."""
@@ -265,11 +266,12 @@ def _stand_in(module: nn.Module, tensor_of: Callable[[Tensor], Tensor]) -> nn.Mo
     Unlike ``copy.deepcopy``, it shares what is neither module, tensor nor plain container, so that modules which hold
     locks, files or other things that cannot be copied are no trouble.
     """
-    memo: dict[int, Any] = {}
+    memo: dict[int, object] = {}
 
-    def copied(value: Any) -> Any:
+    def copied(value: object) -> object:
         if id(value) in memo:
             return memo[id(value)]
+        made: object
         if isinstance(value, nn.Module) and not isinstance(value, torch.jit.ScriptModule):
             twin = memo[id(value)] = object.__new__(type(value))
             twin.__dict__.update({name: copied(item) for name, item in vars(value).items()})
@@ -278,16 +280,17 @@ def _stand_in(module: nn.Module, tensor_of: Callable[[Tensor], Tensor]) -> nn.Mo
         if isinstance(value, Tensor):
             new = tensor_of(value)
             made = nn.Parameter(new, requires_grad=False) if isinstance(value, nn.Parameter) else new
-        elif type(value) in (dict, OrderedDict):
+        elif isinstance(value, dict) and type(value) in (dict, OrderedDict):
             made = type(value)((key, copied(item)) for key, item in value.items())
-        elif type(value) in (list, tuple):
+        elif isinstance(value, list | tuple) and type(value) in (list, tuple):
             made = type(value)(copied(item) for item in value)
         else:
             return value
         memo[id(value)] = made
         return made
 
-    twin: nn.Module = copied(module)
+    twin = copied(module)
+    assert isinstance(twin, nn.Module)
     return twin
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +75,8 @@ class Computed:
             for _ in range(_POWER_ITERATIONS):
                 self.hook.compute_weight(self.module, do_power_iteration=True)
         elif self.hook is None:
-            parts: Any = self.module.get_submodule(f"parametrizations.{self.name}")
-            iterated = [part for part in parts if hasattr(part, "n_power_iterations")]
+            parts = self.module.get_submodule(f"parametrizations.{self.name}").children()
+            iterated = [part for part in parts if "n_power_iterations" in vars(part)]
             for part in iterated:
                 part.training = True
             for _ in range(_POWER_ITERATIONS * bool(iterated)):
@@ -95,7 +94,6 @@ def old_style_hooks(module: nn.Module) -> list[WeightNorm | SpectralNorm]:
 
 def computed_weights(module: nn.Module) -> list[Computed]:
     """Return the weights that a module computes from other parameters."""
-    new_style: Any = module.parametrizations if is_parametrized(module) else ()
-    return [Computed(module, name) for name in new_style] + [
-        Computed(module, h.name, h) for h in old_style_hooks(module)
-    ]
+    new_style = module.get_submodule("parametrizations").named_children() if is_parametrized(module) else ()
+    old_style = old_style_hooks(module)
+    return [Computed(module, name) for name, _ in new_style] + [Computed(module, h.name, h) for h in old_style]

@@ -41,25 +41,26 @@ class Randomizer:
     Args:
         model: The model to randomize.
         layers: Its layers, all or some, from :func:`~pytest_xaisanity.model.layers.find_layers`.
-        law: A law or its name.
+        distribution: What new weights are drawn from, or its name.
         seed: What :meth:`randomize` uses by default.
-        kept: Where drawn weights are kept for the next randomizer of the same weights with the same law; None keeps
+        kept: Where drawn weights are kept for the next randomizer of the same weights with the same distribution;
+            None keeps
             none.
 
     Raises:
-        XaiError: If ``law`` is unknown, or a layer is not one of the model's.
+        XaiError: If the distribution is unknown, or a layer is not one of the model's.
     """
 
     def __init__(
         self,
         model: nn.Module,
         layers: Iterable[Layer],
-        law: Distribution | str = "own",
+        distribution: Distribution | str = "own",
         seed: int = 0,
         *,
         kept: Kept | None = None,
     ) -> None:
-        self.law: Distribution = REINITS.build(law, {}, where="reinit")
+        self.distribution: Distribution = REINITS.build(distribution, {}, where="reinit")
         self.seed = seed
         self._kept = kept
         self._inventory = Inventory(model)
@@ -100,10 +101,10 @@ class Randomizer:
         if kept is not None:
             tensors = self._inventory.parameters | self._inventory.buffers
             return [(name, tensors[name], value) for name, value in kept.items()]
-        writes = Draw(self._inventory, layer, self.law, seed, self._rewriting.original).writes()
+        writes = Draw(self._inventory, layer, self.distribution, seed, self._rewriting.original).writes()
         for name, _, value in writes:
             if value.is_floating_point() and not all_finite(value):
-                raise not_finite(name, self.law)
+                raise not_finite(name, self.distribution)
         if self._kept is not None:
             self._kept[seed, layer.name] = {name: value for name, _, value in writes}
         return writes
