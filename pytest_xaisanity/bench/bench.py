@@ -14,8 +14,9 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from ..claims.base import Claim, Compound, Look, label
+from ..claims.base import Claim, Compound, Look
 from ..claims.checks import checked_confidence
+from ..claims.identity import label
 from ..claims.make import beats, bounded, changes_under, invariant_under, made
 from ..common.errors import XaiError, raise_here
 from ..evidence.base import Lab, Measured, Measurement
@@ -92,13 +93,6 @@ class Bench:
         Raises:
             XaiError: It is no explainer, or none of this model; a setting is unknown, or cannot be.
         """
-        if isinstance(source, BoundExplainer):
-            raise XaiError(
-                "xai.explainer",
-                found=f"{source!r}, which is an explainer of a bench already",
-                expected="a Captum class or instance, or a function",
-                fix="use it as it is",
-            )
         bound = BoundExplainer(_Here(self), source, name, settings)
         bound.on(self)  # where something is wrong with it, say so at once
         return bound
@@ -294,8 +288,22 @@ class BoundExplainer:
     settings: Mapping[str, Any] = field(default_factory=dict)
     _made: WeakKeyDictionary[Bench, Explainer] = field(default_factory=WeakKeyDictionary, init=False, compare=False)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.source, BoundExplainer):
+            raise XaiError(
+                "xai.explainer",
+                found=f"{self.source!r}, which is an explainer of a bench already",
+                expected="a Captum class or instance, or a function",
+                fix="use it as it is",
+            )
+
     def __repr__(self) -> str:
-        return f"<explainer {self.called or label(self.source)}>"
+        return f"<explainer {self.kind}>"
+
+    @property
+    def kind(self) -> str:
+        """What it is, whatever its settings."""
+        return self.called or label(self.source)
 
     @property
     def bench(self) -> Bench:

@@ -178,8 +178,8 @@ def beats(
         settings: Those of the metric.
     """
     from ..evidence.names import as_baseline, as_map_metric
-    from .base import label
     from .beats import BeatsAcross, beating
+    from .identity import label
 
     given = _given(beats, locals())
     own: dict[str, object] = {name: given[name] for name in ("draws", "max_examples", "mutants") if name in given}
@@ -314,7 +314,7 @@ def _confidence(confidence: float | None, verb: str) -> float | None:
 
 def _words(spec: object, settings: Mapping[str, object]) -> str:
     """Return an object of a claim with its settings, as they were written."""
-    from .base import label
+    from .identity import label
 
     shown = ", ".join(f"{key}={label(value)}" for key, value in settings.items())
     return f"{label(spec)}({shown})" if shown else label(spec)

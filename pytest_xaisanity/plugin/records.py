@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..report.records import Record
 from ..report.text import details, one_line
+from .running import is_repeated
 
 if TYPE_CHECKING:
     from ..claims.base import Claim
@@ -24,18 +24,20 @@ _KEY = pytest.StashKey[dict[Any, dict[str, Any]]]()
 class Records:
     """The verdicts of each test, as plain values that travel between processes."""
 
-    def add(self, item: pytest.Item, verdict: Verdict, claim: Claim, *, explainer: str, command: str) -> None:
+    def add(
+        self, item: pytest.Item, verdict: Verdict, claim: Claim, *, explainer: str, kind: str, command: str
+    ) -> None:
         """Record a verdict with the running test.
 
         A ``@given`` test makes its claims once an example, perhaps with other settings: the last counts, which for a
         failing test is the minimal one.
         """
         records = item.stash.setdefault(_KEY, {})
-        repeated = hasattr(getattr(item, "obj", None), "hypothesis")
-        key = re.sub(r"\(.*?\)", "", verdict.claim) if repeated else len(records)
+        key = (kind, claim.kind) if is_repeated(item) else len(records)
         records[key] = Record(
             test=item.nodeid,
             claim=verdict.claim,
+            claim_id=claim.claim_id,
             explainer=explainer,
             verb=claim.verb,
             randomizes=claim.randomizes,
