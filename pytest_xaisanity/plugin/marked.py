@@ -24,27 +24,20 @@ __all__ = ["check_marked", "check_taken", "generate", "narrow", "pending", "with
 _ASKING = {"xai", "xai_verdict"}
 
 
-class _Given(NamedTuple):
-    """The explainer of a marker."""
-
-    source: object
-    name: str | None
-    settings: dict[str, object]
-
-
 class _Case(NamedTuple):
-    """One claim, of one marker, about one explainer; None stands for the fixture ``xai_explainer``."""
+    """One claim about one explainer, with their markers; without a second, that of the fixture ``xai_explainer``."""
 
-    mark: pytest.Mark
     claim: Claim
-    explainer: _Given | None
+    mark: pytest.Mark
+    explainer: pytest.Mark | None
 
 
 def pending(request: pytest.FixtureRequest, xai: Xai) -> PendingVerdict:
     """Return the verdict on the claim that a test is parametrized with."""
     case: _Case = request.param
-    source, name, settings = case.explainer or _Given(request.getfixturevalue(EXPLAINER), None, {})
-    return PendingVerdict(case.claim, xai.explainer(source, name=name, **settings))
+    if case.explainer is None:
+        return PendingVerdict(case.claim, xai.explainer(request.getfixturevalue(EXPLAINER)))
+    return PendingVerdict(case.claim, xai.explainer(*case.explainer.args, **case.explainer.kwargs))
 
 
 def check_taken(item: pytest.Item) -> None:
@@ -144,8 +137,8 @@ def _cases(item: pytest.Item) -> list[_Case]:
             expected=f"one of the markers {', '.join(CLAIMS)}",
             fix="mark the test, its class or its module",
         )
-    given: list[_Given | None] = [_given(mark, item) for mark in marks if mark.name == EXPLAINER]
-    return [_Case(mark, claim, explainer) for explainer in given or [None] for mark, claim in claims]
+    explainers: list[pytest.Mark | None] = [_checked_explainer(mark, item) for mark in marks if mark.name == EXPLAINER]
+    return [_Case(claim, mark, explainer) for explainer in explainers or [None] for mark, claim in claims]
 
 
 def _claim(mark: pytest.Mark, item: pytest.Item) -> Claim:
@@ -157,7 +150,7 @@ def _claim(mark: pytest.Mark, item: pytest.Item) -> Claim:
         raise XaiError(where, found=error.found, expected=error.expected, fix=error.fix) from None
 
 
-def _given(mark: pytest.Mark, item: pytest.Item) -> _Given:
+def _checked_explainer(mark: pytest.Mark, item: pytest.Item) -> pytest.Mark:
     if len(mark.args) != 1:
         raise XaiError(
             f"marker {EXPLAINER} of {item.name}",
@@ -165,8 +158,7 @@ def _given(mark: pytest.Mark, item: pytest.Item) -> _Given:
             expected="one explainer for each marker",
             fix="repeat the marker" if mark.args else f"write {EXPLAINER}(Saliency), with an explainer of yours",
         )
-    settings = dict(mark.kwargs)
-    return _Given(mark.args[0], settings.pop("name", None), settings)
+    return mark
 
 
 def _ids(cases: list[_Case]) -> list[str]:
@@ -179,7 +171,8 @@ def _ids(cases: list[_Case]) -> list[str]:
 def _id(case: _Case) -> str:
     if case.explainer is None:
         return case.claim.claim_id
-    source, name, settings = case.explainer
+    (source,), settings = case.explainer.args, dict(case.explainer.kwargs)
+    name = settings.pop("name", None)
     shown = {key: value for key, value in settings.items() if isinstance(value, (bool, int, float, str))}
     text = f"({','.join(f'{key}={value}' for key, value in shown.items())})" if shown else ""
     called = name or (getattr(source, "__name__", None) or type(source).__name__) + text
