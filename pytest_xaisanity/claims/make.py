@@ -280,7 +280,7 @@ def made(where: str, verb: Callable[P, C], /, *args: P.args, **kwargs: P.kwargs)
             found=f"arguments that do not fit ({error})",
             expected=f"{verb.__name__}{signature_of(verb)}",
             fix="see pytest --markers",
-        ) from error
+        ) from None
     return verb(*args, **kwargs)
 
 

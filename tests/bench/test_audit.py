@@ -252,6 +252,16 @@ def test_a_claim_that_is_written_in_two_ways_is_one(suite):
     assert only(audit_of(suite))["claims"] == ["beats-random-on-pixel_flipping-steps4"]
 
 
+def test_a_claim_to_beat_another_explainer_of_the_test_is_audited(suite):
+    """When no test is running any more."""
+    few(suite, "flipped_sign")
+    against = 'xai.explainer(good).beats(xai.explainer(bad), on="pixel_flipping")'
+    write(suite, asserting(against))
+    record = only(audit_of(suite))
+    assert list(record["words"].values()) == ["beats bad on pixel_flipping"]
+    assert (statuses(record), record["dropped"]) == ({"flipped_sign": "killed"}, {})
+
+
 def test_two_models_with_explainers_of_one_name_have_columns_of_their_own(suite):
     few(suite, "flipped_sign")
     other = (

@@ -191,6 +191,98 @@ def test_a_claim_outside_of_a_test_says_so(suite):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# The explainer
+
+
+def test_an_explainer_may_be_made_before_the_model_is_known(suite):
+    """It explains the model of whatever test makes a claim about it."""
+    suite.makeconftest("""
+        import pytest, subject
+        @pytest.fixture
+        def xai_model():
+            return subject.model()
+        @pytest.fixture
+        def xai_inputs():
+            return subject.inputs()
+        @pytest.fixture(scope="session")
+        def explainer(xai):
+            return xai.explainer(subject.good, name="early")
+    """)
+    body = """
+def test_a(explainer, xai_model):
+    assert explainer.beats("random", on="pixel_flipping")
+    assert explainer.bench.subject.model is xai_model
+    assert repr(explainer) == "<explainer early>"
+"""
+    write(suite, test_it=body + body.replace("test_a", "test_b"))
+    run(suite).assert_outcomes(passed=2)
+
+
+OTHERS = {
+    "the fixture's and the fixture's": ("xai.explainer(good)", "xai.explainer(bad)"),
+    "the fixture's and the bench's": ("xai.explainer(good)", "xai.bench.explainer(bad)"),
+    "the bench's and the fixture's": ("xai.bench.explainer(good)", "xai.explainer(bad)"),
+    "a claim object": ("xai.explainer(good)", None),
+}
+
+
+@pytest.mark.parametrize("which", OTHERS)
+def test_an_explainer_beats_another(suite, which):
+    one, other = OTHERS[which]
+    verdict = f"{one}.beats({other}, on='pixel_flipping')"
+    if other is None:
+        verdict = f"{one}.decide(beats(xai.explainer(bad), on='pixel_flipping'))"
+    body = (
+        "from pytest_xaisanity import beats\ndef test_it(xai):\n"
+        f"    verdict = {verdict}\n    assert verdict\n"
+        "    assert verdict.claim == 'good beats bad on pixel_flipping'\n"
+    )
+    write(suite, test_it=body)
+    run(suite).assert_outcomes(passed=1)
+
+
+def test_an_explainer_of_another_bench_is_refused(suite):
+    body = (
+        "from pytest_xaisanity import Bench, XaiError\ndef test_it(xai):\n    other = Bench(model(), inputs())\n"
+        "    for one, two in [(xai, other), (other, xai)]:\n"
+        "        with pytest.raises(XaiError, match='of another bench'):\n"
+        "            one.explainer(good).beats(two.explainer(bad), on='pixel_flipping')\n"
+    )
+    write(suite, test_it=body)
+    run(suite).assert_outcomes(passed=1)
+
+
+def test_explainers_of_tests_are_ranked_against_one_another(suite):
+    """As those of a bench are."""
+    body = (
+        "from pytest_xaisanity import gap\ndef third(m, x, t):\n    return 2 * x\n"
+        "def test_it(xai):\n    explainers = [xai.explainer(one) for one in (good, bad, third)]\n"
+        "    found = gap(xai.bench, explainers, similarities=['spearman'])\n"
+        "    assert [row.name for row in found.rows][0] == 'good'\n"
+    )
+    write(suite, test_it=body)
+    run(suite).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("claim", "error"),
+    [
+        ('beats("random")', "beats: found arguments that do not fit (missing a required argument: 'on')*"),
+        ('beats(None, on="pixel_flipping")', "beats: found None; expected a baseline or an explainer*"),
+        ('bounded("pixel_flipping", 0.3)', "bounded: found arguments that do not fit (too many positional*"),
+        ('changes_under("cascading_randomization", similarity="sim")', "*changes_under similarity: found 'sim'*"),
+        ("decide(3)", "decide: found a int; expected a claim*"),
+    ],
+)
+def test_a_mistake_in_a_claim_is_one_line_at_that_of_the_user(suite, claim, error):
+    write(suite, test_it=f"def test_it(xai):\n    assert xai.explainer(good).{claim}\n")
+    result = run(suite)
+    result.stdout.fnmatch_lines([f">       assert xai.explainer(good).{claim}".replace("[", "[[]"), f"E * {error}"])
+    for noise in ("*Traceback*", "*During handling*", "*pytest_xaisanity*.py*", "*The above exception*"):
+        result.stdout.no_fnmatch_line(noise)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Kinds of tests
 
 
