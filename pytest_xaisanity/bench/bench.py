@@ -318,7 +318,8 @@ class BoundExplainer:
     @property
     def name(self) -> str:
         """What verdicts call it."""
-        return self.called or self.explainer.name
+        known = next(iter(self._made.values()), None)  # it has the same name on each bench
+        return (known or self.explainer).name
 
     def on(self, bench: Bench) -> Explainer:
         """Return what is run on the subject of a bench; the same each time.
