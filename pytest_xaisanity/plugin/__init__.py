@@ -15,7 +15,7 @@ from . import marked, markers
 from .audit import AUDIT, Auditor
 from .fixture import Xai
 from .named import named
-from .options import add_options, check_settings, setting
+from .options import add_ini_keys, add_options, check_settings, setting
 from .pending import PendingVerdict
 from .records import VERDICTS
 from .running import RUNNING, Running, fixtures_of
@@ -28,6 +28,7 @@ _PASSED = pytest.StashKey[bool]()  # whether the call of a test passed
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options and ini keys."""
     add_options(parser)
+    add_ini_keys(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
