@@ -57,9 +57,8 @@ def main() -> None:
         start = time.process_time()
         audited = audit.audit(bench, explainer.explainer, battery(), suggest="--suggest" in sys.argv)
         took = time.process_time() - start
-        record = audited.plain()
-        found.add(record)
-        live = sum(mutation["status"] in ("killed", "survived") for mutation in record["mutations"].values())
+        found.add(audited)
+        live = sum(mutation.status in ("killed", "survived") for mutation in audited.mutations.values())
         spent, allowed = spent + took, allowed + live * suite
         ratio = took / (live * suite)
         print(f"{name}: battery {suite:.1f} s, audit {took:.1f} s, {live} live mutants: {ratio:.2f}", flush=True)

@@ -35,6 +35,7 @@ def record_of(**changes):
     values = {
         "test": "test_it.py::test_it",
         "claim": "method bounded metric",
+        "claim_id": "bounded-metric",
         "explainer": "method",
         "verb": "bounded",
         "randomizes": False,

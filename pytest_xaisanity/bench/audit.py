@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import NoReturn
 
 from torch import Tensor, nn
 
@@ -19,58 +19,19 @@ from ..explainers.explainer import Explainer
 from ..maps.changes import Inapplicable
 from ..model.layers import Layer, find_layers
 from ..model.reinit.randomizer import Randomizer
+from ..report.audited import Audited, Mutation
 from ..statistics.verdict import Verdict
 from ..subject.block import Block
 from .bench import Bench
 
-__all__ = ["Audited", "Mutation", "audit", "checked_mutants", "depends_on_the_explainer"]
+__all__ = ["MutantSource", "audit", "checked_mutants", "depends_on_the_explainer"]
 
 _SEEN = 16  # inputs on which a mutant must differ from the original, on the model as given or an untrained one
 _EQUAL = 1e-5  # relative distance of two maps that counts as rounding
 _NO_LONGER = "it passed in its test, and no longer does"
 
 Killed = Callable[[Verdict], bool]
-
-
-@dataclass
-class Mutation:
-    """What became of one mutant.
-
-    Attributes:
-        status: ``"killed"``, ``"survived"``, ``"equivalent"`` (it explains as the original does), ``"inapplicable"``
-            (there is no such mutant here) or ``"broken"`` (a mutant that raises).
-        killed_by: The claims that it does not pass.
-        caught_by: For a survivor, a claim of this plugin that the original passes and the mutant does not, or None.
-        reason: Of the last three statuses.
-    """
-
-    status: str = "survived"
-    killed_by: list[str] = field(default_factory=list)
-    caught_by: str | None = None
-    reason: str = ""
-
-
-@dataclass
-class Audited:
-    """The mutants of one explainer, put to the claims that it passes.
-
-    Attributes:
-        explainer: Its name.
-        subject: Digest of model, inputs and targets.
-        claims: The claims, as they were written.
-        mutations: What became of each mutant, by name.
-        dropped: Claims that could not be audited, and why.
-    """
-
-    explainer: str
-    subject: str
-    claims: list[str]
-    mutations: dict[str, Mutation]
-    dropped: dict[str, str] = field(default_factory=dict)
-
-    def plain(self) -> dict[str, Any]:
-        """Return all of it as plain values."""
-        return asdict(self)
+MutantSource = Mutant | type[Mutant]  # a class is built anew for each explainer
 
 
 def depends_on_the_explainer(claim: Claim) -> bool:
@@ -78,13 +39,13 @@ def depends_on_the_explainer(claim: Claim) -> bool:
     return claim.about_explainer
 
 
-def checked_mutants(own: Any) -> dict[str, Any]:
+def checked_mutants(own: object) -> dict[str, MutantSource]:
     """Return the mutants of this plugin, those that are installed, and ``own``, by name.
 
     Raises:
         XaiError: ``own`` is no mapping of new names to functions or classes.
     """
-    known = {name: MUTANTS.get(name, where="mutant") for name in MUTANTS}
+    known: dict[str, MutantSource] = {name: MUTANTS.get(name, where="mutant") for name in MUTANTS}
     if not isinstance(own, Mapping):
         raise XaiError(
             "xai_mutants",
@@ -109,7 +70,7 @@ def audit(
     explainer: Explainer,
     claims: Sequence[Claim],
     *,
-    mutants: Mapping[str, Any] | None = None,
+    mutants: Mapping[str, MutantSource] | None = None,
     killed: Killed = lambda verdict: not verdict.passed,
     every: bool = False,
     suggest: bool = True,
@@ -132,18 +93,19 @@ def audit(
     mutations = _classified(bench, explainer, suspects)
     live = {name: suspect for name, suspect in suspects.items() if mutations[name].status == "survived"}
     verdicts = [(bench.decide(claim, explainer), claim) for claim in claims]  # all known, unless the model has changed
-    audited = Audited(explainer.name, bench.fingerprint, [], mutations)
-    audited.dropped = {str(claim): _NO_LONGER for verdict, claim in verdicts if not verdict.passed}
+    audited = Audited(explainer.name, bench.fingerprint, mutations=mutations)
+    audited.words = {claim.claim_id: str(claim) for claim in claims}
+    audited.dropped = {claim.claim_id: _NO_LONGER for verdict, claim in verdicts if not verdict.passed}
     # First the claims that took few inputs, and are likely to kill with few.
-    for verdict, claim in sorted(verdicts, key=lambda pair: (pair[0].n, str(pair[1]))):
-        if not verdict.passed:
+    for _, claim in sorted(verdicts, key=lambda pair: (pair[0].n, str(pair[1]), pair[1].claim_id)):
+        if claim.claim_id in audited.dropped:
             continue
-        audited.claims.append(str(claim))
+        audited.claims.append(claim.claim_id)
         for name, mutation in mutations.items():
             put = name in live and (every or mutation.status == "survived")
             if put and _kills(bench, claim, live[name], killed):
                 mutation.status = "killed"
-                mutation.killed_by.append(str(claim))
+                mutation.killed_by.append(claim.claim_id)
             advance(name)
     if suggest and audited.claims:
         for name in (name for name in live if mutations[name].status == "survived"):
@@ -152,12 +114,14 @@ def audit(
     return audited
 
 
-def _built(source: Any) -> Mutant:
+def _built(source: MutantSource) -> Mutant:
     """Return a mutant; one that cannot be built raises when it is called."""
+    if not isinstance(source, type):
+        return source
     try:
-        mutant: Mutant = source() if isinstance(source, type) else source
+        mutant: Mutant = source()
     except Exception as error:
-        mutant = _Unbuilt(error)
+        return _Unbuilt(error)
     return mutant
 
 
@@ -165,7 +129,7 @@ def _built(source: Any) -> Mutant:
 class _Unbuilt:
     error: Exception
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: object) -> NoReturn:
         raise self.error
 
 
@@ -256,7 +220,7 @@ def _catching(
     bench: Bench, explainer: Explainer, suspect: Explainer, known: Sequence[str], killed: Killed
 ) -> Claim | None:
     for claim in _catalogue():
-        new = str(claim) not in known
+        new = claim.claim_id not in known
         if new and _passes(bench, claim, explainer) and _kills(bench, claim, suspect, killed):
             return claim
     return None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import operator
 import os
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TextIO
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TextIO
+from weakref import WeakKeyDictionary
 
 import torch
 
 from ..claims.base import Claim, Compound, Look
-from ..claims.make import beats, bounded, changes_under, checked_confidence, invariant_under
-from ..common.errors import XaiError
+from ..claims.checks import checked_confidence
+from ..claims.identity import label
+from ..claims.make import beats, bounded, changes_under, invariant_under, made
+from ..common.errors import XaiError, raise_here
 from ..evidence.base import Lab, Measured, Measurement
 from ..explainers.adapters import as_explainer
 from ..explainers.attributions import Attributions, MapCache
@@ -26,7 +30,7 @@ from ..subject.layout import Layout
 from ..subject.subject import Subject
 from .runs import Run
 
-__all__ = ["Bench", "BoundExplainer"]
+__all__ = ["Bench", "BoundExplainer", "Decider"]
 
 
 class Bench:
@@ -78,23 +82,21 @@ class Bench:
         self._runs: dict[Hashable, Run] = {}
         self.fingerprint = ""  # of model, inputs and targets when a claim was last decided
 
-    def explainer(self, source: Any, *, name: str | None = None, **kwargs: Any) -> BoundExplainer:
+    def explainer(self, source: Any, *, name: str | None = None, **settings: Any) -> BoundExplainer:
         """Return an explainer, whose methods are the four verbs.
 
         Args:
             source: A Captum class or instance, a zennit attributor or composite, a rule explainer, or a function
                 ``(model, inputs, targets) -> attributions``.
             name: What verdicts and reports call it.
-            kwargs: Settings of the Captum class, its ``attribute`` or the function.
+            settings: Those of the Captum class, its ``attribute`` or the function.
+
+        Raises:
+            XaiError: It is no explainer, or none of this model; a setting is unknown, or cannot be.
         """
-        if isinstance(source, BoundExplainer):
-            raise XaiError(
-                "xai.explainer",
-                found=f"{source.name}, which is an explainer of a bench already",
-                expected="a Captum class or instance, or a function",
-                fix="use it as it is",
-            )
-        return BoundExplainer(self, as_explainer(source, self.subject.model, name=name, **kwargs))
+        bound = BoundExplainer(_Here(self), source, name, settings)
+        bound.on(self)  # where something is wrong with it, say so at once
+        return bound
 
     def decide(self, claim: Claim, explainer: Explainer) -> Verdict:
         """Return the verdict on a claim, measuring no more inputs than it takes.
@@ -180,14 +182,14 @@ class Bench:
         """Return the explainer that is measured instead of the claim's own, if one is."""
         if not isinstance(other, BoundExplainer):
             return None if other is None else as_explainer(other, self.subject.model, where="beats baseline")
-        if other.bench is not self:
+        if not other.decider.has(self):
             raise XaiError(
                 "beats baseline",
-                found=f"{other.name}, which explains the model of another bench",
+                found=f"{other!r}, which explains the model of another bench",
                 expected="an explainer of the same model and inputs",
                 fix="make it with this bench's explainer(...)",
             )
-        return other.explainer
+        return other.on(self)
 
     def _run(self, measurement: Measurement[Measured], explainer: Explainer, early: bool) -> Run:
         key = (early, explainer.key if measurement.about == "explainer" else None, measurement.key)
@@ -221,48 +223,126 @@ def _checked_seed(seed: Any) -> int:
         raise XaiError("seed", found=repr(seed), expected="a whole number", fix="pass seed=0") from error
 
 
+class Decider(Protocol):
+    """What the claims about an explainer are put to: a bench, or the fixture ``xai``, which has one for each test."""
+
+    @property
+    def bench(self) -> Bench:
+        """The bench at this moment."""
+
+    def has(self, bench: Bench) -> bool:
+        """Whether this is the bench, or one of the benches, that explainers made here belong to."""
+
+    def decide(self, claim: Claim, explainer: BoundExplainer) -> Verdict:
+        """Return the verdict on a claim about an explainer."""
+
+
 @dataclass(frozen=True)
-class BoundExplainer:
-    """An explainer on a bench. Its four methods make a claim and return the verdict on it."""
+class _Here:
+    """Puts claims to one bench."""
 
     bench: Bench
-    explainer: Explainer
+
+    def has(self, bench: Bench) -> bool:
+        return bench is self.bench
+
+    def decide(self, claim: Claim, explainer: BoundExplainer) -> Verdict:
+        return self.bench.decide(claim, explainer.on(self.bench))
+
+
+P = ParamSpec("P")
+
+
+def _verb(make: Callable[P, Claim]) -> Callable[Concatenate[BoundExplainer, P], Verdict]:
+    """Return the method that decides the claim which one of the four verbs makes, with its signature and docstring."""
+
+    @wraps(make)
+    def method(self: BoundExplainer, /, *args: P.args, **kwargs: P.kwargs) -> Verdict:
+        __tracebackhide__ = True
+        try:
+            claim = made(make.__name__, make, *args, **kwargs)
+        except XaiError as error:
+            raise_here(error)
+        return self.decide(claim)
+
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    signature = inspect.signature(make)
+    parameters = [own, *signature.parameters.values()]
+    vars(method)["__signature__"] = signature.replace(parameters=parameters, return_annotation="Verdict")
+    method.__qualname__ = f"BoundExplainer.{make.__name__}"
+    return method
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BoundExplainer:
+    """An explainer of a bench, or of the model of the running test.
+
+    Its methods are the four verbs: each makes a claim and returns the verdict on it.
+
+    Attributes:
+        decider: What its claims are put to.
+        source: What the user gave.
+        called: The name that the user gave it, or None.
+        settings: Those of ``source``.
+    """
+
+    decider: Decider = field(compare=False)
+    source: Any
+    called: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    _made: WeakKeyDictionary[Bench, Explainer] = field(default_factory=WeakKeyDictionary, init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.source, BoundExplainer):
+            raise XaiError(
+                "xai.explainer",
+                found=f"{self.source!r}, which is an explainer of a bench already",
+                expected="a Captum class or instance, or a function",
+                fix="use it as it is",
+            )
+
+    def __repr__(self) -> str:
+        return f"<explainer {self.kind}>"
+
+    @property
+    def kind(self) -> str:
+        """What it is, whatever its settings."""
+        return self.called or label(self.source)
+
+    @property
+    def bench(self) -> Bench:
+        """The bench whose model it explains."""
+        return self.decider.bench
+
+    @property
+    def explainer(self) -> Explainer:
+        """What is run on the subject."""
+        return self.on(self.bench)
 
     @property
     def name(self) -> str:
         """What verdicts call it."""
-        return self.explainer.name
+        known = next(iter(self._made.values()), None)  # it has the same name on each bench
+        return (known or self.explainer).name
 
-    def changes_under(self, intervention: Any, **settings: Any) -> Verdict:
-        """Decide that the attributions differ once the intervention is made.
+    def on(self, bench: Bench) -> Explainer:
+        """Return what is run on the subject of a bench; the same each time.
 
-        See :func:`pytest_xaisanity.changes_under` for the settings.
+        Raises:
+            XaiError: It is no explainer, or none of the bench's model; a setting is unknown, or cannot be.
         """
-        return self.decide(changes_under(intervention, **settings))
+        if bench not in self._made:
+            self._made[bench] = as_explainer(self.source, bench.subject.model, name=self.called, **self.settings)
+        return self._made[bench]
 
-    def invariant_under(self, intervention: Any, **settings: Any) -> Verdict:
-        """Decide that the attributions do not differ once the intervention is made.
-
-        See :func:`pytest_xaisanity.invariant_under` for the settings.
-        """
-        return self.decide(invariant_under(intervention, **settings))
-
-    def beats(self, baseline: Any, *, on: Any, **settings: Any) -> Verdict:
-        """Decide that, per input, the explainer is better than the baseline on the metric ``on``.
-
-        See :func:`pytest_xaisanity.beats` for the settings.
-        """
-        return self.decide(beats(baseline, on=on, **settings))
-
-    def bounded(self, metric: Any, **settings: Any) -> Verdict:
-        """Decide that the metric stays within ``at_most=`` or ``at_least=``.
-
-        See :func:`pytest_xaisanity.bounded` for the settings.
-        """
-        return self.decide(bounded(metric, **settings))
+    changes_under = _verb(changes_under)
+    invariant_under = _verb(invariant_under)
+    beats = _verb(beats)
+    bounded = _verb(bounded)
 
     def decide(self, claim: Claim) -> Verdict:
         """Return the verdict on a claim object."""
+        __tracebackhide__ = True
         if not isinstance(claim, Claim):
             raise XaiError(
                 "decide",
@@ -270,4 +350,4 @@ class BoundExplainer:
                 expected="a claim",
                 fix="make one with pytest_xaisanity.beats(...) or its sisters",
             )
-        return self.bench.decide(claim, self.explainer)
+        return self.decider.decide(claim, self)

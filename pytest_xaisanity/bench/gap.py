@@ -16,14 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..claims.base import label
-from ..common.errors import XaiError, unknown_name
-from ..evidence.base import Compared, Intervention, MapMetric, Measured, Measurement, Metric, Scored
+from ..common.errors import XaiError
+from ..evidence.base import Compared, Intervention, Measured, Measurement, Metric, Scored
 from ..evidence.comparison import Comparison
-from ..evidence.interventions import INTERVENTIONS
-from ..evidence.metrics import METRICS
-from ..evidence.scoring import AnyMapMetric, Scoring
-from ..maps.similarity import SIMILARITIES
+from ..evidence.names import as_intervention, as_map_metric, as_similarity
+from ..evidence.scoring import Scoring
+from ..maps.similarity import SIMILARITIES, Similarity
 from .bench import Bench, BoundExplainer
 
 __all__ = ["Gap", "GapRow", "Tie", "gap"]
@@ -125,7 +123,7 @@ class Gap:
 def gap(
     bench: Bench,
     explainers: Iterable[BoundExplainer],
-    similarities: Sequence[str] = ("spearman", "abs_spearman", "ssim"),
+    similarities: Sequence[str | Similarity] = ("spearman", "abs_spearman", "ssim"),
     metric: str | Metric = "pixel_flipping",
     *,
     intervention: str | Intervention = "cascading_randomization",
@@ -137,7 +135,7 @@ def gap(
     Args:
         bench: The bench of all the explainers.
         explainers: Three or more, of different names, from ``bench.explainer(...)``.
-        similarities: Names of similarities; each gives a ranking. The result depends on it: compare several.
+        similarities: Similarities or their names; each gives a ranking. The result depends on it: compare several.
         metric: A name such as ``"pixel_flipping"``, or a metric object.
         intervention: A name such as ``"cascading_randomization"``, or an intervention object such as
             ``CascadingRandomization(seeds=3)``.
@@ -149,7 +147,8 @@ def gap(
     """
     chosen = _checked_explainers(bench, explainers)
     names = _checked_similarities(similarities)
-    built, made = _checked_metric(metric), _checked_intervention(intervention)
+    built = as_map_metric(metric, where="gap metric")
+    made = as_intervention(intervention, verb="changes_under", where="gap intervention")
     wanted: list[Measurement[Measured]] = [Comparison(made, names), Scoring(built, control=True)]
     found = [bench.measure(wanted, one.explainer) for one in chosen]
     compared = [one for one, _ in found if isinstance(one, Compared)]
@@ -255,35 +254,9 @@ def _checked_explainers(bench: Bench, explainers: Iterable[BoundExplainer]) -> l
     return chosen
 
 
-def _checked_metric(metric: str | Metric) -> AnyMapMetric:
-    built = METRICS.build(metric, {}, where="gap metric")
-    if not isinstance(built, MapMetric):
-        raise XaiError(
-            "gap metric",
-            found=f"{label(built)!r}, which scores no maps",
-            expected="a metric of attribution maps",
-            fix="use 'pixel_flipping'",
-        )
-    return built
-
-
-def _checked_intervention(intervention: str | Intervention) -> Intervention:
-    made = INTERVENTIONS.build(intervention, {}, where="gap intervention")
-    if not isinstance(made, Intervention) or "changes_under" not in made.verbs:
-        raise XaiError(
-            "gap intervention",
-            found=f"{label(made)!r}",
-            expected="an intervention under which maps ought to change",
-            fix="use 'cascading_randomization'",
-        )
-    return made
-
-
-def _checked_similarities(similarities: Sequence[str]) -> tuple[str, ...]:
-    names = (similarities,) if isinstance(similarities, str) else tuple(dict.fromkeys(similarities))
-    for name in names:
-        if name not in SIMILARITIES:
-            raise unknown_name("gap similarities", name, SIMILARITIES, kind="similarity")
+def _checked_similarities(similarities: Sequence[str | Similarity]) -> tuple[str, ...]:
+    given = (similarities,) if isinstance(similarities, (str, Similarity)) else similarities
+    names = tuple(dict.fromkeys(as_similarity(one, where="gap similarities").name for one in given))
     if not names:
         raise XaiError("gap similarities", found="none", expected="one or more", fix="name those to rank by")
     return names

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..statistics.evidence import Evidence, Part, Row, Sample, number
 from ..statistics.question import Decision, Direction, Level
 from ..statistics.verdict import Outcome, Verdict
 from ..subject.layout import Layout
+from .identity import identify, kind_of
 
 __all__ = [
     "Claim",
@@ -31,7 +32,6 @@ __all__ = [
     "closer_to",
     "constant_note",
     "extremes",
-    "label",
     "mean",
     "plain",
     "require_inputs",
@@ -106,8 +106,9 @@ class Claim(ABC):
     Attributes:
         confidence: One minus the accepted rate of wrong passes; None takes the bench's.
         early: Whether to stop as soon as the claim is decided; False measures every input.
-        words: The claim as it was written, for verdicts and test ids: verb, object, settings.
+        words: The claim as it was written, for verdicts: verb, object, settings.
         verb: The verb.
+        form: What sets claims of the same verb and objects apart, or nothing.
         advice: What to try when it fails.
     """
 
@@ -115,10 +116,21 @@ class Claim(ABC):
     early: bool = True
     words: tuple[str, ...] = field(default=(), compare=False)
     verb: ClassVar[str]
+    form: ClassVar[str] = ""
     advice: ClassVar[str] = ""
 
     def __str__(self) -> str:
         return " ".join(self.words)
+
+    @cached_property
+    def claim_id(self) -> str:
+        """Equal for claims of the same verb, objects and settings, in every process; see ``identity``."""
+        return identify(self, self.verb, self.form)
+
+    @property
+    def kind(self) -> str:
+        """What is claimed, whatever the settings."""
+        return kind_of(self, self.verb)
 
     @property
     def retrains(self) -> bool:
@@ -332,17 +344,6 @@ def settled_by(needed: int | None, outcome: Outcome | None = "inconclusive") -> 
     if outcome != "inconclusive":
         return ""
     return f"; about {needed} inputs would settle it" if needed else "; more inputs may settle it"
-
-
-def label(spec: object) -> str:
-    """Return the word that stands for an object in claims and reasons."""
-    if isinstance(spec, (str, int, float, bool, type(None))):
-        return str(spec)
-    if isinstance(spec, type) or inspect.isroutine(spec):
-        return str(spec.__name__)
-    if isinstance(spec, (tuple, list)):
-        return "+".join(map(label, spec))
-    return str(getattr(spec, "name", type(spec).__name__))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -32,12 +32,12 @@ from .base import (
     Worst,
     by_axis,
     check_finite,
-    label,
     mean,
     plain,
     require_inputs,
     settled_by,
 )
+from .identity import label
 
 __all__ = ["Beats", "BeatsAcross", "BeatsEach", "BeatsFound", "beating"]
 
@@ -277,6 +277,7 @@ class BeatsAcross(Compound):
     fixed: Mapping[str, object] = field(default_factory=dict)
     max_examples: int = SETTINGS_TRIED
     verb: ClassVar[str] = "beats"
+    form: ClassVar[str] = "across_settings"
     advice: ClassVar[str] = _ADVICE
 
     def resolve(self, decide: Callable[[Claim], Verdict], *, layout: Layout, seed: int, name: str) -> Verdict:

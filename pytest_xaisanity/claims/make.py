@@ -1,38 +1,42 @@
-"""Making claims from names or objects: the four functions, and what they ask of their arguments."""
+"""The four verbs: making claims from names or objects.
+
+Here is the one signature of each verb: the methods of explainers and the markers take theirs from it. The markers are
+described in every session, so that at the top nothing is imported that a session without a claim should not load.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from math import inf, isfinite
-from numbers import Real
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 from ..common.errors import XaiError, unknown_name
-from ..common.registry import Registry
-from ..evidence.base import Intervention, Metric, OwnMetric
-from ..evidence.baselines import BASELINES
-from ..evidence.interventions import INTERVENTIONS
-from ..evidence.metrics import METRICS
-from ..maps.similarity import SIMILARITIES
-from .base import Claim, label
-from .beats import BeatsAcross, beating
-from .bounded import Bounded
-from .changes_under import ChangesUnder
-from .invariant_under import InvariantUnder
+from .checks import check_between, checked_confidence, checked_early
 
-Verb = Literal["changes_under", "invariant_under"]
+if TYPE_CHECKING:
+    from ..evidence.base import Intervention, Metric
+    from ..maps.similarity import Similarity
+    from .base import Claim
+    from .bounded import Bounded
+    from .changes_under import ChangesUnder
+    from .invariant_under import InvariantUnder
+
+__all__ = ["VERBS", "beats", "bounded", "changes_under", "invariant_under", "made", "make", "signature_of"]
+
+P = ParamSpec("P")
+C = TypeVar("C", bound="Claim")
 
 
 def changes_under(
-    intervention: Any,
+    intervention: str | Intervention,
     *,
-    similarity: str | None = None,
+    similarity: str | Similarity | None = None,
     at_most: float | None = None,
     retention: float = 0.5,
     confidence: float | None = None,
     early: bool = True,
-    **settings: Any,
+    **settings: object,
 ) -> ChangesUnder:
     """Claim that the attributions differ once the intervention is made.
 
@@ -51,48 +55,49 @@ def changes_under(
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the intervention.
     """
-    where: Verb = "changes_under"
-    words = _words(where, intervention, _given(locals(), "similarity", "at_most", "retention", *_ALL), settings)
-    built = _intervention(intervention, settings, where)
-    _check_similarity(similarity, where)
-    _check_early(early, where)
-    if at_most is not None and similarity is None:
-        raise XaiError(
-            f"{where} at_most",
-            found="a bound on a raw similarity that is not named",
-            expected="similarity= beside it",
-            fix="name the similarity, or bound the calibrated share with retention=",
-        )
-    if at_most is not None and similarity is not None:
-        _check_between(f"{where} at_most", at_most, SIMILARITIES[similarity].low, SIMILARITIES[similarity].high)
-    _check_between(f"{where} retention", retention, 0.0, 1.0)
+    from ..evidence.names import as_intervention, as_similarity
+    from .changes_under import ChangesUnder
+
+    given, also = _given(changes_under, locals()), _keywords(changes_under)
+    built = as_intervention(intervention, settings, verb="changes_under", where="changes_under", also=also)
+    named = None if similarity is None else as_similarity(similarity, where="changes_under similarity")
+    if at_most is not None:
+        if named is None:
+            raise XaiError(
+                "changes_under at_most",
+                found="a bound on a raw similarity that is not named",
+                expected="similarity= beside it",
+                fix="name the similarity, or bound the calibrated share with retention=",
+            )
+        check_between("changes_under at_most", at_most, named.low, named.high)
+    check_between("changes_under retention", retention, 0.0, 1.0)
     if at_most is not None and retention != 0.5:
         raise XaiError(
-            where,
+            "changes_under",
             found=f"at_most={at_most:g} and retention={retention:g}",
             expected="one of the two",
             fix="bound the raw similarity with at_most=, or the calibrated share with retention=",
         )
     return ChangesUnder(
         intervention=built,
-        similarity=similarity,
+        similarity=None if named is None else named.name,
         at_most=at_most,
         retention=retention,
-        confidence=_confidence(confidence, where),
-        early=early,
-        words=words,
+        confidence=_confidence(confidence, "changes_under"),
+        early=checked_early(early, "changes_under"),
+        words=("changes_under", _words(intervention, {**settings, **given})),
     )
 
 
 def invariant_under(
-    intervention: Any,
+    intervention: str | Intervention,
     *,
-    similarity: str | None = None,
+    similarity: str | Similarity | None = None,
     at_least: float | None = None,
     tolerance: float | None = None,
     confidence: float | None = None,
     early: bool = True,
-    **settings: Any,
+    **settings: object,
 ) -> InvariantUnder:
     """Claim that the attributions do not differ once the intervention is made.
 
@@ -107,51 +112,52 @@ def invariant_under(
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the intervention.
     """
-    where: Verb = "invariant_under"
-    words = _words(where, intervention, _given(locals(), "similarity", "at_least", "tolerance", *_ALL), settings)
-    built = _intervention(intervention, settings, where)
-    _check_similarity(similarity, where)
-    _check_early(early, where)
-    if (similarity is None) != (at_least is None):
+    from ..evidence.names import as_intervention, as_similarity
+    from .invariant_under import InvariantUnder
+
+    given, also = _given(invariant_under, locals()), _keywords(invariant_under)
+    built = as_intervention(intervention, settings, verb="invariant_under", where="invariant_under", also=also)
+    named = None if similarity is None else as_similarity(similarity, where="invariant_under similarity")
+    if (named is None) != (at_least is None):
         raise XaiError(
-            where,
+            "invariant_under",
             found=f"similarity={similarity!r} and at_least={at_least!r}",
             expected="both or neither",
             fix="name the similarity and its bound, or leave both out to look for counterexamples",
         )
-    if similarity is not None:
-        _check_between(f"{where} at_least", at_least, SIMILARITIES[similarity].low, SIMILARITIES[similarity].high)
+    if named is not None:
+        check_between("invariant_under at_least", at_least, named.low, named.high)
     if tolerance is not None:
-        _check_between(f"{where} tolerance", tolerance, 0.0, inf)
-        if similarity is not None:
+        check_between("invariant_under tolerance", tolerance, 0.0, inf)
+        if named is not None:
             raise XaiError(
-                where,
-                found=f"similarity={similarity!r} and tolerance={tolerance:g}",
+                "invariant_under",
+                found=f"similarity={named.name!r} and tolerance={tolerance:g}",
                 expected="one of the two",
                 fix="bound the similarity with at_least=, or leave it out to look for counterexamples",
             )
     return InvariantUnder(
         intervention=built,
-        similarity=similarity,
+        similarity=None if named is None else named.name,
         at_least=at_least,
         tolerance=tolerance,
-        confidence=_confidence(confidence, where),
-        early=early,
-        words=words,
+        confidence=_confidence(confidence, "invariant_under"),
+        early=checked_early(early, "invariant_under"),
+        words=("invariant_under", _words(intervention, {**settings, **given})),
     )
 
 
 def beats(
-    baseline: Any,
+    baseline: object,
     *,
-    on: Any,
+    on: str | Metric,
     draws: int | None = None,
     max_examples: int | None = None,
     mutants: Sequence[str] | None = None,
     across: Literal["settings"] | None = None,
     confidence: float | None = None,
     early: bool = True,
-    **settings: Any,
+    **settings: object,
 ) -> Claim:
     """Claim that, per input, the explainer is better than the baseline on a metric.
 
@@ -171,46 +177,38 @@ def beats(
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the metric.
     """
-    where = "beats"
-    on_word = on if isinstance(on, str) else type(on).__name__
-    given = _given(locals(), *_ALL)
-    words = (
-        *_words(where, baseline, _given(locals(), "draws", "max_examples", "mutants", "across"), {}),
-        "on",
-        *_words("", on, given, settings)[1:],
-    )
-    metric = _metric(on, settings, f"{where} on={on_word!r}", beats)
-    _check_early(early, where)
-    own = _given(locals(), "draws", "max_examples", "mutants")
-    if own and not isinstance(baseline, str):
-        raise XaiError(
-            f"{where} {', '.join(own)}",
-            found=f"a setting of a baseline beside {label(baseline)}",
-            expected="draws only for 'random', max_examples for 'uninformative', mutants for 'mutants'",
-            fix="leave it out",
-        )
-    built = BASELINES.build(baseline, own, where=where) if isinstance(baseline, str) else baseline
-    common: dict[str, Any] = {"confidence": _confidence(confidence, where), "early": early, "words": words}
+    from ..evidence.names import as_baseline, as_map_metric
+    from .beats import BeatsAcross, beating
+    from .identity import label
+
+    given = _given(beats, locals())
+    own: dict[str, object] = {name: given[name] for name in ("draws", "max_examples", "mutants") if name in given}
+    metric = as_map_metric(on, settings, where=f"beats on={label(on)!r}", also=_keywords(beats))
+    built = as_baseline(baseline, own, where="beats")
+    against = _words(baseline, own if across is None else {**own, "across": across})
+    judged = _words(on, {**settings, **{name: given[name] for name in ("confidence", "early") if name in given}})
+    words = ("beats", against, "on", judged)
+    level, early = _confidence(confidence, "beats"), checked_early(early, "beats")
     if across is None:
-        return beating(built, metric, **common)
-    if across != "settings" or not isinstance(on, str):
+        return beating(built, metric, confidence=level, early=early, words=words)
+    if not _same(across, "settings") or not isinstance(on, str):
         raise XaiError(
-            f"{where} across",
+            "beats across",
             found=f"across={across!r} on {label(on)}",
             expected='"settings", and the metric by name',
             fix=f'write across="settings", on={metric.name!r}',
         )
-    return BeatsAcross(baseline=built, metric=on, fixed=dict(settings), **common)
+    return BeatsAcross(baseline=built, metric=on, fixed=settings, confidence=level, early=early, words=words)
 
 
 def bounded(
-    metric: Any,
+    metric: str | Metric,
     *,
     at_most: float | None = None,
     at_least: float | None = None,
     confidence: float | None = None,
     early: bool = True,
-    **settings: Any,
+    **settings: object,
 ) -> Bounded:
     """Claim that a metric stays within a bound: its mean, or the median of a metric without a range.
 
@@ -222,18 +220,19 @@ def bounded(
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the metric.
     """
-    where = "bounded"
-    words = _words(where, metric, _given(locals(), "at_most", "at_least", *_ALL), settings)
-    built = _metric(metric, settings, where, bounded)
-    _check_early(early, where)
+    from ..evidence.names import as_metric
+    from .bounded import Bounded
+
+    given = _given(bounded, locals())
+    built = as_metric(metric, settings, where="bounded", also=_keywords(bounded))
     if at_most is None and at_least is None:
-        raise XaiError(where, found="no bound", expected="at_most= or at_least=", fix="give one of the two")
+        raise XaiError("bounded", found="no bound", expected="at_most= or at_least=", fix="give one of the two")
     for word, bound in (("at_most", at_most), ("at_least", at_least)):
         if bound is not None:
-            _check_between(f"{where} {word}", bound, built.low, built.high)
+            check_between(f"bounded {word}", bound, built.low, built.high)
     if at_most is not None and at_least is not None and at_least > at_most:
         raise XaiError(
-            where,
+            "bounded",
             found=f"at_most={at_most:g} and at_least={at_least:g}",
             expected="at_least below at_most",
             fix="swap them",
@@ -242,118 +241,80 @@ def bounded(
         metric=built,
         at_most=at_most,
         at_least=at_least,
-        confidence=_confidence(confidence, where),
-        early=early,
-        words=words,
+        confidence=_confidence(confidence, "bounded"),
+        early=checked_early(early, "bounded"),
+        words=("bounded", _words(metric, {**settings, **given})),
     )
 
 
-VERBS = {function.__name__: function for function in (changes_under, invariant_under, beats, bounded)}
+VERBS: Mapping[str, Callable[..., Claim]] = {
+    "changes_under": changes_under,
+    "invariant_under": invariant_under,
+    "beats": beats,
+    "bounded": bounded,
+}
 
 
-def make(verb: str, args: Sequence[Any], kwargs: Mapping[str, Any], *, where: str) -> Claim:
-    """Return the claim of a verb called with ``args`` and ``kwargs``, as a marker holds them."""
+def make(verb: str, args: Sequence[object], kwargs: Mapping[str, object], *, where: str) -> Claim:
+    """Return the claim of a verb called with ``args`` and ``kwargs``, as a marker holds them.
+
+    Raises:
+        XaiError: There is no such verb; or see :func:`made`.
+    """
     if verb not in VERBS:
         raise unknown_name(where, verb, VERBS, kind="verb")
+    return made(where, VERBS[verb], *args, **kwargs)
+
+
+def made(where: str, verb: Callable[P, C], /, *args: P.args, **kwargs: P.kwargs) -> C:
+    """Return the claim that one of the four verbs makes of these arguments.
+
+    Raises:
+        XaiError: They do not fit its signature, or are no claim; ``where`` is the method or marker that held them.
+    """
     try:
-        inspect.signature(VERBS[verb]).bind(*args, **kwargs)
+        inspect.signature(verb).bind(*args, **kwargs)
     except TypeError as error:
         raise XaiError(
             where,
             found=f"arguments that do not fit ({error})",
-            expected=f"{verb}{_signature(VERBS[verb])}",
+            expected=f"{verb.__name__}{signature_of(verb)}",
             fix="see pytest --markers",
-        ) from error
-    claim: Claim = VERBS[verb](*args, **kwargs)
-    return claim
+        ) from None
+    return verb(*args, **kwargs)
 
 
-def _signature(function: Any) -> str:
-    parameters = inspect.signature(function).parameters.values()
-    shown = [
-        p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters if p.kind is not p.VAR_KEYWORD
-    ]
-    return f"({', '.join(shown)}, ...)"
+def signature_of(function: Callable[..., object]) -> str:
+    """Return a function's signature as a person reads it, without types."""
+    signature = inspect.signature(function)
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name != "self"]
+    return str(signature.replace(parameters=bare, return_annotation=signature.empty))
 
 
-def checked_confidence(confidence: Any, *, where: str) -> float:
-    """Return ``confidence`` when it is a number in (0.5, 1); otherwise raise."""
-    if not _is_number(confidence) or not 0.5 < confidence < 1:
-        raise XaiError(where, found=repr(confidence), expected="a number between 0.5 and 1", fix="use 0.95 or 0.99")
-    return float(confidence)
+def _keywords(verb: Callable[..., Claim]) -> list[str]:
+    """Return what a verb takes by name, beside the settings of its object."""
+    return [p.name for p in inspect.signature(verb).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
-def _confidence(confidence: float | None, where: str) -> float | None:
-    return None if confidence is None else checked_confidence(confidence, where=f"{where} confidence")
+def _given(verb: Callable[..., Claim], values: Mapping[str, object]) -> dict[str, object]:
+    """Return the keywords, of those that a verb does not need, that have another value than by default."""
+    parameters = inspect.signature(verb).parameters
+    optional = [name for name in _keywords(verb) if parameters[name].default is not inspect.Parameter.empty]
+    return {name: values[name] for name in optional if not _same(values[name], parameters[name].default)}
 
 
-def _intervention(spec: Any, settings: Mapping[str, Any], verb: Verb) -> Any:
-    built = _build(INTERVENTIONS, spec, settings, verb, VERBS[verb])
-    if not isinstance(built, Intervention) or verb not in built.verbs:
-        other = "invariant_under" if verb == "changes_under" else "changes_under"
-        raise XaiError(
-            verb,
-            found=f"the intervention {label(built)!r}",
-            expected="an intervention that this verb goes with",
-            fix=f"claim {other}" if isinstance(built, Intervention) else "pass the name of an intervention",
-        )
-    return built
+def _same(value: object, default: object) -> bool:
+    """Whether a value is the default; one of another type is not, and is not asked: it may be an array."""
+    return value is default or (type(value) is type(default) and value == default)
 
 
-def _metric(spec: Any, settings: Mapping[str, Any], where: str, verb: Any) -> Any:
-    built = _build(METRICS, spec, settings, where, verb)
-    if verb is beats and isinstance(built, OwnMetric):
-        raise XaiError(
-            where,
-            found=f"{label(built)!r}, which cannot score the maps of a baseline",
-            expected="a metric of given maps",
-            fix="claim bounded(...) of it, or name pixel_flipping",
-        )
-    if not isinstance(built, Metric):
-        raise XaiError(where, found=f"{label(built)!r}", expected="a metric", fix=f"pass a name: {', '.join(METRICS)}")
-    return built
+def _confidence(confidence: float | None, verb: str) -> float | None:
+    return None if confidence is None else checked_confidence(confidence, where=f"{verb} confidence")
 
 
-def _build(registry: Registry, spec: Any, settings: Mapping[str, Any], where: str, verb: Any) -> Any:
-    if isinstance(spec, type):
-        raise XaiError(
-            where,
-            found=f"the class {spec.__name__}",
-            expected=f"the name of a {registry.kind}, or an object",
-            fix=f"write {spec.__name__}(...)",
-        )
-    own = [p.name for p in inspect.signature(verb).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    return registry.build(spec, settings, where=where, also=own)
+def _words(spec: object, settings: Mapping[str, object]) -> str:
+    """Return an object of a claim with its settings, as they were written."""
+    from .identity import label
 
-
-_ALL = ("confidence", "early")  # what every verb takes
-
-
-def _given(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    defaults = {"retention": 0.5, "early": True}
-    return {name: values[name] for name in names if values[name] != defaults.get(name)}
-
-
-def _words(verb: str, spec: Any, given: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, ...]:
-    shown = ", ".join(f"{key}={label(value)}" for key, value in {**settings, **given}.items())
-    return verb, f"{label(spec)}({shown})" if shown else label(spec)
-
-
-def _check_similarity(similarity: Any, where: str) -> None:
-    if similarity is not None and (not isinstance(similarity, str) or similarity not in SIMILARITIES):
-        raise unknown_name(f"{where} similarity", similarity, SIMILARITIES, kind="similarity")
-
-
-def _check_between(where: str, value: Any, low: float, high: float) -> None:
-    if not _is_number(value) or not isfinite(value) or not low <= value <= high:
-        limits = f"a number between {low:g} and {high:g}" if isfinite(low) or isfinite(high) else "a finite number"
-        raise XaiError(where, found=repr(value), expected=limits, fix=f"change {where.split()[-1]}=")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _check_early(early: Any, where: str) -> None:
-    if not isinstance(early, bool):
-        raise XaiError(f"{where} early", found=repr(early), expected="True or False", fix="change early=")
+    shown = ", ".join(f"{key}={label(value)}" for key, value in settings.items())
+    return f"{label(spec)}({shown})" if shown else label(spec)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NoReturn
 
-__all__ = ["XaiError", "XaiWarning", "setting_error", "unknown_name"]
+__all__ = ["XaiError", "XaiWarning", "raise_here", "setting_error", "unknown_name"]
 
 
 class XaiError(Exception):
@@ -37,6 +38,12 @@ class XaiWarning(UserWarning):
 
 
 XaiError.__module__ = XaiWarning.__module__ = "pytest_xaisanity"  # the name under which users know them
+
+
+def raise_here(error: XaiError) -> NoReturn:
+    """Raise an error without the frames that it came through, which say nothing to the user; its cause is kept."""
+    __tracebackhide__ = True
+    raise error.with_traceback(None)
 
 
 def setting_error(owner: str, setting: str, found: str, expected: str) -> XaiError:

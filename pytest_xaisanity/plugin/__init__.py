@@ -7,16 +7,18 @@ for the plugin.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
 
 import pytest
 
 from ..common.errors import XaiError
-from . import marks
+from . import marked, markers
 from .audit import AUDIT, Auditor
-from .fixture import CURRENT_ITEM, Xai, named
-from .options import add_options, check_settings, setting
+from .fixture import Xai
+from .named import named
+from .options import add_ini_keys, add_options, check_settings, setting
+from .pending import PendingVerdict
 from .records import VERDICTS
+from .running import RUNNING, Running, fixtures_of
 from .terminal import Verdicts
 from .zero_code import add_battery
 
@@ -26,19 +28,20 @@ _PASSED = pytest.StashKey[bool]()  # whether the call of a test passed
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options and ini keys."""
     add_options(parser)
+    add_ini_keys(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Offer the markers to conftest files."""
-    marks.install(early_config)
+    markers.install(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and check settings before anything runs."""
-    for line in marks.MARKERS:
-        config.addinivalue_line("markers", line)
-    marks.install(config)
+    markers.register(config, Xai.explainer)
+    markers.install(config)
+    config.stash[RUNNING] = Running()
     try:
         check_settings(config)
     except XaiError as error:
@@ -52,40 +55,35 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_pycollect_makeitem(
     collector: pytest.Module | pytest.Class, name: str, obj: object
-) -> Generator[None, Any, Any]:
+) -> Generator[None, object, object]:
     """Let tests that make claims depend on the fixtures of the subject."""
-    marks.check_marked(name, obj)
+    marked.check_marked(name, obj)
     collected = yield
-    return marks.with_subject(collector, name, obj, collected)
+    return marked.with_subject(collector, name, obj, collected)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize tests that ask for a verdict, before fixtures are parametrized."""
-    marks.generate(metafunc)
+    marked.generate(metafunc)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Put ``request`` before the other fixtures of a test that makes claims, so that these can ask for the subject."""
-    marks.narrow(item)
-    names = getattr(item, "fixturenames", [])
-    if "xai" in names:
-        if "request" in names:
-            names.remove("request")
-        names.insert(0, "request")
+    """Leave a test the claim that is its own."""
+    marked.narrow(item)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Add the standard battery when it is asked for."""
     for item in items:
-        marks.check_taken(item)
+        marked.check_taken(item)
     add_battery(session, config, items)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
     """Return one line with the settings that decide a verdict, only when a claim was collected."""
-    count = sum("xai" in getattr(item, "fixturenames", ()) for item in items)
+    count = sum("xai" in fixtures_of(item) for item in items)
     if not count:
         return None
     shown = ", ".join(f"{name} {setting(config, name)}" for name in ("seed", "device", "confidence"))
@@ -95,11 +93,15 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Let the session-scoped ``xai`` know which test is running."""
-    item.config.stash[CURRENT_ITEM] = item
-    try:
+    with item.config.stash[RUNNING].test(item):
         return (yield)
-    finally:
-        item.config.stash[CURRENT_ITEM] = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Let the fixtures of a test make claims."""
+    with item.config.stash[RUNNING].setup(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -119,13 +121,10 @@ def xai(pytestconfig: pytest.Config) -> Xai:
 
 
 @pytest.fixture
-def xai_verdict(request: pytest.FixtureRequest, xai: Xai) -> Generator[marks.PendingVerdict, None, None]:
+def xai_verdict(request: pytest.FixtureRequest, xai: Xai) -> Generator[PendingVerdict, None, None]:
     """The verdict on one claim of the test's markers about one explainer; decided when the test asserts it."""
     __tracebackhide__ = True
-    case = request.param
-    if case.source is None:
-        case = case._replace(source=request.getfixturevalue("xai_explainer"))
-    verdict = marks.PendingVerdict(xai, case)
+    verdict = marked.pending(request, xai)
     yield verdict
     if not verdict.is_decided() and request.node.stash.get(_PASSED, False):
         raise XaiError(
@@ -137,31 +136,31 @@ def xai_verdict(request: pytest.FixtureRequest, xai: Xai) -> Generator[marks.Pen
 
 
 @pytest.fixture(scope="session")
-def xai_model(pytestconfig: pytest.Config) -> Any:
+def xai_model(pytestconfig: pytest.Config) -> object:
     """Override it to return the model under test; by default that of ``--xai-model``."""
     return named(pytestconfig, "model")
 
 
 @pytest.fixture(scope="session")
-def xai_inputs(pytestconfig: pytest.Config) -> Any:
+def xai_inputs(pytestconfig: pytest.Config) -> object:
     """Override it to return a tensor, a tuple of tensors or an iterable of batches; by default ``--xai-inputs``."""
     return named(pytestconfig, "inputs")
 
 
 @pytest.fixture(scope="session")
-def xai_targets() -> Any:
+def xai_targets() -> object:
     """Override it to return class indices (N,); by default the model's own predictions are explained."""
     return None
 
 
 @pytest.fixture(scope="session")
-def xai_explainer(pytestconfig: pytest.Config) -> Any:
+def xai_explainer(pytestconfig: pytest.Config) -> object:
     """Override it to return the explainer of tests whose markers name none; by default ``--xai-explainer``."""
     return named(pytestconfig, "explainer")
 
 
 @pytest.fixture(scope="session")
-def xai_mutants() -> Any:
+def xai_mutants() -> object:
     """Override it to return mutants of your own for ``--xai-audit``, by name.
 
     Each is a function ``(explain, model, inputs, targets) -> attributions`` that is given the original's
@@ -171,13 +170,13 @@ def xai_mutants() -> Any:
 
 
 @pytest.fixture(scope="session")
-def xai_train(pytestconfig: pytest.Config) -> Any:
+def xai_train(pytestconfig: pytest.Config) -> object:
     """Override it to return a function (inputs, targets, seed) -> trained model; by default ``--xai-train``."""
     return named(pytestconfig, "train")
 
 
 @pytest.fixture(scope="session")
-def xai_training_data(pytestconfig: pytest.Config) -> Any:
+def xai_training_data(pytestconfig: pytest.Config) -> object:
     """Override it to return what ``xai_train`` trains on; by default ``--xai-training-data``.
 
     That is (inputs, targets), a tenth of which is held out to test on, or (inputs, targets, test_inputs, test_targets).

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..report.mutation import Mutations
 from .options import flag, setting
+from .running import is_repeated
 from .stream import Terminal
 
 if TYPE_CHECKING:
+    from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+    from ..bench.audit import MutantSource
     from ..bench.bench import Bench
     from ..claims.base import Claim
     from ..explainers.explainer import Explainer
+    from ..report.audited import Audited
     from ..statistics.verdict import Verdict
 
 __all__ = ["AUDIT", "Auditor"]
@@ -27,28 +29,28 @@ _OUTPUT = "xai_audit"
 _WITHOUT_SEARCH = "without -n, a claim that would have caught it is looked for"
 
 
-@dataclass
 class _Passed:
     """The claims that one explainer of one subject passed, and the mutants of the suite."""
 
-    bench: Bench
-    explainer: Explainer
-    subject: str
-    mutants: dict[str, Any] = field(default_factory=dict)
-    claims: dict[Any, Claim] = field(default_factory=dict)
+    def __init__(self, bench: Bench, explainer: Explainer, subject: str) -> None:
+        self.bench, self.explainer, self.subject = bench, explainer, subject
+        self.mutants: dict[str, MutantSource] = {}
+        self.claims: dict[Hashable, Claim] = {}
 
     def distinct(self) -> list[Claim]:
         """Return each claim once."""
-        return list({str(claim): claim for claim in self.claims.values()}.values())
+        return list({claim.claim_id: claim for claim in self.claims.values()}.values())
 
 
 class Auditor:
     """A plugin for one session: gathers the claims that pass, and audits them when the tests are over."""
 
     def __init__(self, config: pytest.Config) -> None:
+        from ..report.mutation import Mutations
+
         self._config = config
         self._worker = hasattr(config, "workerinput")
-        self._passed: dict[tuple[Any, ...], _Passed] = {}
+        self._passed: dict[Hashable, _Passed] = {}
         self._over = False
         self.found = Mutations()
 
@@ -72,13 +74,12 @@ class Auditor:
         subject = bench.fingerprint  # a model may be built anew for each test
         key = (subject, explainer.key, id(bench) if claim.retrains else None)
         passed = self._passed.setdefault(key, _Passed(bench, explainer, subject))
-        repeated = hasattr(getattr(item, "obj", None), "hypothesis")
-        words = (item.nodeid, re.sub(r"\(.*?\)", "", str(claim))) if repeated else str(claim)
+        which = (item.nodeid, claim.kind) if is_repeated(item) else claim.claim_id
         if verdict.passed:
             passed.mutants |= checked_mutants(request.getfixturevalue("xai_mutants"))
-            passed.claims[words] = claim
+            passed.claims[which] = claim
         else:
-            passed.claims.pop(words, None)
+            passed.claims.pop(which, None)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -99,10 +100,11 @@ class Auditor:
         with warnings.catch_warnings(), self._captured(), self._bar(total) as bar:
             warnings.simplefilter("ignore")  # they were said of the originals
             for passed in waiting:
-                self.found.add(self._record(passed, bar))
+                self.found.add(self._audited(passed, bar))
 
-    def _record(self, passed: _Passed, bar: Any) -> dict[str, Any]:
-        from ..bench.audit import Audited, audit
+    def _audited(self, passed: _Passed, bar: tqdm[None]) -> Audited:
+        from ..bench.audit import audit
+        from ..report.audited import Audited
 
         bench, explainer, claims = passed.bench, passed.explainer, passed.distinct()
 
@@ -123,17 +125,19 @@ class Auditor:
             )
         except Exception as error:  # the fixtures of the suite are torn down, and something may be gone with them
             why = f"after the tests it raised {type(error).__name__}: {error}"
-            audited = Audited(explainer.name, passed.subject, [], {}, {str(claim): why for claim in claims})
+            audited = Audited(explainer.name, passed.subject)
+            audited.words = {claim.claim_id: str(claim) for claim in claims}
+            audited.dropped = dict.fromkeys(audited.words, why)
         for mutation in audited.mutations.values():
             if mutation.status == "survived" and self._worker:
                 mutation.reason = _WITHOUT_SEARCH
-        return audited.plain()
+        return audited
 
     def _kills(self, verdict: Verdict) -> bool:
         """Whether a test that asserts the verdict would fail."""
         return verdict.failed or (verdict.inconclusive and setting(self._config, "inconclusive") == "fail")
 
-    def _bar(self, total: int) -> Any:
+    def _bar(self, total: int) -> tqdm[None]:
         """Return a progress bar for the terminal."""
         from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
@@ -157,13 +161,15 @@ class Auditor:
     def pytest_sessionfinish(self) -> None:
         """Send what a worker found to the controller."""
         if hasattr(self._config, "workeroutput"):
-            self._config.workeroutput[_OUTPUT] = self.found.records
+            self._config.workeroutput[_OUTPUT] = [record.plain() for record in self.found.records]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take over what a worker found."""
+        from ..report.audited import Audited
+
         for record in getattr(node, "workeroutput", {}).get(_OUTPUT, []):
-            self.found.add(record)
+            self.found.add(Audited.of_plain(record))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write survivors and the table."""

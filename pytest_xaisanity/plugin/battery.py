@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from .fixture import named
+from .named import named
 from .options import setting
 
 
-def _named_or_outer(request: pytest.FixtureRequest, option: str) -> Any:
+def _named_or_outer(request: pytest.FixtureRequest, option: str) -> object:
     """Return what the option names, which goes before the fixture of a suite; without one, that fixture."""
     if setting(request.config, option) is not None:
         return named(request.config, option)
@@ -16,25 +16,25 @@ def _named_or_outer(request: pytest.FixtureRequest, option: str) -> Any:
 
 
 @pytest.fixture
-def xai_model(request: pytest.FixtureRequest) -> Any:
+def xai_model(request: pytest.FixtureRequest) -> object:
     """Return the model of ``--xai-model``, or that of the suite."""
     return _named_or_outer(request, "model")
 
 
 @pytest.fixture
-def xai_inputs(request: pytest.FixtureRequest) -> Any:
+def xai_inputs(request: pytest.FixtureRequest) -> object:
     """Return the inputs of ``--xai-inputs``, or those of the suite."""
     return _named_or_outer(request, "inputs")
 
 
 @pytest.fixture
-def xai_targets(request: pytest.FixtureRequest) -> Any:
+def xai_targets(request: pytest.FixtureRequest) -> object:
     """Return the targets of the suite when the inputs are the suite's; otherwise predictions are explained."""
     return None if setting(request.config, "inputs") is not None else request.getfixturevalue("xai_targets")
 
 
 @pytest.fixture
-def xai_explainer(pytestconfig: pytest.Config) -> Any:
+def xai_explainer(pytestconfig: pytest.Config) -> object:
     """Return the explainer of ``--xai-explainer``."""
     return named(pytestconfig, "explainer")
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
 from ..common.errors import XaiError
 
-__all__ = ["add_options", "check_settings", "flag", "given", "setting"]
+__all__ = ["add_ini_keys", "add_options", "check_settings", "flag", "given", "setting"]
+
+
+_INI_TYPES: dict[type, Literal["string", "int", "float", "bool"]] = {
+    str: "string",
+    int: "int",
+    float: "float",
+    bool: "bool",
+}
 
 
 class _Option(NamedTuple):
@@ -26,6 +34,12 @@ class _Option(NamedTuple):
     def key(self) -> str:
         """The ini key."""
         return f"xai_{self.name}"
+
+    @property
+    def described(self) -> str:
+        """The help, with the default."""
+        shown = self.default is not None and self.kind is not bool
+        return f"{self.help} (default: {self.default})" if shown else self.help
 
     @property
     def expected(self) -> str:
@@ -100,10 +114,9 @@ def flag(name: str) -> str:
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Add ``--xai-NAME`` and the ini key ``xai_NAME`` for each option."""
+    """Add ``--xai-NAME`` for each option."""
     group = parser.getgroup("xaisanity", "explanations of models")
     for option in _OPTIONS:
-        shown = f" (default: {option.default})" if option.default is not None and option.kind is not bool else ""
         taking: dict[str, Any] = {"action": "store_const", "const": True}
         if option.kind is not bool:
             taking = {
@@ -112,9 +125,15 @@ def add_options(parser: pytest.Parser) -> None:
                 "choices": option.choices,
                 "action": _Once if option.name == "explainer" else "store",
             }
-        group.addoption(flag(option.name), default=None, help=option.help + shown, **taking)
-        kind: Any = "string" if option.kind is str else option.kind.__name__
-        parser.addini(option.key, f"{flag(option.name)}: {option.help}{shown}", type=kind, default=None)
+        group.addoption(flag(option.name), default=None, help=option.described, **taking)
+
+
+def add_ini_keys(parser: pytest.Parser) -> None:
+    """Add the ini key ``xai_NAME`` for each option."""
+    for option in _OPTIONS:
+        parser.addini(
+            option.key, f"{flag(option.name)}: {option.described}", type=_INI_TYPES[option.kind], default=None
+        )
 
 
 def given(config: pytest.Config) -> dict[str, Any]:

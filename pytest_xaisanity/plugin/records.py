@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ..report.records import Record
-from ..report.text import details, one_line
+from .running import is_repeated
 
 if TYPE_CHECKING:
     from ..claims.base import Claim
+    from ..report.records import Record
     from ..statistics.verdict import Verdict
 
 __all__ = ["RECORDS", "VERDICTS", "Records"]
 
 RECORDS = "xai_records"  # attributes of a report travel from a worker to the controller
 
-_KEY = pytest.StashKey[dict[Any, dict[str, Any]]]()
-
 
 class Records:
-    """The verdicts of each test, as plain values that travel between processes."""
+    """The verdicts of each test."""
 
-    def add(self, item: pytest.Item, verdict: Verdict, claim: Claim, *, explainer: str, command: str) -> None:
+    def add(
+        self, item: pytest.Item, verdict: Verdict, claim: Claim, *, explainer: str, kind: str, command: str
+    ) -> None:
         """Record a verdict with the running test.
 
         A ``@given`` test makes its claims once an example, perhaps with other settings: the last counts, which for a
         failing test is the minimal one.
+
+        Args:
+            item: The test.
+            verdict: The verdict.
+            claim: What it is on.
+            explainer: The explainer's name.
+            kind: What the explainer is, whatever its settings.
+            command: What decides the claim again.
         """
+        from ..report.records import Record
+
         records = item.stash.setdefault(_KEY, {})
-        repeated = hasattr(getattr(item, "obj", None), "hypothesis")
-        key = re.sub(r"\(.*?\)", "", verdict.claim) if repeated else len(records)
-        records[key] = Record(
+        key = (kind, claim.kind) if is_repeated(item) else len(records)
+        record = Record(
             test=item.nodeid,
             claim=verdict.claim,
+            claim_id=claim.claim_id,
             explainer=explainer,
             verb=claim.verb,
             randomizes=claim.randomizes,
@@ -53,20 +63,23 @@ class Records:
             evidence=verdict.evidence.plain(),
             rows=tuple(verdict.evidence.rows()),
             advice=verdict.advice,
-        ).plain()
+        )
+        records[key] = Record.from_plain(record.plain())  # as all reports see it, on whatever process
 
     def attach(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Move a test's verdicts to a report on it: sections a person reads, properties that JUnit keeps.
 
         Each verdict goes to the report of the phase, or of the subtest, in which it was reached.
         """
-        records = list(item.stash.get(_KEY, {}).values())
+        records = item.stash.get(_KEY, {})
         if not records:
             return
+        from ..report.text import details, one_line
+
         item.stash[_KEY] = {}
         expected = hasattr(report, "wasxfail")
         outcome = ("xfailed" if report.skipped else "xpassed") if expected else report.outcome
-        done = [Record.from_plain(record).of_test(outcome) for record in records]
+        done = [record.of_test(outcome) for record in records.values()]
         for record in done:
             for properties in (item.user_properties, report.user_properties):
                 properties.append(("xai", one_line(record)))
@@ -76,3 +89,4 @@ class Records:
 
 
 VERDICTS = Records()
+_KEY = pytest.StashKey[dict[Hashable, "Record"]]()

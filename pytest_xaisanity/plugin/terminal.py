@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ..report.records import Record
-from ..report.summary import Collected
 from .audit import AUDIT
 from .options import setting
 from .records import RECORDS
+
+if TYPE_CHECKING:
+    from ..report.summary import Collected
 
 __all__ = ["Verdicts"]
 
@@ -22,18 +25,27 @@ class Verdicts:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._collected = Collected()
+        self._any = False
+
+    @cached_property
+    def _collected(self) -> Collected:
+        from ..report.summary import Collected
+
+        return Collected()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect verdicts; those of a test that is run once more replace the earlier ones."""
-        if report.when == "setup":
+        if self._any and report.when == "setup":
             self._collected.forget(report.nodeid)
-        records = [Record.from_plain(record) for record in vars(report).get(RECORDS, [])]
-        self._collected.add(report.nodeid, records)
+        if plain := vars(report).get(RECORDS, []):
+            from ..report.records import Record
+
+            self._any = True
+            self._collected.add(report.nodeid, map(Record.from_plain, plain))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         """Write the summary of claims."""
-        if self._collected.records:
+        if self._any and self._collected.records:
             terminalreporter.section(self._collected.headline())
             for line, markup in self._collected.lines(verbosity=config.get_verbosity()):
                 terminalreporter.write_line(line, **markup)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from .options import given, setting
+from .running import fixtures_of
 
 __all__ = ["BATTERY", "add_battery"]
 
@@ -22,7 +23,7 @@ def add_battery(session: pytest.Session, config: pytest.Config, items: list[pyte
     if "explainer" not in given(config):
         return
     complete = all(setting(config, name) is not None for name in ("model", "inputs"))
-    if complete or not any("xai_explainer" in getattr(item, "fixturenames", ()) for item in items):
+    if complete or not any("xai_explainer" in fixtures_of(item) for item in items):
         file = Path(__file__).with_name("battery.py")
         module: pytest.Module = pytest.Module.from_parent(session, path=file, nodeid=BATTERY)  # type: ignore[no-untyped-call, unused-ignore]
         items.extend(session.genitems(module))

@@ -5,48 +5,49 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import NamedTuple, get_args
+
+from .audited import Audited, Mutation, Status
 
 __all__ = ["Mutations"]
 
-Record = Mapping[str, Any]
 Line = tuple[str, dict[str, bool]]
 
-_ORDER = ("broken", "killed", "survived", "equivalent", "inapplicable")  # of two workers, the first says more
+_ORDER: tuple[Status, ...] = get_args(Status)  # of two workers, the first says more
 _MARKS = {"survived": "SURVIVED", "equivalent": "=", "inapplicable": "-", "broken": "BROKEN"}
-_NEWS = ("broken", "survived")
+_NEWS: tuple[Status, ...] = ("broken", "survived")
 _WIDTH = 26  # characters of an explainer's name in a line of the table's head
 
 
 class Mutations:
-    """What an audit found, of all workers together.
+    """What an audit found, of all workers together."""
 
-    Records are those of :class:`~pytest_xaisanity.bench.audit.Audited` as plain values.
-    """
-
-    def __init__(self, records: Iterable[Record] = ()) -> None:
-        self.records: list[dict[str, Any]] = []
-        self._named: dict[tuple[str, str], dict[str, Any]] = {}
+    def __init__(self, records: Iterable[Audited] = ()) -> None:
+        self._named: dict[tuple[str, str], Audited] = {}
         for record in records:
             self.add(record)
 
-    def add(self, record: Record) -> None:
-        """Take over what one process found about one explainer."""
-        key = record["explainer"], record["subject"]
-        if key not in self._named:
-            self._named[key] = {**record, "claims": [], "dropped": {}, "mutations": {}}
-            self.records = [self._named[key] for key in sorted(self._named)]
-        known = self._named[key]
-        known["claims"] = sorted({*known["claims"], *record["claims"]})
-        known["dropped"] |= record["dropped"]
-        for name, mutation in record["mutations"].items():
-            known["mutations"][name] = _joined(known["mutations"].get(name), mutation)
+    @property
+    def records(self) -> list[Audited]:
+        """What was found about each explainer, by name and subject."""
+        return [self._named[key] for key in sorted(self._named)]
 
-    def count(self, *statuses: str) -> int:
+    def add(self, record: Audited) -> None:
+        """Take over what one process found about one explainer."""
+        key = record.explainer, record.subject
+        known = self._named.setdefault(key, Audited(*key))
+        known.claims = sorted({*known.claims, *record.claims})
+        known.dropped |= record.dropped
+        known.words |= record.words
+        for name, mutation in record.mutations.items():
+            known.mutations[name] = _joined(known.mutations.get(name), mutation)
+
+    def count(self, *statuses: Status) -> int:
         """Return how many mutants have one of these statuses."""
-        return sum(mutation["status"] in statuses for _, _, mutation in self._all())
+        return sum(mutation.status in statuses for _, _, mutation in self._all())
 
     @property
     def score(self) -> float | None:
@@ -54,12 +55,12 @@ class Mutations:
         live = self.count("killed", "survived")
         return self.count("killed") / live if live else None
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Return score, counts and records as plain values."""
         return {
             "score": self.score,
             "counts": {status: self.count(status) for status in _ORDER},
-            "explainers": self.records,
+            "explainers": [record.plain() for record in self.records],
         }
 
     def headline(self) -> str:
@@ -82,9 +83,11 @@ class Mutations:
         if not self.records:
             yield "no claim about an explainer passed, so that there was nothing to audit", {"yellow": True}
             return
-        yield from self._news()
-        claims = sorted({claim for record in self.records for claim in record["claims"]})
-        columns = [_column(name, record, claims) for name, record in self._known() if record["mutations"]]
+        words = self._words()
+        yield from self._news(words)
+        used = {claim for record in self.records for claim in record.claims}
+        claims = sorted(used, key=words.__getitem__)
+        columns = [_column(name, record, claims) for name, record in self._known() if record.mutations]
         if not columns:
             return
         rows = self._rows()
@@ -93,46 +96,52 @@ class Mutations:
             yield from _table(some, rows, first)
         yield "", {}
         for number, claim in enumerate(claims, 1):
-            yield f"{number:>3} {claim}", {}
+            yield f"{number:>3} {words[claim]}", {}
         if self.count("equivalent", "inapplicable"):
             yield "  = explains as the original does; - does not exist here: neither is counted", {}
-        if any(name != record["explainer"] for name, record in self._known()):
+        if any(name != record.explainer for name, record in self._known()):
             yield "  (2) is an explainer of the same name, of another model or on other inputs", {}
 
-    def _known(self) -> Iterator[tuple[str, Record]]:
+    def _words(self) -> dict[str, str]:
+        """Return claims as they were written, by id; those that were written alike with their ids."""
+        words = {claim: text for record in self.records for claim, text in record.words.items()}
+        times = Counter(words.values())
+        return {claim: text if times[text] == 1 else f"{text} ({claim})" for claim, text in words.items()}
+
+    def _known(self) -> Iterator[tuple[str, Audited]]:
         """Yield records, each with a name of its own."""
         seen: Counter[str] = Counter()
         for record in self.records:
-            name = record["explainer"]
+            name = record.explainer
             seen[name] += 1
             yield name if seen[name] == 1 else f"{name} ({seen[name]})", record
 
-    def _all(self) -> Iterator[tuple[str, str, Record]]:
+    def _all(self) -> Iterator[tuple[str, str, Mutation]]:
         for explainer, record in self._known():
-            for name, mutation in record["mutations"].items():
+            for name, mutation in record.mutations.items():
                 yield explainer, name, mutation
 
     def _rows(self) -> list[str]:
         """Return the mutants: those with news first, then those that something killed."""
-        statuses: dict[str, set[str]] = {}
+        statuses: dict[str, set[Status]] = {}
         for _, name, mutation in self._all():
-            statuses.setdefault(name, set()).add(mutation["status"])
+            statuses.setdefault(name, set()).add(mutation.status)
         return sorted(statuses, key=lambda name: (not statuses[name] & {*_NEWS}, "killed" not in statuses[name]))
 
-    def _news(self) -> Iterator[Line]:
+    def _news(self, words: Mapping[str, str]) -> Iterator[Line]:
         for status in _NEWS:
             for explainer, name, mutation in self._all():
-                if mutation["status"] == status:
+                if mutation.status == status:
                     yield f"{status:<13}{explainer} / {name}: {_story(mutation)}", {"red": True}
         for explainer, record in self._known():
-            statuses = {mutation["status"] for mutation in record["mutations"].values()}
+            statuses = {mutation.status for mutation in record.mutations.values()}
             if statuses and not statuses & {"killed", *_NEWS}:
                 yield (
                     f"{'no mutants':<13}{explainer}: all explain as it does, so that nothing tests its claims",
                     {"yellow": True},
                 )
-            for claim, why in record["dropped"].items():
-                yield f"{'not audited':<13}{explainer} {claim}: {why}", {"yellow": True}
+            for claim, why in record.dropped.items():
+                yield f"{'not audited':<13}{explainer} {words[claim]}: {why}", {"yellow": True}
 
 
 class _Column(NamedTuple):
@@ -147,15 +156,15 @@ class _Column(NamedTuple):
         return max(map(len, (*self.head, *self.cells.values()))) + 2
 
 
-def _column(name: str, record: Record, claims: Sequence[str]) -> _Column:
-    cells = {mutant: _cell(mutation, claims) for mutant, mutation in record["mutations"].items()}
+def _column(name: str, record: Audited, claims: Sequence[str]) -> _Column:
+    cells = {mutant: _cell(mutation, claims) for mutant, mutation in record.mutations.items()}
     # A name that is too long for a line goes on in the next at its settings.
     return _Column(wrap(name if len(name) <= _WIDTH else re.sub(r"(?=[(\[])", " ", name), _WIDTH), cells)
 
 
-def _cell(mutation: Record, claims: Sequence[str]) -> str:
-    numbers = sorted(claims.index(claim) + 1 for claim in mutation["killed_by"])
-    return _MARKS.get(mutation["status"], " ".join(map(str, numbers)))
+def _cell(mutation: Mutation, claims: Sequence[str]) -> str:
+    numbers = sorted(claims.index(claim) + 1 for claim in mutation.killed_by)
+    return _MARKS.get(mutation.status, " ".join(map(str, numbers)))
 
 
 def _fitting(columns: Sequence[_Column], room: int) -> Iterator[list[_Column]]:
@@ -182,18 +191,17 @@ def _table(columns: Sequence[_Column], rows: Sequence[str], first: int) -> Itera
         yield line(name, cells), {"red": True} if {"SURVIVED", "BROKEN"} & {*cells} else {}
 
 
-def _story(mutation: Record) -> str:
-    if mutation["status"] == "broken":
-        return f"it raised {mutation['reason']}"
-    if mutation["caught_by"]:
-        return f"it would be caught by {mutation['caught_by']}"
-    return mutation["reason"] or "no claim of this plugin catches it on these inputs"
+def _story(mutation: Mutation) -> str:
+    if mutation.status == "broken":
+        return f"it raised {mutation.reason}"
+    if mutation.caught_by:
+        return f"it would be caught by {mutation.caught_by}"
+    return mutation.reason or "no claim of this plugin catches it on these inputs"
 
 
-def _joined(first: Record | None, second: Record) -> dict[str, Any]:
+def _joined(first: Mutation | None, second: Mutation) -> Mutation:
     """Return what two processes say of one mutant: killed by one is killed."""
     if first is None:
-        return dict(second)
-    chosen = min(first, second, key=lambda one: _ORDER.index(one["status"]))
-    killed_by = sorted({*first["killed_by"], *second["killed_by"]})
-    return {**chosen, "killed_by": killed_by}
+        return replace(second)
+    chosen = min(first, second, key=lambda one: _ORDER.index(one.status))
+    return replace(chosen, killed_by=sorted({*first.killed_by, *second.killed_by}))

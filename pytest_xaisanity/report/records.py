@@ -18,6 +18,7 @@ class Record:
     Attributes:
         test: The test's node id.
         claim: The claim in one phrase, with the explainer.
+        claim_id: What the claim is called in every process, without the explainer.
         explainer: The explainer's name.
         verb: The claim's verb.
         randomizes: Whether the claim says no more than that the explainer follows drawn weights, as noise may too.
@@ -40,6 +41,7 @@ class Record:
 
     test: str
     claim: str
+    claim_id: str
     explainer: str
     verb: str
     randomizes: bool

@@ -18,6 +18,7 @@ from pytest_xaisanity.adversaries import mutants
 from pytest_xaisanity.bench.audit import audit, checked_mutants, depends_on_the_explainer
 from pytest_xaisanity.claims import make as claims
 from pytest_xaisanity.common import registry
+from pytest_xaisanity.report.audited import Audited, Mutation
 from pytest_xaisanity.report.mutation import Mutations
 
 IMPORTS = "import pytest, torch\nfrom subject import bad, good, noise, inputs, model\n"
@@ -113,8 +114,9 @@ def test_a_suite_of_two_claims_kills_what_either_does(suite):
     assert {found[name] for name in KILLED_BY_RANDOM} == {"killed"}
     assert found["input_noise"] == "killed"
     by = {name: record["mutations"][name]["killed_by"] for name in found}
-    assert by["flipped_sign"] == ["beats random on pixel_flipping"]
-    assert by["stale"] == ["changes_under cascading_randomization(similarity=spearman)"]
+    assert by["flipped_sign"] == ["beats-random-on-pixel_flipping"]
+    assert by["stale"] == ["changes_under-cascading_randomization-similarity_spearman"]
+    assert record["words"][by["stale"][0]] == "changes_under cascading_randomization(similarity=spearman)"
 
 
 def test_what_would_catch_a_survivor_does_catch_it(suite):
@@ -216,7 +218,7 @@ def test_a_claim_of_a_given_test_is_audited_once(suite):
     claim = 'assert xai.explainer(good).beats("random", on="pixel_flipping", draws=draws)'
     write(suite, GIVEN.format(claim))
     (claim,) = only(audit_of(suite))["claims"]
-    assert re.fullmatch(r"beats random\(draws=\d\) on pixel_flipping", claim)
+    assert re.fullmatch(r"beats-random(-draws\d)?-on-pixel_flipping", claim)
 
 
 def test_a_failing_given_test_is_reported_once_with_the_minimal_example_and_not_audited(suite):
@@ -228,7 +230,36 @@ def test_a_failing_given_test_is_reported_once_with_the_minimal_example_and_not_
     report = json.loads((suite.path / "claims.json").read_text())
     assert [claim["claim"] for claim in report["claims"]] == ["one beats random(draws=7) on pixel_flipping"]
     assert str(result.stdout).count("- explanation claim: failed -") == 1
-    assert not any("(draws=7)" in claim for record in report["audit"]["explainers"] for claim in record["claims"])
+    assert not any("draws7" in claim for record in report["audit"]["explainers"] for claim in record["claims"])
+
+
+def test_two_claims_with_equal_words_are_two(suite):
+    """An object is called by its name, whatever its settings."""
+    few(suite, "flipped_sign")
+    objects = 'xai.explainer(good).beats("random", on=PixelFlipping(steps={}))'
+    write(suite, "from pytest_xaisanity import PixelFlipping\n", asserting(objects.format(4), objects.format(8)))
+    record = only(audit_of(suite, "--xai-audit-all"))
+    ids = ["beats-random-on-pixel_flipping-steps4", "beats-random-on-pixel_flipping-steps8"]
+    assert record["claims"] == sorted(record["mutations"]["flipped_sign"]["killed_by"]) == ids
+    assert {*record["words"].values()} == {"beats random on pixel_flipping"}
+
+
+def test_a_claim_that_is_written_in_two_ways_is_one(suite):
+    few(suite, "flipped_sign")
+    objects = 'xai.explainer(good).beats("random", on={})'
+    ways = objects.format("PixelFlipping(steps=4)"), objects.format('"pixel_flipping", steps=4')
+    write(suite, "from pytest_xaisanity import PixelFlipping\n", asserting(*ways))
+    assert only(audit_of(suite))["claims"] == ["beats-random-on-pixel_flipping-steps4"]
+
+
+def test_a_claim_to_beat_another_explainer_of_the_test_is_audited(suite):
+    """When no test is running any more."""
+    few(suite, "flipped_sign")
+    against = 'xai.explainer(good).beats(xai.explainer(bad), on="pixel_flipping")'
+    write(suite, asserting(against))
+    record = only(audit_of(suite))
+    assert list(record["words"].values()) == ["beats bad on pixel_flipping"]
+    assert (statuses(record), record["dropped"]) == ({"flipped_sign": "killed"}, {})
 
 
 def test_two_models_with_explainers_of_one_name_have_columns_of_their_own(suite):
@@ -253,7 +284,7 @@ def test_a_model_that_is_built_anew_for_each_test_is_audited_once(suite):
         asserting(ORDER.format("good")),
     )
     record = only(audit_of(suite))
-    assert record["claims"] == ["beats random on pixel_flipping", "invariant_under batch_order"]
+    assert record["claims"] == ["beats-random-on-pixel_flipping", "invariant_under-batch_order"]
 
 
 def test_a_claim_that_the_model_no_longer_passes_is_dropped(suite):
@@ -261,7 +292,7 @@ def test_a_claim_that_the_model_no_longer_passes_is_dropped(suite):
     few(suite, "flipped_sign")
     change = "def test_z(xai_model):\n    xai_model.layer.weight.data.zero_()\n    xai_model.layer.bias.data.zero_()\n"
     write(suite, "def fixed(m, x, t):\n    return x * torch.arange(8)\n", asserting(ORDER.format("fixed")), change)
-    assert only(audit_of(suite))["claims"] == ["invariant_under batch_order"]
+    assert only(audit_of(suite))["claims"] == ["invariant_under-batch_order"]
     weights = "W = model().layer.weight.data.clone()\ndef fixed(m, x, t):\n    return x * W[t]\n"
     write(suite, weights, asserting(RANDOM.format("fixed")), change.replace("zero_()", "neg_()"))
     result = run(suite)
@@ -576,7 +607,8 @@ def test_the_json_report_has_the_audit(suite):
     assert audited["counts"] == {"broken": 0, "killed": 0, "survived": 2, "equivalent": 1, "inapplicable": 1}
     record = only(audited)
     assert record["explainer"] == "good"
-    assert record["claims"] == ["invariant_under batch_order"]
+    assert record["claims"] == ["invariant_under-batch_order"]
+    assert record["words"] == {"invariant_under-batch_order": "invariant_under batch_order"}
     assert record["mutations"]["flipped_sign"] == {
         "status": "survived",
         "killed_by": [],
@@ -744,18 +776,13 @@ def test_the_mutants_of_the_plugin_are_all_there():
 # What a person reads
 
 
-def record(explainer: str, found: dict[str, str], subject: str = "a") -> dict:
-    killed = {name: [status] if status.startswith("claim") else [] for name, status in found.items()}
-    return {
-        "explainer": explainer,
-        "subject": subject,
-        "claims": ["claim 1", "claim 2"],
-        "dropped": {},
-        "mutations": {
-            name: {"status": "killed" if by else found[name], "killed_by": by, "caught_by": None, "reason": ""}
-            for name, by in killed.items()
-        },
+def record(explainer: str, found: dict[str, str], *, words: tuple[str, str] = ("first", "second")) -> Audited:
+    """Return what was found about an explainer whose mutants have these statuses, or were killed by these claims."""
+    claims = ["claim-1", "claim-2"]
+    mutations = {
+        name: Mutation("killed", [status]) if status in claims else Mutation(status) for name, status in found.items()
     }
+    return Audited(explainer, "a", claims, mutations, words=dict(zip(claims, words, strict=True)))
 
 
 def lines(mutations: Mutations, width: int = 100) -> list[str]:
@@ -766,7 +793,7 @@ def lines(mutations: Mutations, width: int = 100) -> list[str]:
 def test_tables_fit_the_terminal(width):
     """At least one explainer stands in each, whose long name is broken into lines rather than cut."""
     names = [f"NoiseTunnel[IntegratedGradients](n_samples=8, number={place})" for place in range(7)]
-    found = Mutations(record(name, {"edges": "survived", "absolute_value": "claim 2"}) for name in names)
+    found = Mutations(record(name, {"edges": "survived", "absolute_value": "claim-2"}) for name in names)
     table = [line for line in lines(found, width) if not line.startswith("survived")]
     assert max(map(len, table)) <= max(width, 16 + 26)
     assert sum(line.count("SURVIVED") for line in table) == 7
@@ -775,15 +802,27 @@ def test_tables_fit_the_terminal(width):
 
 
 def test_rows_with_news_come_first_and_those_without_a_mutant_last():
-    found = Mutations([record("a", {"x": "equivalent", "y": "claim 1", "z": "survived"})])
+    found = Mutations([record("a", {"x": "equivalent", "y": "claim-1", "z": "survived"})])
     rows = [line for line in lines(found) if line and line[0] in "xyz"]
     assert [row.split() for row in rows] == [["z", "SURVIVED"], ["y", "1"], ["x", "="]]
 
 
 def test_two_processes_that_killed_a_mutant_are_both_named():
-    found = Mutations([record("a", {"x": "claim 1", "y": "survived"}), record("a", {"x": "claim 2", "y": "claim 2"})])
+    found = Mutations([record("a", {"x": "claim-1", "y": "survived"}), record("a", {"x": "claim-2", "y": "claim-2"})])
     assert found.score == 1
     assert [line.split() for line in lines(found) if line and line[0] in "xy"] == [["x", "1", "2"], ["y", "2"]]
+
+
+def test_claims_that_were_written_alike_are_told_apart_by_their_ids():
+    found = Mutations([record("a", {"x": "claim-1", "y": "claim-2"}, words=("same", "same"))])
+    assert [line.split() for line in lines(found) if line and line[0] in "xy"] == [["x", "1"], ["y", "2"]]
+    assert lines(found)[-2:] == ["  1 same (claim-1)", "  2 same (claim-2)"]
+
+
+def test_what_travels_between_processes_is_the_same_at_the_end():
+    audited = record("a", {"x": "claim-1", "y": "survived"})
+    audited.dropped["claim-2"] = "why"
+    assert Audited.of_plain(json.loads(json.dumps(audited.plain()))) == audited
 
 
 def test_no_record_has_no_score():

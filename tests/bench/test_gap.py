@@ -190,7 +190,7 @@ def test_a_bare_class_is_an_error(bench, explainers):
         ({"similarities": ("spaerman",)}, "use 'spearman', the nearest"),
         ({"similarities": ()}, "gap similarities: found none"),
         ({"metric": "pixel_fliping"}, "use 'pixel_flipping', the nearest"),
-        ({"metric": ScalePreservation()}, "'scale_preservation', which scores no maps"),
+        ({"metric": ScalePreservation()}, "'scale_preservation', which measures more than given maps"),
         ({"intervention": "cascading"}, "cascading_randomization"),
         ({"intervention": "batch_order"}, "under which maps ought to change"),
     ],

@@ -438,7 +438,7 @@ class TestArguments:
             (lambda: changes_under("batch_order"), "claim invariant_under"),
             (lambda: changes_under(CascadingRandomization), r"write CascadingRandomization\(...\)"),
             (lambda: changes_under(CascadingRandomization(), depth=1), "pass depth to CascadingRandomization"),
-            (lambda: changes_under(5), "pass the name of an intervention"),
+            (lambda: changes_under(5), "found 5; expected an intervention, or its name.*cascading_randomization"),
             (lambda: invariant_under(RANDOMIZATION), "claim changes_under"),
             (lambda: invariant_under("batch_order", similarity="ssim"), "both or neither"),
             (lambda: invariant_under("batch_order", at_least=0.9), "both or neither"),
@@ -463,7 +463,7 @@ class TestArguments:
             (lambda: make("beats", ("random",), {}, where="xai_beats"), "xai_beats: .*missing a required .*'on'"),
             (
                 lambda: make("changes_under", (), {}, where="m"),
-                r"expected changes_under\(intervention, similarity=None",
+                r"expected changes_under\(intervention, \*, similarity=None",
             ),
         ],
     )

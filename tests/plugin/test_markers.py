@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import pytest
+
+from pytest_xaisanity.claims import make as claims
 
 IMPORTS = (
     "import pytest\nfrom captum.attr import GuidedBackprop, InputXGradient, Saliency\nfrom subject import bad, good\n"
@@ -123,7 +126,7 @@ from pytest_xaisanity import PixelFlipping
     write(suite, body)
     names = ids(suite)
     assert len(set(names)) == len(names) == 6
-    assert names[0] == "good-beats-random-on-pixel_flipping(steps=4)"
+    assert names[0] == "good-beats-random-on-pixel_flipping-steps4"
     assert names[3].startswith("named-")
     run(suite).assert_outcomes(passed=6)
 
@@ -288,13 +291,26 @@ def test_a_misspelled_marker_is_an_error_of_pytest_when_it_is_strict(suite):
 def test_markers_read_as_documentation(suite):
     run(suite, "--markers").stdout.fnmatch_lines(
         [
-            "@pytest.mark.xai_changes_under(intervention, [*], similarity=None, *): claim that attributions differ *",
-            "@pytest.mark.xai_invariant_under(intervention, [*], *): claim that attributions do not differ *",
-            "@pytest.mark.xai_beats(baseline, [*], on, draws=5, *): claim that, per input, *",
-            "@pytest.mark.xai_bounded(metric, [*], at_most=None, at_least=None, *): claim that the metric *",
+            "@pytest.mark.xai_changes_under(intervention, [*], similarity=None, *): claim that the attributions *",
+            "@pytest.mark.xai_invariant_under(intervention, [*], *): claim that the attributions do not differ *",
+            "@pytest.mark.xai_beats(baseline, [*], on, draws=None, *): claim that, per input, *",
+            "@pytest.mark.xai_bounded(metric, [*], at_most=None, at_least=None, *): claim that a metric *",
             "@pytest.mark.xai_explainer(source, [*], name=None, [*][*]settings): an explainer *",
         ]
     )
+
+
+@pytest.mark.parametrize("verb", claims.VERBS)
+def test_a_marker_shows_the_signature_of_its_verb(suite, verb):
+    """Names and defaults, and nothing else: what a person may write."""
+    (line,) = [line for line in run(suite, "--markers").outlines if line.startswith(f"@pytest.mark.xai_{verb}(")]
+    shown = line.removeprefix(f"@pytest.mark.xai_{verb}").partition("): ")[0] + ")"
+    namespace = {}
+    exec(f"def shown{shown}: pass", namespace)
+    written, meant = (inspect.signature(function) for function in (namespace["shown"], getattr(claims, verb)))
+    assert [(p.name, p.kind, p.default) for p in written.parameters.values()] == [
+        (p.name, p.kind, p.default) for p in meant.parameters.values()
+    ]
 
 
 def test_fixtures_read_as_documentation(pytester):

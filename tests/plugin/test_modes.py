@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -75,7 +77,60 @@ def test_a_blocked_plugin_leaves_other_tests_alone(pytester):
     pytester.makepyfile(test_it="def test_it():\n    pass\n")
     result = pytest_command(pytester, "-p", "no:xaisanity")
     result.assert_outcomes(passed=1)
-    result.stdout.no_fnmatch_line("*xaisanity*")
+    assert not [line for line in result.outlines if "xaisanity" in line and not line.startswith(("plugins", "rootdir"))]
+
+
+BLOCKED = """
+    import pytest
+    from captum.attr import Saliency
+    from subject import good
+
+    pytestmark = pytest.mark.xai_explainer(Saliency)
+
+    @pytest.mark.xai_beats("random", on="pixel_flipping")
+    @pytest.mark.xai_explainer(good)
+    def test_marked_with_a_function(xai_verdict):
+        assert xai_verdict
+
+    @pytest.mark.xai_beats("random", on="pixel_flipping")
+    @pytest.mark.xai_explainer(Saliency)
+    def test_marked_with_a_class(xai_verdict):
+        assert xai_verdict
+
+    @pytest.fixture(scope="session")
+    def explainer(xai):
+        return xai.explainer(good)
+
+    def test_fixture(explainer):
+        assert explainer.beats("random", on="pixel_flipping")
+
+    def test_other():
+        pass
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist.plugin", "-n1")], ids=["alone", "workers"])
+def test_a_suite_of_a_blocked_plugin_is_collected_and_its_claims_are_skipped(suite, workers):
+    """Though pytest would take an explainer for what is marked; strictly, and with settings in the ini file."""
+    suite.makepyfile(test_it=BLOCKED)
+    suite.makeini("[pytest]\nxai_seed = 3\naddopts = --strict-markers --strict-config\n")
+    named = ("-p", "no:xaisanity", "-p", "pytest_xaisanity.plugin.blocked")
+    result = pytest_command(suite, *named, *workers, "-rs", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    result.assert_outcomes(passed=1, skipped=3)
+    result.stdout.fnmatch_lines(["SKIPPED * pytest-xaisanity is blocked, by -p no:xaisanity"])
+
+
+def test_a_plugin_that_is_not_blocked_has_no_stand_in(suite):
+    suite.makepyfile(test_it=SUITE)
+    named = ("-p", "pytest_xaisanity.plugin", "-p", "pytest_xaisanity.plugin.blocked")
+    result = pytest_command(suite, *named, "-k", "test_marked", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    result.assert_outcomes(passed=3, failed=1, deselected=4)
+
+
+def test_pytest_finds_the_plugin_and_what_is_left_of_it_when_it_is_blocked():
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    points = tomllib.loads(project.read_text())["project"]["entry-points"]["pytest11"]
+    assert points == {"xaisanity": "pytest_xaisanity.plugin", "xaisanity_blocked": "pytest_xaisanity.plugin.blocked"}
 
 
 def test_the_plugin_may_be_named_by_hand(suite):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree
 
 import pytest
+
+from pytest_xaisanity import XaiError
+from pytest_xaisanity.plugin.running import Running
 
 CLAIM = 'xai.explainer({}).beats("random", on="pixel_flipping")'
 GOOD, BAD = CLAIM.format("good"), CLAIM.format("bad")
@@ -154,13 +159,127 @@ def test_xai_may_come_from_getfixturevalue(suite):
     run(suite).assert_outcomes(passed=1)
 
 
-def test_a_claim_in_a_test_that_does_not_ask_for_xai_says_so(suite):
-    write(
-        suite, test_it=f"def test_a(xai):\n    global kept\n    kept = xai\ndef test_b():\n    xai = kept\n    {GOOD}\n"
-    )
+@pytest.mark.parametrize(
+    "way",
+    [
+        "@pytest.fixture(autouse=True)\ndef _asked(request):\n    globals()['xai'] = request.getfixturevalue('xai')\n",
+        "@pytest.fixture(scope='session', autouse=True)\ndef _asked(xai):\n    globals()['xai'] = xai\n",
+        "def test_before(request):\n    global xai\n    xai = request.getfixturevalue('xai')\n",
+    ],
+    ids=["each test", "once", "another test"],
+)
+def test_a_test_that_does_not_name_xai_makes_claims_about_its_own_subject(suite, way):
+    """However it came by it."""
+    other = "@pytest.fixture(scope='module')\ndef xai_model():\n    return model()\n"
+    asked = f"def test_it(xai_model):\n    assert {GOOD}\n    assert xai.bench.subject.model is xai_model\n"
+    write(suite, test_a=way + asked, test_b=other + way + asked)
     result = run(suite)
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*XaiError: xai: found a claim made outside of a test*name xai among the arguments*"])
+    assert set(result.parseoutcomes()) == {"passed"}
+    result.stdout.fnmatch_lines(["*claims about explanations: 2 passed*"])
+
+
+def test_a_claim_outside_of_a_test_says_so(suite):
+    conftest = suite.path / "conftest.py"
+    conftest.write_text(
+        f"{conftest.read_text()}\ndef pytest_sessionfinish():\n    try:\n        kept.invariant_under('batch_order')\n"
+        "    except Exception as error:\n        print(type(error).__name__, error)\n"
+    )
+    write(suite, test_it="import conftest\ndef test_it(xai):\n    conftest.kept = xai.explainer(good)\n")
+    run(suite, "-s").stdout.fnmatch_lines(
+        ["*XaiError xai: found a claim made outside of a test; expected a test, or a fixture that a test uses.*"]
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The explainer
+
+
+def test_an_explainer_may_be_made_before_the_model_is_known(suite):
+    """It explains the model of whatever test makes a claim about it."""
+    suite.makeconftest("""
+        import pytest, subject
+        @pytest.fixture
+        def xai_model():
+            return subject.model()
+        @pytest.fixture
+        def xai_inputs():
+            return subject.inputs()
+        @pytest.fixture(scope="session")
+        def explainer(xai):
+            return xai.explainer(subject.good, name="early")
+    """)
+    body = """
+def test_a(explainer, xai_model):
+    assert explainer.beats("random", on="pixel_flipping")
+    assert explainer.bench.subject.model is xai_model
+    assert repr(explainer) == "<explainer early>"
+"""
+    write(suite, test_it=body + body.replace("test_a", "test_b"))
+    run(suite).assert_outcomes(passed=2)
+
+
+OTHERS = {
+    "the fixture's and the fixture's": ("xai.explainer(good)", "xai.explainer(bad)"),
+    "the fixture's and the bench's": ("xai.explainer(good)", "xai.bench.explainer(bad)"),
+    "the bench's and the fixture's": ("xai.bench.explainer(good)", "xai.explainer(bad)"),
+    "a claim object": ("xai.explainer(good)", None),
+}
+
+
+@pytest.mark.parametrize("which", OTHERS)
+def test_an_explainer_beats_another(suite, which):
+    one, other = OTHERS[which]
+    verdict = f"{one}.beats({other}, on='pixel_flipping')"
+    if other is None:
+        verdict = f"{one}.decide(beats(xai.explainer(bad), on='pixel_flipping'))"
+    body = (
+        "from pytest_xaisanity import beats\ndef test_it(xai):\n"
+        f"    verdict = {verdict}\n    assert verdict\n"
+        "    assert verdict.claim == 'good beats bad on pixel_flipping'\n"
+    )
+    write(suite, test_it=body)
+    run(suite).assert_outcomes(passed=1)
+
+
+def test_an_explainer_of_another_bench_is_refused(suite):
+    body = (
+        "from pytest_xaisanity import Bench, XaiError\ndef test_it(xai):\n    other = Bench(model(), inputs())\n"
+        "    for one, two in [(xai, other), (other, xai)]:\n"
+        "        with pytest.raises(XaiError, match='of another bench'):\n"
+        "            one.explainer(good).beats(two.explainer(bad), on='pixel_flipping')\n"
+    )
+    write(suite, test_it=body)
+    run(suite).assert_outcomes(passed=1)
+
+
+def test_explainers_of_tests_are_ranked_against_one_another(suite):
+    """As those of a bench are."""
+    body = (
+        "from pytest_xaisanity import gap\ndef third(m, x, t):\n    return 2 * x\n"
+        "def test_it(xai):\n    explainers = [xai.explainer(one) for one in (good, bad, third)]\n"
+        "    found = gap(xai.bench, explainers, similarities=['spearman'])\n"
+        "    assert [row.name for row in found.rows][0] == 'good'\n"
+    )
+    write(suite, test_it=body)
+    run(suite).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("claim", "error"),
+    [
+        ('beats("random")', "beats: found arguments that do not fit (missing a required argument: 'on')*"),
+        ('beats(None, on="pixel_flipping")', "beats: found None; expected a baseline or an explainer*"),
+        ('bounded("pixel_flipping", 0.3)', "bounded: found arguments that do not fit (too many positional*"),
+        ('changes_under("cascading_randomization", similarity="sim")', "*changes_under similarity: found 'sim'*"),
+        ("decide(3)", "decide: found a int; expected a claim*"),
+    ],
+)
+def test_a_mistake_in_a_claim_is_one_line_at_that_of_the_user(suite, claim, error):
+    write(suite, test_it=f"def test_it(xai):\n    assert xai.explainer(good).{claim}\n")
+    result = run(suite)
+    result.stdout.fnmatch_lines([f">       assert xai.explainer(good).{claim}".replace("[", "[[]"), f"E * {error}"])
+    for noise in ("*Traceback*", "*During handling*", "*pytest_xaisanity*.py*", "*The above exception*"):
+        result.stdout.no_fnmatch_line(noise)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -271,6 +390,71 @@ def test_a_test_that_runs_again_counts_once(suite):
     )
     write(suite, test_it=f"def test_it(xai):\n    assert {GOOD}\n")
     assert len(claims_of(suite)) == 1
+
+
+def test_a_claim_is_made_in_a_coroutine(suite):
+    """Which another plugin runs in the test's place."""
+    conftest = suite.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + """
+import asyncio
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    given = {name: pyfuncitem.funcargs[name] for name in ("xai",)}
+    asyncio.run(pyfuncitem.obj(**given))
+    return True
+"""
+    )
+    write(suite, test_it=f"async def test_it(xai):\n    assert {GOOD}\n")
+    assert len(claims_of(suite)) == 1
+
+
+def test_a_claim_is_made_in_a_thread_of_the_test(suite):
+    body = (
+        "from concurrent.futures import ThreadPoolExecutor\ndef test_it(xai):\n    with ThreadPoolExecutor() as pool:\n"
+        f"        assert pool.submit(lambda: {GOOD}).result()\n"
+    )
+    write(suite, test_it=body)
+    (claim,) = claims_of(suite)
+    assert claim["test"] == "test_it.py::test_it"
+
+
+def test_a_doctest_makes_claims(suite):
+    text = f"""
+    >>> xai = getfixture("xai")
+    >>> from subject import good
+    >>> {GOOD}.passed
+    True
+    """
+    suite.maketxtfile(test_words=text)
+    run(suite).assert_outcomes(passed=1)
+    run(suite).stdout.fnmatch_lines(["*claims about explanations: 1 passed*"])
+
+
+def test_tests_have_no_fixture_that_they_did_not_ask_for(suite):
+    write(suite, test_it="def test_it():\n    pass\n")
+    run(suite, "--setup-show").stdout.fnmatch_lines(["        test_it.py::test_it ."])
+
+
+def test_each_thread_has_its_own_running_test():
+    """Under a plugin that runs several tests at once."""
+    running = Running()
+    started, done = threading.Event(), threading.Event()
+
+    def other():
+        with running.test("other"):
+            started.set()
+            done.wait()
+
+    with ThreadPoolExecutor() as pool, running.test("one"):
+        assert pool.submit(lambda: running.item).result() == "one"  # in a thread of the only test
+        pool.submit(other)
+        started.wait()
+        assert running.item == "one"
+        with pytest.raises(XaiError, match="in a thread of its own, while 2 tests run"):
+            pool.submit(lambda: running.item).result()
+        done.set()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

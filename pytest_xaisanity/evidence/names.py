@@ -1,0 +1,141 @@
+"""The one place where names of similarities, interventions, metrics and baselines become objects.
+
+A name and the object that it stands for are interchangeable wherever a verb or a report takes either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..common.errors import XaiError, unknown_name
+from ..common.registry import Registry
+from ..maps.similarity import SIMILARITIES, Similarity
+from .base import Baseline, Intervention, MapMetric, Metric, Verb
+from .baselines import BASELINES
+from .interventions import INTERVENTIONS
+from .metrics import METRICS
+from .scoring import AnyMapMetric
+
+__all__ = ["as_baseline", "as_intervention", "as_map_metric", "as_metric", "as_similarity"]
+
+Settings = Mapping[str, object]
+
+_NONE: Settings = {}
+
+
+def as_similarity(spec: object, *, where: str) -> Similarity:
+    """Return the similarity that ``spec`` is or names; ``where`` is the argument that held it, for the error."""
+    if isinstance(spec, Similarity) and SIMILARITIES.get(spec.name) is spec:
+        return spec
+    if isinstance(spec, str) and spec in SIMILARITIES:
+        return SIMILARITIES[spec]
+    raise unknown_name(where, spec, SIMILARITIES, kind="similarity")
+
+
+def as_intervention(
+    spec: object, settings: Settings = _NONE, *, verb: Verb, where: str, also: Iterable[str] = ()
+) -> Intervention:
+    """Return the intervention that ``spec`` is, or names with ``settings``.
+
+    Args:
+        spec: A name, or an object.
+        settings: Those of the named intervention.
+        verb: What is claimed of it.
+        where: The verb or argument that held it, for the error.
+        also: Keywords that the verb takes beside the settings, for the error.
+
+    Raises:
+        XaiError: It is no intervention, or goes with the other verb; a setting is unknown, or cannot be.
+    """
+    built = _built(INTERVENTIONS, spec, settings, where, also)
+    if not isinstance(built, Intervention):
+        raise _none(INTERVENTIONS, built, where)
+    if verb not in built.verbs:
+        raise XaiError(
+            where,
+            found=f"the intervention {built.name!r}",
+            expected=f"an intervention under which maps ought {'' if verb == 'changes_under' else 'not '}to change",
+            fix="claim invariant_under of it" if verb == "changes_under" else "claim changes_under of it",
+        )
+    return built
+
+
+def as_metric(spec: object, settings: Settings = _NONE, *, where: str, also: Iterable[str] = ()) -> Metric:
+    """Return the metric that ``spec`` is, or names with ``settings``: see :func:`as_intervention`."""
+    built = _built(METRICS, spec, settings, where, also)
+    if not isinstance(built, Metric):
+        raise _none(METRICS, built, where)
+    return built
+
+
+def as_map_metric(spec: object, settings: Settings = _NONE, *, where: str, also: Iterable[str] = ()) -> AnyMapMetric:
+    """Return the metric of given maps that ``spec`` is, or names with ``settings``: see :func:`as_intervention`."""
+    built = as_metric(spec, settings, where=where, also=also)
+    if not isinstance(built, MapMetric):
+        raise XaiError(
+            where,
+            found=f"the metric {built.name!r}, which measures more than given maps",
+            expected="a metric of given maps, such as those of a baseline",
+            fix="claim bounded(...) of it, or name pixel_flipping",
+        )
+    return built
+
+
+def as_baseline(spec: object, settings: Settings = _NONE, *, where: str) -> object:
+    """Return the baseline that ``spec`` names with ``settings``; an object, which may be any explainer, is itself.
+
+    Raises:
+        XaiError: It can be neither a baseline nor an explainer; a setting is unknown, or cannot be.
+    """
+    if isinstance(spec, str):
+        return _built(BASELINES, spec, settings, where, ())
+    if settings:
+        raise XaiError(
+            f"{where} {', '.join(settings)}",
+            found=f"a setting of a named baseline beside {_told(spec)}",
+            expected="draws only for 'random', max_examples for 'uninformative', mutants for 'mutants'",
+            fix="leave it out, or give it where the object is made",
+        )
+    if isinstance(spec, type) and issubclass(spec, Baseline):
+        raise _class(BASELINES, spec, where)
+    plain = type(spec).__module__ == "builtins" and not callable(spec)
+    if plain or isinstance(spec, (Metric, Intervention, Similarity)):
+        fix = f"choose among {', '.join(BASELINES)}, or pass an explainer"
+        raise XaiError(where, found=_told(spec), expected="a baseline or an explainer", fix=fix)
+    return spec
+
+
+def _built(registry: Registry, spec: object, settings: Settings, where: str, also: Iterable[str]) -> object:
+    if isinstance(spec, type):
+        raise _class(registry, spec, where)
+    built: object = registry.build(spec, settings, where=where, also=also)
+    return built
+
+
+def _class(registry: Registry, spec: type, where: str) -> XaiError:
+    return XaiError(
+        where,
+        found=f"the class {spec.__name__}",
+        expected=f"the name of {_a(registry.kind)}, or an object",
+        fix=f"write {spec.__name__}(...)",
+    )
+
+
+def _none(registry: Registry, built: object, where: str) -> XaiError:
+    return XaiError(
+        where,
+        found=_told(built),
+        expected=f"{_a(registry.kind)}, or its name",
+        fix=f"choose among {', '.join(registry)}",
+    )
+
+
+def _told(spec: object) -> str:
+    """Return what a thing of the wrong kind is called in an error."""
+    if spec is None or isinstance(spec, (bool, int, float, str)):
+        return repr(spec)
+    return f"the class {spec.__name__}" if isinstance(spec, type) else f"an object of type {type(spec).__name__}"
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

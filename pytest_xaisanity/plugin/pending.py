@@ -1,0 +1,47 @@
+"""What ``xai_verdict`` is: a verdict that is decided when the test looks at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..bench.bench import BoundExplainer
+    from ..claims.base import Claim
+    from ..statistics.verdict import Verdict
+
+__all__ = ["PendingVerdict"]
+
+
+class PendingVerdict:
+    """A verdict that is decided when it is first asked for, in the test's own call.
+
+    It has the attributes of a :class:`~pytest_xaisanity.Verdict`.
+    """
+
+    def __init__(self, claim: Claim, explainer: BoundExplainer) -> None:
+        self._claim, self._explainer = claim, explainer
+        self._decided: Verdict | None = None
+
+    def decide(self) -> Verdict:
+        """Return the verdict."""
+        __tracebackhide__ = True
+        if self._decided is None:
+            self._decided = self._explainer.decide(self._claim)
+        return self._decided
+
+    def is_decided(self) -> bool:
+        """Whether the verdict was asked for."""
+        return self._decided is not None
+
+    def __bool__(self) -> bool:
+        __tracebackhide__ = True
+        return bool(self.decide())
+
+    def __getattr__(self, name: str) -> Any:
+        __tracebackhide__ = True
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.decide(), name)
+
+    def __repr__(self) -> str:
+        return repr(self._decided) if self._decided is not None else f"<not decided yet: {self._claim}>"
