@@ -491,7 +491,7 @@ def test_an_inconclusive_verdict_says_what_to_do(suite):
             "verdict      inconclusive: *reproduce*",
             "spearman     one input twice *, unrelated inputs *, before and after *",
             "control      *",
-            "randomized   layer; seeds 1, law *, target fixed",
+            "randomized   layer; seeds 1, weights from *, target fixed",
             "policy       neither shown nor refuted; --xai-inconclusive=skip or warn lets such claims through",
         ]
     )
@@ -629,13 +629,18 @@ def test_json_survives_a_metric_that_describes_itself_with_numpy_scalars_and_no_
         third="""
         import numpy as np
         from pytest_xaisanity.evidence.metrics.pixel_flipping import PixelFlipping
+        from pytest_xaisanity.statistics.evidence import Part
+
+        class Oddities(Part):
+            def plain(self):
+                odd = {"scalar": np.float32(0.5), "flag": np.bool_(True), "none": np.nan, 7: {"array": np.arange(2)}}
+                return {"odd": odd}
 
         class Odd(PixelFlipping):
             name = "odd"
 
             def describe(self, prepared):
-                odd = {"scalar": np.float32(0.5), "flag": np.bool_(True), "none": np.nan, 7: {"array": np.arange(2)}}
-                return {**super().describe(prepared), "odd": odd}
+                return (*super().describe(prepared), Oddities())
         """
     )
     write(
