@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..subject.batches import out_of_memory
 from ..subject.block import Block, Inputs
 from ..subject.layout import Layout
 from ..subject.subject import Subject
-from .explainer import Explainer
+from .explainer import Explainer, Request
 
 __all__ = ["Attributions", "MapCache"]
 
@@ -130,11 +131,16 @@ class Attributions:
 
     def reordered(self, block: Block, order: Tensor) -> Tensor:
         """Return the maps of the block's inputs, computed in another order and put back into place."""
-        inputs = tuple(tensor[order] for tensor in block.inputs)
-        targets = None if block.targets is None else block.targets[order]
+        rows = self._request(block, block.targets)
+        shuffled = replace(
+            rows,
+            inputs=tuple(tensor[order] for tensor in rows.inputs),
+            targets=None if rows.targets is None else rows.targets[order],
+            indices=tuple(rows.indices[place] for place in order.tolist()),
+        )
         batches = self.subject.batches.of(max(2, (len(block) + 1) // 2))  # other company too; one alone has no order
         with isolated(self.seed, "explain", self.explainer.name, "together"):
-            maps = batches.run(len(block), lambda part: self._part(inputs, targets, part, "another order"))
+            maps = batches.run(len(block), lambda part: self._part(shuffled.part(part), "another order"))
         return maps[torch.argsort(order)]
 
     def cached(self, state: tuple[Hashable, ...], block: Block) -> bool:
@@ -146,27 +152,32 @@ class Attributions:
 
     def _explain(self, block: Block, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
         """Return the maps of inputs; ``draw`` tells apart what an explainer draws for them that draws."""
+        request = self._request(block, targets)
         if self.samples:
-            return torch.cat([self._one(block, place, targets, stage, draw) for place in range(len(block))])
-        return self.subject.batches.run(len(block), lambda part: self._part(block.inputs, targets, part, stage))
+            return torch.cat([self._one(request, place, stage, draw) for place in range(len(block))])
+        return self.subject.batches.run(len(block), lambda part: self._part(request.part(part), stage))
+
+    def _request(self, block: Block, targets: Tensor | None) -> Request:
+        count = None if self.subject.streamed else len(self.subject)
+        return Request(self.subject.model, block.inputs, targets, block.indices, count)
 
     def _find_out(self, block: Block, stage: str) -> None:
         with isolated(self.seed, "explain"):
             before = global_state()
-            self._part(block.inputs, block.targets, slice(0, 1), stage)
+            self._part(self._request(block, block.targets).part(slice(0, 1)), stage)
             self.samples = not same_state(before, global_state())
 
-    def _one(self, block: Block, place: int, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
-        with isolated(self.seed, "explain", self.explainer.name, *draw, block.indices[place]):
-            return self._part(block.inputs, targets, slice(place, place + 1), stage)
+    def _one(self, request: Request, place: int, stage: str, draw: tuple[int | str, ...]) -> Tensor:
+        with isolated(self.seed, "explain", self.explainer.name, *draw, request.indices[place]):
+            return self._part(request.part(slice(place, place + 1)), stage)
 
-    def _part(self, inputs: Inputs, targets: Tensor | None, part: slice, stage: str) -> Tensor:
-        originals = tuple(tensor[part] for tensor in inputs)
+    def _part(self, request: Request, stage: str) -> Tensor:
+        originals = request.inputs
         try:
             with torch.inference_mode(False), torch.enable_grad():
                 given = tuple(tensor.clone() for tensor in originals)
-                chosen = None if targets is None else targets[part].clone()
-                result = self.explainer.attribute(self.subject.model, given, chosen)
+                targets = None if request.targets is None else request.targets.clone()
+                result = self.explainer.attribute(replace(request, inputs=given, targets=targets))
         except XaiError:
             raise
         except Exception as error:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from math import inf, isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,9 +16,23 @@ from ...common.errors import XaiError
 from ...subject.outputs import select
 from .interception import Method, intercepting
 
-__all__ = ["PER_CHANNEL", "RuleExplainer", "channels", "check_numbers", "check_range"]
+__all__ = ["PER_CHANNEL", "BackwardRules", "RuleExplainer", "channels", "check_numbers", "check_range"]
 
 PER_CHANNEL = "a number, or a tuple of one for each channel"
+
+
+@runtime_checkable
+class BackwardRules(Protocol):
+    """An explainer that replaces the backward pass."""
+
+    def rules(self, model: nn.Module) -> AbstractContextManager[object]:
+        """Return a context in which gradients through ``model`` are what the rule propagates instead.
+
+        While it is open, call the model and take ``torch.autograd.grad`` from the output of any of its modules to
+        that of any earlier one, with any ``grad_outputs``, which stand for the relevance of that output. A module
+        that works in place changes what the module before it has returned, so a forward hook that keeps an output
+        should put a clone in its place: ``return output.clone()``. The model is left as it was.
+        """
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -1,0 +1,167 @@
+"""Captum's attribution classes and instances as explainers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...common.errors import XaiError, unknown_name
+from ..explainer import Request
+from ..rules.hooks import seen_by_hooks
+from .base import Adapter, Attribute, Settings, check_keywords, check_model, classes_of, name_of, no_rules, shown
+
+__all__ = ["CaptumAdapter"]
+
+_GRADIENTS = {"Saliency", "InputXGradient", "IntegratedGradients"}
+_MODIFIED = {"GuidedBackprop", "Deconvolution"}
+
+
+class CaptumAdapter(Adapter):
+    """Attribution classes, which are built for the model, and instances that are bound to it.
+
+    The settings beside a class are shared out between its constructor and its ``attribute``; those beside an instance
+    go to ``attribute``. A layer may be given by its name, and the method inside a ``NoiseTunnel`` by its class.
+    """
+
+    def accepts(self, source: Any) -> bool:
+        """Whether it is an attribution class of Captum's or an object of one."""
+        return "Attribution" in classes_of(source, "captum")
+
+    def attribute(self, source: Any, model: Any, settings: Settings, *, where: str) -> Attribute:
+        """Return the function that calls the instance."""
+        if isinstance(source, type):
+            return _of_class(source, model, settings, where)
+        _check_bound(source, model, where)
+        check_keywords(source.attribute, settings, where, own=("self", "inputs", "target"), inner=_inner_call(source))
+        return _of_instance(source, settings)
+
+    def name(self, source: Any, settings: Settings) -> str:
+        """Return the name of the class, and of the method that a ``NoiseTunnel`` calls."""
+        inner = settings.get("attribution_method", _inner(source))
+        return f"{name_of(source)}[{name_of(inner)}]{shown(settings)}" if inner else super().name(source, settings)
+
+    def rules(self, source: Any, model: nn.Module) -> AbstractContextManager[object]:
+        """Return the context of the modified gradients; a plain gradient changes nothing."""
+        inner = _inner(source)
+        if inner is not None:
+            return self.rules(inner, model)
+        kinds = classes_of(source, "captum")
+        if kinds & _GRADIENTS:
+            return nullcontext()
+        if kinds & _MODIFIED:
+            return _hooked(source if isinstance(source, type) else type(source), model)
+        ours = {"DeepLift": 'DeepLift("rescale")', "LRP": "LRP(...)"}.get(name_of(source))
+        if ours is None:
+            raise no_rules(source)
+        raise no_rules(source, fix=f"use {ours} of pytest_xaisanity.explainers in its place")
+
+
+def _inner(source: Any) -> Any:
+    """Return the method that a ``NoiseTunnel`` calls, or None."""
+    return getattr(source, "attribution_method", None)
+
+
+def _inner_call(source: Any) -> Any:
+    inner = _inner(source)
+    return None if inner is None else inner.attribute
+
+
+def _check_bound(instance: Any, model: Any, where: str) -> None:
+    inner = _inner(instance)
+    if inner is not None:
+        _check_bound(inner, model, where)
+        return
+    check_model(instance, getattr(instance, "forward_func", None) or getattr(instance, "model", None), model, where)
+
+
+def _of_class(kind: Any, model: Any, settings: Settings, where: str) -> Attribute:
+    constructor = inspect.signature(kind).parameters
+    first = next(iter(constructor), None)
+    given = () if first == "attribution_method" else (first,)  # a NoiseTunnel takes another method, not the model
+    own = ("self", "inputs", "target", *given)
+    method = settings.get("attribution_method")
+    inner = None if method is None or "Attribution" not in classes_of(method, "captum") else method.attribute
+    check_keywords(kind.attribute, settings, where, own=own, also=constructor, inner=inner)
+    _check_missing(kind, {*own, *settings}, where)
+    building = {k: _resolve(k, v, model, where) for k, v in settings.items() if k in constructor}
+    calling = {k: v for k, v in settings.items() if k not in constructor}
+    try:
+        instance = kind(*([model] if given else []), **building)
+    except Exception as error:
+        raise XaiError(
+            where,
+            found=f"{type(error).__name__} when it was built for the model: {error}",
+            expected=f"settings and a model that {kind.__name__} accepts",
+            fix="build it by hand with xai_model",
+        ) from error
+    return _of_instance(instance, calling)
+
+
+def _check_missing(kind: Any, filled: set[str | None], where: str) -> None:
+    """Raise when the constructor of ``kind`` or its ``attribute`` needs a setting that is not ``filled``."""
+    parameters = [*inspect.signature(kind).parameters.values(), *inspect.signature(kind.attribute).parameters.values()]
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    missing = [p.name for p in parameters if p.default is p.empty and p.kind not in optional and p.name not in filled]
+    if missing:
+        raise XaiError(
+            where,
+            found=f"no {', '.join(missing)}",
+            expected=f"the settings that {kind.__name__} cannot do without",
+            fix=f"pass {missing[0]}=... beside the class" + (", a module or its name" if missing[0] == "layer" else ""),
+        )
+
+
+def _resolve(keyword: str, value: Any, model: Any, where: str) -> Any:
+    """A layer given by its name is looked up; an attribution class given to a NoiseTunnel is built for the model."""
+    if keyword == "attribution_method":
+        if isinstance(value, type) and "Attribution" in classes_of(value, "captum"):
+            return value(model)
+        _check_bound(value, model, where)
+    if keyword == "layer" and isinstance(value, str) and isinstance(model, nn.Module):
+        modules = dict(model.named_modules())
+        if value in modules:
+            return modules[value]
+        raise unknown_name(f"{where} layer", value, [name for name in modules if name], kind="layer")
+    return value
+
+
+def _of_instance(instance: Any, settings: Settings) -> Attribute:
+    parameters = inspect.signature(instance.attribute).parameters
+    takes_target = "target" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+    def attribute(request: Request) -> object:
+        target = {"target": _target(request.targets)} if takes_target else {}
+        given = {k: _placed(v, request.inputs[0].device) for k, v in settings.items()}
+        leaves = tuple(t.requires_grad_() if t.is_floating_point() else t for t in request.inputs)
+        result: object = instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **given)
+        return result
+
+    return attribute
+
+
+def _target(targets: Tensor | None) -> Tensor | list[tuple[int, ...]] | None:
+    if targets is None or targets.ndim == 1:
+        return targets
+    return [tuple(row) for row in targets.tolist()]
+
+
+def _placed(value: Any, device: torch.device) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_placed(part, device) for part in value)
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+@contextmanager
+def _hooked(kind: Any, model: nn.Module) -> Iterator[None]:
+    instance = kind(model)
+    with seen_by_hooks(model, "Captum's hooks", weights=False):
+        try:
+            model.apply(instance._register_hooks)  # what its attribute() does around its own backward pass
+            yield
+        finally:
+            instance._remove_hooks()

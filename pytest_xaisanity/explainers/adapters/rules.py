@@ -1,0 +1,60 @@
+"""Our own explainers by rules, and their classes, as explainers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Hashable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import nn
+
+from ...common.errors import XaiError
+from ..explainer import Request
+from ..rules.base import RuleExplainer
+from .base import Adapter, Attribute, Settings, check_keywords
+
+__all__ = ["RuleAdapter"]
+
+
+class RuleAdapter(Adapter):
+    """Rule explainers, which hold their settings, and their classes, which are built with those that are given."""
+
+    def accepts(self, source: Any) -> bool:
+        """Whether it is a rule explainer or a class of them."""
+        return issubclass(source, RuleExplainer) if isinstance(source, type) else isinstance(source, RuleExplainer)
+
+    def built(self, source: Any, settings: Settings, *, where: str) -> tuple[RuleExplainer, Settings]:
+        """Return the explainer of a class, with the settings that are given."""
+        if not isinstance(source, type):
+            return source, settings
+        check_keywords(source, settings, where, own=())
+        try:
+            inspect.signature(source).bind(**settings)
+        except TypeError as error:
+            raise XaiError(
+                where,
+                found=f"settings that do not fit ({error})",
+                expected=f"{source.__name__}{inspect.signature(source)}",
+                fix="pass what is missing",
+            ) from error
+        return source(**settings), {}
+
+    def attribute(self, source: RuleExplainer, model: Any, settings: Settings, *, where: str) -> Attribute:
+        """Return the function that calls the explainer."""
+        check_keywords(source, settings, where, own=("model", "inputs", "targets"))
+
+        def attribute(request: Request) -> object:
+            inputs = request.inputs if len(request.inputs) > 1 else request.inputs[0]
+            result: object = source(request.model, inputs, request.targets)
+            return result
+
+        return attribute
+
+    def key(self, source: RuleExplainer, settings: Settings) -> tuple[Hashable, ...]:
+        """Return the explainer, which is a value."""
+        return (source,)
+
+    def rules(self, source: Any, model: nn.Module) -> AbstractContextManager[object]:
+        """Return the explainer's own rules."""
+        return self.built(source, {}, where="backward rules")[0].rules(model)
