@@ -19,6 +19,7 @@ ADAPTERS = Registry(
     {
         "captum": ".explainers.adapters.captum:CaptumAdapter",
         "zennit": ".explainers.adapters.zennit:ZennitAdapter",
+        "cam": ".explainers.adapters.cam:CamAdapter",
         "rules": ".explainers.adapters.rules:RuleAdapter",
         "function": ".explainers.adapters.function:FunctionAdapter",
     },
@@ -34,9 +35,9 @@ def as_explainer(
         source: A Captum attribution class (built for the model; ``settings`` are shared out between its constructor
             and its ``attribute``), a Captum instance that is bound to the model (a ``NoiseTunnel`` included;
             ``settings`` go to ``attribute``), a zennit ``Attributor`` that is bound to the model or a ``Composite``
-            (which hold their own settings), one of our rule explainers or its class (``settings`` are its own), a
-            callable ``(model, inputs, targets, **settings) -> attributions``, or what an adapter of another package
-            accepts.
+            (which hold their own settings), a CAM class of pytorch-grad-cam or an object of one that is bound to the
+            model, one of our rule explainers or its class (``settings`` are its own), a callable ``(model, inputs,
+            targets, **settings) -> attributions``, or what an adapter of another package accepts.
         model: The subject's model.
         name: Name for verdicts; by default that of the class or function.
         where: The fixture or marker ``source`` comes from, for error texts.
@@ -77,8 +78,8 @@ def adapter_of(source: object) -> Adapter | None:
 
 def _unknown(source: object, where: str) -> XaiError:
     expected = (
-        "a Captum attribution class or instance, a zennit attributor or composite, or a function (model, inputs, "
-        "targets) -> attributions"
+        "a Captum attribution class or instance, a zennit attributor or composite, a CAM of pytorch-grad-cam, or a "
+        "function (model, inputs, targets) -> attributions"
     )
     if isinstance(source, type):
         fix = f"pass an object of it: {source.__name__}(...)"

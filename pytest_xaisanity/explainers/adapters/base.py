@@ -13,7 +13,19 @@ from torch import nn
 from ...common.errors import XaiError, unknown_name
 from ..explainer import Request
 
-__all__ = ["Adapter", "Attribute", "Settings", "check_keywords", "check_model", "classes_of", "name_of", "no_rules"]
+__all__ = [
+    "Adapter",
+    "Attribute",
+    "Settings",
+    "check_keywords",
+    "check_missing",
+    "check_model",
+    "classes_of",
+    "module_of",
+    "name_of",
+    "no_rules",
+    "shown",
+]
 
 Attribute = Callable[[Request], object]
 Settings = Mapping[str, Any]
@@ -153,6 +165,44 @@ def check_keywords(
             )
         if keyword not in known and not open_ended:
             raise unknown_name(where, keyword, known, kind="keyword")
+
+
+def check_missing(functions: Iterable[Callable[..., object]], filled: Iterable[str | None], where: str) -> None:
+    """Raise when one of ``functions`` needs a keyword that is not ``filled``."""
+    parameters = [one for function in functions for one in inspect.signature(function).parameters.values()]
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    missing = [p.name for p in parameters if p.default is p.empty and p.kind not in optional and p.name not in filled]
+    if missing:
+        kind = {"layer": ", a module or its name", "target_layers": ", modules or their names"}.get(missing[0], "")
+        raise XaiError(
+            where,
+            found=f"no {', '.join(missing)}",
+            expected=f"the settings that {where.rpartition(' ')[2]} cannot do without",
+            fix=f"pass {missing[0]}=... beside the class{kind}",
+        )
+
+
+def module_of(layer: Any, model: object, where: str) -> Any:
+    """Return the module of ``model`` that a name stands for, or the one that is given itself.
+
+    Raises:
+        XaiError: The model has no such module.
+    """
+    if not isinstance(model, nn.Module):
+        return layer
+    modules = dict(model.named_modules())
+    if isinstance(layer, str) and layer in modules:
+        return modules[layer]
+    if isinstance(layer, str):
+        raise unknown_name(where, layer, [name for name in modules if name], kind="layer")
+    if isinstance(layer, nn.Module) and not any(layer is module for module in model.modules()):
+        raise XaiError(
+            where,
+            found=f"a {type(layer).__name__} that is no part of xai_model",
+            expected="a module of the model that is explained",
+            fix="give its name, as in named_modules()",
+        )
+    return layer
 
 
 def check_model(source: object, theirs: object, ours: object, where: str) -> None:

@@ -10,10 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...common.errors import XaiError, unknown_name
+from ...common.errors import XaiError
 from ..explainer import Request
 from ..rules.hooks import seen_by_hooks
-from .base import Adapter, Attribute, Settings, check_keywords, check_model, classes_of, name_of, no_rules, shown
+from .base import (
+    Adapter,
+    Attribute,
+    Settings,
+    check_keywords,
+    check_missing,
+    check_model,
+    classes_of,
+    module_of,
+    name_of,
+    no_rules,
+    shown,
+)
 
 __all__ = ["CaptumAdapter"]
 
@@ -87,7 +99,7 @@ def _of_class(kind: Any, model: Any, settings: Settings, where: str) -> Attribut
     method = settings.get("attribution_method")
     inner = None if method is None or "Attribution" not in classes_of(method, "captum") else method.attribute
     check_keywords(kind.attribute, settings, where, own=own, also=constructor, inner=inner)
-    _check_missing(kind, {*own, *settings}, where)
+    check_missing((kind, kind.attribute), {*own, *settings}, where)
     building = {k: _resolve(k, v, model, where) for k, v in settings.items() if k in constructor}
     calling = {k: v for k, v in settings.items() if k not in constructor}
     try:
@@ -102,31 +114,14 @@ def _of_class(kind: Any, model: Any, settings: Settings, where: str) -> Attribut
     return _of_instance(instance, calling)
 
 
-def _check_missing(kind: Any, filled: set[str | None], where: str) -> None:
-    """Raise when the constructor of ``kind`` or its ``attribute`` needs a setting that is not ``filled``."""
-    parameters = [*inspect.signature(kind).parameters.values(), *inspect.signature(kind.attribute).parameters.values()]
-    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    missing = [p.name for p in parameters if p.default is p.empty and p.kind not in optional and p.name not in filled]
-    if missing:
-        raise XaiError(
-            where,
-            found=f"no {', '.join(missing)}",
-            expected=f"the settings that {kind.__name__} cannot do without",
-            fix=f"pass {missing[0]}=... beside the class" + (", a module or its name" if missing[0] == "layer" else ""),
-        )
-
-
 def _resolve(keyword: str, value: Any, model: Any, where: str) -> Any:
     """A layer given by its name is looked up; an attribution class given to a NoiseTunnel is built for the model."""
     if keyword == "attribution_method":
         if isinstance(value, type) and "Attribution" in classes_of(value, "captum"):
             return value(model)
         _check_bound(value, model, where)
-    if keyword == "layer" and isinstance(value, str) and isinstance(model, nn.Module):
-        modules = dict(model.named_modules())
-        if value in modules:
-            return modules[value]
-        raise unknown_name(f"{where} layer", value, [name for name in modules if name], kind="layer")
+    if keyword == "layer" and isinstance(value, (str, nn.Module)):
+        return module_of(value, model, f"{where} layer")
     return value
 
 
