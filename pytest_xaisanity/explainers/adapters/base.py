@@ -12,6 +12,7 @@ from torch import nn
 
 from ...common.errors import XaiError, unknown_name
 from ..explainer import Request
+from .keys import key_of
 
 __all__ = [
     "Adapter",
@@ -85,12 +86,8 @@ class Adapter(ABC):
         return f"{name_of(source)}{shown(settings)}"
 
     def key(self, source: Any, settings: Settings) -> tuple[Hashable, ...]:
-        """Return what is equal for explainers that explain alike.
-
-        By value where values can be compared safely, by identity otherwise (the explainer keeps its source alive).
-        """
-        plain = (bool, int, float, str, type(None))
-        return (id(source), *((k, v if isinstance(v, plain) else id(v)) for k, v in sorted(settings.items())))
+        """Return what is equal for explainers that explain alike: the source and the settings, by content."""
+        return (key_of(source), key_of(dict(settings)))
 
     def rules(self, source: Any, model: nn.Module) -> AbstractContextManager[object]:
         """Return a context in which gradients through ``model`` are what the explainer's rule propagates instead.

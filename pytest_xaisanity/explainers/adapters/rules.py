@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -50,10 +49,6 @@ class RuleAdapter(Adapter):
             return result
 
         return attribute
-
-    def key(self, source: RuleExplainer, settings: Settings) -> tuple[Hashable, ...]:
-        """Return the explainer, which is a value."""
-        return (source,)
 
     def rules(self, source: Any, model: nn.Module) -> AbstractContextManager[object]:
         """Return the explainer's own rules."""
