@@ -142,9 +142,10 @@ def check_keywords(
     Keywords that a function takes whatever their name are those of ``inner``, the function it passes them on to.
     """
     parameters = inspect.signature(function).parameters
-    passed_on = inspect.signature(inner).parameters if inner is not None else {}
+    passed_on = {} if inner is None else dict(inspect.signature(inner).parameters)
     open_ended = not passed_on and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    known = [name for name in (*also, *parameters, *passed_on) if name not in (*own, "kwargs")]
+    named = [name for name, p in {**parameters, **passed_on}.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    known = [name for name in (*also, *named) if name not in own]
     for keyword in settings:
         if keyword in own:
             raise XaiError(

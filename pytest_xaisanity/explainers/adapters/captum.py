@@ -26,6 +26,7 @@ from .base import (
     no_rules,
     shown,
 )
+from .rows import following
 
 __all__ = ["CaptumAdapter"]
 
@@ -38,6 +39,7 @@ class CaptumAdapter(Adapter):
 
     The settings beside a class are shared out between its constructor and its ``attribute``; those beside an instance
     go to ``attribute``. A layer may be given by its name, and the method inside a ``NoiseTunnel`` by its class.
+    Settings with a row for each input (see :func:`~.rows.following`) follow their inputs.
     """
 
     def accepts(self, source: Any) -> bool:
@@ -50,7 +52,7 @@ class CaptumAdapter(Adapter):
             return _of_class(source, model, settings, where)
         _check_bound(source, model, where)
         check_keywords(source.attribute, settings, where, own=("self", "inputs", "target"), inner=_inner_call(source))
-        return _of_instance(source, settings)
+        return _of_instance(source, settings, where)
 
     def name(self, source: Any, settings: Settings) -> str:
         """Return the name of the class, and of the method that a ``NoiseTunnel`` calls."""
@@ -111,7 +113,7 @@ def _of_class(kind: Any, model: Any, settings: Settings, where: str) -> Attribut
             expected=f"settings and a model that {kind.__name__} accepts",
             fix="build it by hand with xai_model",
         ) from error
-    return _of_instance(instance, calling)
+    return _of_instance(instance, calling, where)
 
 
 def _resolve(keyword: str, value: Any, model: Any, where: str) -> Any:
@@ -125,18 +127,26 @@ def _resolve(keyword: str, value: Any, model: Any, where: str) -> Any:
     return value
 
 
-def _of_instance(instance: Any, settings: Settings) -> Attribute:
+def _of_instance(instance: Any, settings: Settings, where: str) -> Attribute:
     parameters = inspect.signature(instance.attribute).parameters
     takes_target = "target" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    shared = ("baselines",) if _draws_baselines(instance, settings) else ()
 
     def attribute(request: Request) -> object:
         target = {"target": _target(request.targets)} if takes_target else {}
-        given = {k: _placed(v, request.inputs[0].device) for k, v in settings.items()}
+        rows = following(settings, request, where, shared=shared)
+        given = {k: _placed(v, request.inputs[0].device) for k, v in rows.items()}
         leaves = tuple(t.requires_grad_() if t.is_floating_point() else t for t in request.inputs)
         result: object = instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **given)
         return result
 
     return attribute
+
+
+def _draws_baselines(instance: Any, settings: Settings) -> bool:
+    """Whether the baselines are a distribution that is drawn from, rather than one for each input."""
+    shap = any(name.endswith(("GradientShap", "DeepLiftShap")) for name in classes_of(instance, "captum"))
+    return shap or bool(settings.get("draw_baseline_from_distrib"))
 
 
 def _target(targets: Tensor | None) -> Tensor | list[tuple[int, ...]] | None:

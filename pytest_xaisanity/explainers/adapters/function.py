@@ -13,6 +13,7 @@ from ...common.errors import XaiError
 from ..explainer import Request
 from ..rules.base import BackwardRules
 from .base import Adapter, Attribute, Settings, check_keywords, no_rules
+from .rows import following_where_told
 
 __all__ = ["FunctionAdapter", "check_callable"]
 
@@ -20,7 +21,9 @@ __all__ = ["FunctionAdapter", "check_callable"]
 class FunctionAdapter(Adapter):
     """Callables ``(model, inputs, targets, **settings) -> attributions``.
 
-    ``inputs`` is a tensor, or a tuple of them for a model with several.
+    ``inputs`` is a tensor, or a tuple of them for a model with several. Tensors and arrays among the settings that have
+    a row for each input follow their inputs under the names of Captum's settings, and are refused under others (see
+    :func:`~.rows.following_where_told`).
     """
 
     fallback: ClassVar[bool] = True
@@ -35,7 +38,8 @@ class FunctionAdapter(Adapter):
 
         def attribute(request: Request) -> object:
             inputs = request.inputs if len(request.inputs) > 1 else request.inputs[0]
-            result: object = source(request.model, inputs, request.targets, **settings)
+            rows = following_where_told(settings, request, where)
+            result: object = source(request.model, inputs, request.targets, **rows)
             return result
 
         return attribute
