@@ -59,7 +59,7 @@ def mutated(explainer: Explainer, name: str, mutant: Mutant) -> Explainer:
 
         return mutant(explain, request.model, as_given(request.inputs), request.targets)
 
-    return Explainer(explainer.name, attribute, (*explainer.key, "mutant", name, id(mutant)), explainer.source)
+    return replace(explainer, attribute=attribute, key=(*explainer.key, "mutant", name, id(mutant)))
 
 
 def _tensor(result: Any) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..common.errors import XaiError
 from ..subject.block import Inputs
 
 __all__ = ["Explainer", "Request"]
@@ -50,9 +51,15 @@ class Explainer:
         attribute: Called with a request, whose tensors it may change; returns whatever the user's object returns.
         key: Equal for explainers that are the same by content, so that their attributions are shared.
         source: What the user gave.
+        lighter: Names of settings with which it takes less memory when they are lowered.
     """
 
     name: str
     attribute: Callable[[Request], object]
     key: tuple[Hashable, ...] = field(repr=False)
     source: object = field(repr=False, default=None)
+    lighter: tuple[str, ...] = field(repr=False, default=())
+
+    def error(self, found: str, expected: str, fix: str) -> XaiError:
+        """Return an error about this explainer."""
+        return XaiError(f"explainer {self.name}", found=found, expected=expected, fix=fix)

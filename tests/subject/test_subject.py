@@ -517,6 +517,19 @@ class TestMicroBatches:
         ids=["cuda", "cpu", "mps", "cublas", "python"],
     )
 
+    @pytest.mark.parametrize("count", range(2, 20))
+    @pytest.mark.parametrize("size", [3, 4, 16])
+    def test_leave_no_input_alone(self, size, count):
+        slices = []
+
+        def work(part):
+            slices.append(part.stop - part.start)
+            return torch.arange(part.start, part.stop)
+
+        assert MicroBatches(size, torch.device("cpu")).run(count, work).tolist() == list(range(count))
+        assert max(slices) <= size
+        assert min(slices) > 1
+
     @errors
     @pytest.mark.parametrize("limit", [1, 3, 16, 40])
     def test_are_halved_when_memory_runs_out(self, error, limit):
@@ -541,7 +554,7 @@ class TestMicroBatches:
         assert caught.value.__cause__ is error
 
     @errors
-    @pytest.mark.parametrize("outer", [64, 10, 3])
+    @pytest.mark.parametrize("outer", [64, 10, 4])
     def test_inside_others_are_halved_by_themselves(self, error, outer):
         """Memory runs out once, on the inside; the work outside is neither begun again nor cut otherwise."""
         x, begun, failed = normal(40, 5), [], []

@@ -54,7 +54,8 @@ def as_explainer(
     source, left = adapter.built(source, settings, where=f"{where} {name_of(source)}")
     label = name or adapter.name(source, left)
     attribute = adapter.attribute(source, model, left, where=f"{where} {adapter.name(source, {})}")
-    return Explainer(label, attribute, (label, *adapter.key(source, left)), source)  # the name seeds what is drawn
+    key = (label, *adapter.key(source, left))  # the name seeds what a sampling explainer draws
+    return Explainer(label, attribute, key, source, adapter.lighter(source, left))
 
 
 def adapter_of(source: object) -> Adapter | None:

@@ -89,6 +89,10 @@ class Adapter(ABC):
         """Return what is equal for explainers that explain alike: the source and the settings, by content."""
         return (key_of(source), key_of(dict(settings)))
 
+    def lighter(self, source: Any, settings: Settings) -> tuple[str, ...]:
+        """Return the names of the settings with which it takes less memory when they are lowered."""
+        return ()
+
     def rules(self, source: Any, model: nn.Module) -> AbstractContextManager[object]:
         """Return a context in which gradients through ``model`` are what the explainer's rule propagates instead.
 

@@ -32,6 +32,14 @@ __all__ = ["CaptumAdapter"]
 
 _GRADIENTS = {"Saliency", "InputXGradient", "IntegratedGradients"}
 _MODIFIED = {"GuidedBackprop", "Deconvolution"}
+_LIGHTER = (
+    "internal_batch_size",
+    "nt_samples_batch_size",
+    "perturbations_per_eval",
+    "n_steps",
+    "n_samples",
+    "nt_samples",
+)
 
 
 class CaptumAdapter(Adapter):
@@ -58,6 +66,12 @@ class CaptumAdapter(Adapter):
         """Return the name of the class, and of the method that a ``NoiseTunnel`` calls."""
         inner = settings.get("attribution_method", _inner(source))
         return f"{name_of(source)}[{name_of(inner)}]{shown(settings)}" if inner else super().name(source, settings)
+
+    def lighter(self, source: Any, settings: Settings) -> tuple[str, ...]:
+        """Return those of its settings that say how much is computed at once, or how often."""
+        methods = [one for one in (source, settings.get("attribution_method", _inner(source))) if one is not None]
+        known = {name for method in methods for name in inspect.signature(method.attribute).parameters}
+        return tuple(name for name in _LIGHTER if name in known)
 
     def rules(self, source: Any, model: nn.Module) -> AbstractContextManager[object]:
         """Return the context of the modified gradients; a plain gradient changes nothing."""
