@@ -94,7 +94,7 @@ def wrong_class(explain: Explain, model: Any, inputs: Tensors, targets: Tensor |
     if targets is None:
         raise Inapplicable("the model has a single output")
     with torch.no_grad():
-        classes = model(*(one[:1].detach().clone() for one in all_of(inputs))).shape[-1]
+        classes = model(*(one.detach().clone() for one in all_of(inputs))).shape[-1]
     if classes < 2:
         raise Inapplicable("the model has a single output")
     other = targets.clone()
@@ -155,7 +155,7 @@ class Untrained:
         if not isinstance(model, nn.Module):
             raise Inapplicable("the model is a function, whose weights are not known")
         if not self._layers:
-            probe = [one[:1].detach().clone() for one in all_of(inputs)]
+            probe = [one.detach().clone() for one in all_of(inputs)]
             try:
                 self._layers = tuple(find_layers(model, lambda: model(*probe)))
             except XaiError as error:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..common.errors import XaiError
 from ..common.seeding import isolated
 from ..model.lending import evaluating
-from ..subject.batches import out_of_memory
+from ..subject.batches import MicroBatches, out_of_memory
 from ..subject.block import Block, Inputs
 from ..subject.layout import Layout
 from ..subject.subject import Subject
@@ -141,10 +141,19 @@ class Attributions:
             targets=None if rows.targets is None else rows.targets[order],
             indices=tuple(rows.indices[place] for place in order.tolist()),
         )
-        batches = self.subject.batches.of(max(2, (len(block) + 1) // 2))  # other company too; one alone has no order
-        with isolated(self.seed, "explain", self.explainer.name, "together"):
-            maps = batches.run(len(block), lambda part: self._called(shuffled.part(part), "another order"))
+        half = self.subject.batches.of(max(2, (len(block) + 1) // 2))  # other company too; one alone has no order
+        try:
+            maps = self._together(shuffled, half)
+        except XaiError as error:
+            if error.__cause__ is None:
+                raise
+            maps = self._together(shuffled, self.subject.batches)  # a model may take batches of one size alone
         return maps[torch.argsort(order)]
+
+    def _together(self, request: Request, batches: MicroBatches) -> Tensor:
+        """Return the maps of rows in the company of others, whether the explainer draws or not."""
+        with isolated(self.seed, "explain", self.explainer.name, "together"):
+            return batches.run(len(request), lambda rows: self._called(request.part(rows), "another order"))
 
     def cached(self, state: tuple[Hashable, ...], block: Block) -> bool:
         """Whether maps of this state and block are kept."""
