@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from ..subject.block import Block, Inputs
 from ..subject.layout import Layout
 from ..subject.subject import Subject
 from .explainer import Explainer, Request
-from .sampling import Draw, Sampling
+from .sampling import Draw, Sampling, in_batches
 
 __all__ = ["Attributions", "MapCache"]
 
@@ -153,7 +152,7 @@ class Attributions:
     def _together(self, request: Request, batches: MicroBatches) -> Tensor:
         """Return the maps of rows in the company of others, whether the explainer draws or not."""
         with isolated(self.seed, "explain", self.explainer.name, "together"):
-            return batches.run(len(request), lambda rows: self._called(request.part(rows), "another order"))
+            return in_batches(self.explainer, request, lambda rows, _: self._called(rows, "another order"), batches)
 
     def cached(self, state: tuple[Hashable, ...], block: Block) -> bool:
         """Whether maps of this state and block are kept."""
@@ -246,7 +245,7 @@ class Attributions:
     def _error(self, found: str, expected: str, fix: str) -> XaiError:
         return self.explainer.error(found, expected, fix)
 
-    def _maps(self, result: Any, inputs: Inputs, stage: str) -> Tensor:
+    def _maps(self, result: object, inputs: Inputs, stage: str) -> Tensor:
         results = result if isinstance(result, (tuple, list)) else (result,)
         if len(results) != len(inputs):
             raise self._error(
@@ -260,7 +259,7 @@ class Attributions:
         ]
         return maps[0] if len(maps) == 1 else torch.cat([one.flatten(1) for one in maps], dim=1)
 
-    def _check_echo(self, result: Any, given: Inputs, originals: Inputs, stage: str) -> None:
+    def _check_echo(self, result: object, given: Inputs, originals: Inputs, stage: str) -> None:
         for tensor, original in zip(given, originals, strict=True):
             if result is tensor and torch.equal(tensor.detach(), original):
                 raise self._error(
@@ -269,11 +268,11 @@ class Attributions:
                     "return what was computed from the inputs; where the input itself is meant, return a copy",
                 )
 
-    def _map(self, result: Any, tensor: Tensor, layout: Layout, stage: str) -> Tensor:
+    def _map(self, result: object, tensor: Tensor, layout: Layout, stage: str) -> Tensor:
         if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
             result = torch.from_numpy(np.require(result, requirements=["C", "W"]))
         if not isinstance(result, Tensor) or result.is_complex():
-            dtype = f" of {result.dtype}" if hasattr(result, "dtype") else ""
+            dtype = f" of {result.dtype}" if isinstance(result, (Tensor, np.ndarray)) else ""
             raise self._error(
                 f"a {type(result).__name__}{dtype} returned on {stage}",
                 "a real tensor of attributions",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
 
 from torch import nn
 
@@ -14,7 +13,7 @@ from .explainer import Explainer
 __all__ = ["backward_rules"]
 
 
-def backward_rules(source: Any, model: nn.Module) -> AbstractContextManager[object]:
+def backward_rules(source: object, model: nn.Module) -> AbstractContextManager[object]:
     """Return the context in which gradients through ``model`` are what the rule of ``source`` propagates instead.
 
     See :class:`~pytest_xaisanity.explainers.rules.base.BackwardRules` for what can be done in it.

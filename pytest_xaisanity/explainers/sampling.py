@@ -11,10 +11,27 @@ from ..common.seeding import global_state, isolated, same_state
 from ..subject.batches import MicroBatches
 from .explainer import Explainer, Request
 
-__all__ = ["Draw", "Sampling"]
+__all__ = ["Draw", "Sampling", "in_batches"]
 
 Call = Callable[[Request], Tensor]
 Draw = tuple[int | str, ...]
+
+
+def in_batches(
+    explainer: Explainer, request: Request, work: Callable[[Request, int], Tensor], batches: MicroBatches
+) -> Tensor:
+    """Return ``work`` of the rows of a request, a few at a time; it is also given the place of the first.
+
+    Raises:
+        XaiError: Memory runs out for a single row.
+    """
+    lighter = " or ".join(f"{name}=" for name in explainer.lighter)
+    return batches.run(
+        len(request),
+        lambda rows: work(request.part(rows), rows.start),
+        where=f"explainer {explainer.name}",
+        fix=f"lower {lighter}" if lighter else "let it hold less at once, give smaller inputs or --xai-device=cpu",
+    )
 
 
 class Sampling:
@@ -52,23 +69,13 @@ class Sampling:
         if self._tried < min(2, len(request)) and not self.draws:
             self._find_out(request, call, batches)
         if not self.draws:
-            return self._run(request, batches, lambda rows, _: self._quiet(rows, call))
+            return in_batches(self.explainer, request, lambda rows, _: self._quiet(rows, call), batches)
 
         def alone(row: Request, place: int) -> Tensor:
             with isolated(self.seed, "explain", self.explainer.name, *draw(place), row.indices[0]):
                 return call(row)
 
-        return self._run(request, batches.of(1), alone)
-
-    def _run(self, request: Request, batches: MicroBatches, work: Callable[[Request, int], Tensor]) -> Tensor:
-        """Return ``work`` of the rows of a request, a few at a time; it is also given the place of the first."""
-        lighter = " or ".join(f"{name}=" for name in self.explainer.lighter)
-        return batches.run(
-            len(request),
-            lambda rows: work(request.part(rows), rows.start),
-            where=f"explainer {self.explainer.name}",
-            fix=f"lower {lighter}" if lighter else "let it hold less at once, give smaller inputs or --xai-device=cpu",
-        )
+        return in_batches(self.explainer, request, alone, batches.of(1))
 
     def _watched(self, request: Request, call: Call) -> tuple[Tensor, bool]:
         """Return the maps of rows that are explained together, and whether random numbers were drawn for them."""
@@ -112,7 +119,7 @@ class Sampling:
             drew = drew or drawn
             return maps
 
-        self._run(request, batches.of(len(request)), work)
+        in_batches(self.explainer, request, work, batches.of(len(request)))
         return drew
 
     def _draws_alone(self, request: Request, call: Call, batches: MicroBatches) -> bool:

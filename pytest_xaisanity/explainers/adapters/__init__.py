@@ -27,7 +27,7 @@ ADAPTERS = Registry(
 
 
 def as_explainer(
-    source: Any, model: Any, /, *, name: str | None = None, where: str = "xai.explainer", **settings: Any
+    source: object, model: object, /, *, name: str | None = None, where: str = "xai.explainer", **settings: object
 ) -> Explainer:
     """Return ``source`` as an explainer of ``model``.
 
@@ -58,9 +58,9 @@ def as_explainer(
     return Explainer(label, attribute, key, source, adapter.lighter(source, left))
 
 
-def adapter_of(source: object) -> Adapter | None:
+def adapter_of(source: object) -> Adapter[Any] | None:
     """Return the first adapter that accepts ``source``, or None."""
-    last: list[Adapter] = []
+    last: list[Adapter[Any]] = []
     for name in ADAPTERS:
         adapter = ADAPTERS.build(name, {}, where="xai.explainer")
         if not isinstance(adapter, Adapter):

@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from torch import nn
 
@@ -18,6 +18,7 @@ __all__ = [
     "Adapter",
     "Attribute",
     "Settings",
+    "Source",
     "check_keywords",
     "check_missing",
     "check_model",
@@ -29,17 +30,18 @@ __all__ = [
 ]
 
 Attribute = Callable[[Request], object]
-Settings = Mapping[str, Any]
+Settings = Mapping[str, object]
+Source = TypeVar("Source")
 
 
-class Adapter(ABC):
-    """Makes explainers of one family of objects: those of a library, or of one's own.
+class Adapter(ABC, Generic[Source]):
+    """Makes explainers of one family of objects, of type ``Source``: those of a library, or of one's own.
 
     An adapter says which objects are its own and how each is called; the rest has defaults. It is tried on whatever is
     given to ``xai.explainer``, so ``accepts`` must tell from the object alone, without importing the library: whoever
     holds such an object has imported it. An adapter has no state.
 
-    >>> class Ours(Adapter):
+    >>> class Ours(Adapter[OurMethod]):
     ...     def accepts(self, source):
     ...         return isinstance(source, OurMethod)
     ...
@@ -55,11 +57,11 @@ class Adapter(ABC):
     """Whether it is tried after all the others, for it accepts more than one family."""
 
     @abstractmethod
-    def accepts(self, source: Any) -> bool:
+    def accepts(self, source: object) -> bool:
         """Whether this adapter knows what to do with what the user gave, a class or an object."""
 
     @abstractmethod
-    def attribute(self, source: Any, model: Any, settings: Settings, *, where: str) -> Attribute:
+    def attribute(self, source: Source, model: object, settings: Settings, *, where: str) -> Attribute:
         """Return the function that answers requests; all that can be checked without a request is checked here.
 
         It is called with gradients enabled, in a model in evaluation mode, on tensors of its own that it may change,
@@ -77,23 +79,23 @@ class Adapter(ABC):
             XaiError: A setting is unknown, or the source explains another model.
         """
 
-    def built(self, source: Any, settings: Settings, *, where: str) -> tuple[Any, Settings]:
+    def built(self, source: Source, settings: Settings, *, where: str) -> tuple[Source, Settings]:
         """Return the object that is adapted, and the settings that are left to its calls."""
         return source, settings
 
-    def name(self, source: Any, settings: Settings) -> str:
+    def name(self, source: Source, settings: Settings) -> str:
         """Return what verdicts call it: the name of the class or function, with the settings that are plain values."""
         return f"{name_of(source)}{shown(settings)}"
 
-    def key(self, source: Any, settings: Settings) -> tuple[Hashable, ...]:
+    def key(self, source: Source, settings: Settings) -> tuple[Hashable, ...]:
         """Return what is equal for explainers that explain alike: the source and the settings, by content."""
         return (key_of(source), key_of(dict(settings)))
 
-    def lighter(self, source: Any, settings: Settings) -> tuple[str, ...]:
+    def lighter(self, source: Source, settings: Settings) -> tuple[str, ...]:
         """Return the names of the settings with which it takes less memory when they are lowered."""
         return ()
 
-    def rules(self, source: Any, model: nn.Module) -> AbstractContextManager[object]:
+    def rules(self, source: Source, model: nn.Module) -> AbstractContextManager[object]:
         """Return a context in which gradients through ``model`` are what the explainer's rule propagates instead.
 
         See :class:`~pytest_xaisanity.explainers.rules.base.BackwardRules`.
@@ -104,9 +106,9 @@ class Adapter(ABC):
         raise no_rules(source)
 
 
-def name_of(source: Any) -> str:
+def name_of(source: object) -> str:
     """Return the name of a function, a class or an object's class."""
-    return getattr(source, "__name__", None) or type(source).__name__
+    return str(getattr(source, "__name__", None) or type(source).__name__)
 
 
 def shown(settings: Settings) -> str:
@@ -184,7 +186,7 @@ def check_missing(functions: Iterable[Callable[..., object]], filled: Iterable[s
         )
 
 
-def module_of(layer: Any, model: object, where: str) -> Any:
+def module_of(layer: object, model: object, where: str) -> object:
     """Return the module of ``model`` that a name stands for, or the one that is given itself.
 
     Raises:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from ...common.errors import XaiError
@@ -29,7 +30,35 @@ __all__ = ["CamAdapter"]
 _PACKAGE = "pytorch_grad_cam"
 
 
-class CamAdapter(Adapter):
+class _Hooks(Protocol):
+    """What keeps the activations and gradients of the layers."""
+
+    activations: list[object]
+    gradients: list[object]
+    handles: Sized
+
+    def release(self) -> None: ...
+
+
+class _Cam(Protocol):
+    """A CAM object."""
+
+    model: object
+    device: torch.device
+    activations_and_grads: _Hooks
+
+    def __call__(self, input_tensor: Tensor, targets: list[_Target], **settings: object) -> object: ...
+
+
+class _Kind(Protocol):
+    """A class of such objects, as far as it is looked into: called on an object, it calls the object."""
+
+    __name__: str
+
+    def __call__(self, *args: object, **settings: object) -> _Cam: ...
+
+
+class CamAdapter(Adapter[_Cam | _Kind]):
     """CAM classes, which are built for the model, and CAM objects that are bound to it.
 
     Maps are ``(N, H, W)``, of the explained output of each input. The settings beside a class are shared out between
@@ -39,32 +68,33 @@ class CamAdapter(Adapter):
     and after a call the object is as it was before.
     """
 
-    def accepts(self, source: Any) -> bool:
+    def accepts(self, source: object) -> bool:
         """Whether it is a class of the package or an object of one."""
         return bool(classes_of(source, _PACKAGE))
 
-    def attribute(self, source: Any, model: Any, settings: Settings, *, where: str) -> Attribute:
+    def attribute(self, source: _Cam | _Kind, model: object, settings: Settings, *, where: str) -> Attribute:
         """Return the function that calls the object, or one that is built of the class."""
         if "BaseCAM" not in classes_of(source, _PACKAGE):
             raise XaiError(
                 where,
-                found=f"a {source.__name__ if isinstance(source, type) else name_of(source)}, which is no BaseCAM",
+                found=f"a {name_of(source)}, which is no BaseCAM",
                 expected="a CAM of one pass, such as GradCAM, as class or object",
                 fix="wrap it in a function (model, inputs, targets) -> attributions",
             )
         if isinstance(source, type):
-            return _of_class(source, model, settings, where)
-        check_model(source, source.model, model, where)
-        check_keywords(source.__call__, settings, where, own=("input_tensor", "targets"))
-        _check_hooked(source, where)
-        return _OfObject(source, settings, where)
+            return _of_class(cast(_Kind, source), source.__call__, model, settings, where)
+        cam = cast(_Cam, source)
+        check_model(cam, cam.model, model, where)
+        check_keywords(cam, settings, where, own=("input_tensor", "targets"))
+        _check_hooked(cam, where)
+        return _OfObject(cam, settings, where)
 
 
-def _of_class(kind: Any, model: Any, settings: Settings, where: str) -> Attribute:
+def _of_class(kind: _Kind, call: Callable[..., object], model: object, settings: Settings, where: str) -> Attribute:
     constructor = inspect.signature(kind).parameters
     own = ("self", "input_tensor", "targets", next(iter(constructor), None))
-    check_keywords(kind.__call__, settings, where, own=own, also=constructor)
-    check_missing((kind, kind.__call__), {*own, *settings}, where)
+    check_keywords(call, settings, where, own=own, also=constructor)
+    check_missing((kind, call), {*own, *settings}, where)
     building = {k: _layers(v, model, where) if k == "target_layers" else v for k, v in settings.items()}
     calling = {k: building.pop(k) for k in settings if k not in constructor}
 
@@ -82,7 +112,7 @@ def _of_class(kind: Any, model: Any, settings: Settings, where: str) -> Attribut
 class _OfObject:
     """Calls a CAM object, and leaves it as it was."""
 
-    def __init__(self, cam: Any, settings: Settings, where: str) -> None:
+    def __init__(self, cam: _Cam, settings: Settings, where: str) -> None:
         self.cam, self.settings, self.where = cam, settings, where
         self._remember()
 
@@ -90,7 +120,8 @@ class _OfObject:
         _check_hooked(self.cam, self.where)
         self._forget_what_passed()
         hooks = self.cam.activations_and_grads
-        states = [(one, dict(vars(one))) for one in (self.cam, hooks)]
+        objects: tuple[object, ...] = (self.cam, hooks)
+        states = [(one, dict(vars(one))) for one in objects]
         try:
             with _kept(request.model):
                 self.cam.device = request.inputs[0].device
@@ -114,7 +145,7 @@ class _OfObject:
             hooks.gradients = self.gradients
 
 
-def _called(cam: Any, request: Request, settings: Settings) -> object:
+def _called(cam: _Cam, request: Request, settings: Settings) -> object:
     if len(request.inputs) > 1:
         raise XaiError(
             "xai.explainer",
@@ -124,8 +155,7 @@ def _called(cam: Any, request: Request, settings: Settings) -> object:
         )
     inputs = request.inputs[0]
     leaf = inputs.requires_grad_() if inputs.is_floating_point() else inputs  # the weights may be frozen
-    result: object = cam(leaf, _targets(request), **settings)
-    return result
+    return cam(leaf, _targets(request), **settings)
 
 
 @dataclass(frozen=True)
@@ -147,12 +177,12 @@ def _targets(request: Request) -> list[_Target]:
     return [_Target(tuple(row) if isinstance(row, list) else row) for row in rows]
 
 
-def _layers(given: Any, model: Any, where: str) -> list[Any]:
+def _layers(given: object, model: object, where: str) -> list[object]:
     layers = list(given) if isinstance(given, (list, tuple)) else [given]
     return [module_of(layer, model, f"{where} target_layers") for layer in layers]
 
 
-def _check_hooked(cam: Any, where: str) -> None:
+def _check_hooked(cam: _Cam, where: str) -> None:
     if not cam.activations_and_grads.handles:
         raise XaiError(
             where,
@@ -163,7 +193,7 @@ def _check_hooked(cam: Any, where: str) -> None:
 
 
 @contextmanager
-def _kept(model: Any) -> Iterator[None]:
+def _kept(model: object) -> Iterator[None]:
     """Put back the modes and gradients of a model, which a CAM takes no care of."""
     if not isinstance(model, nn.Module):
         yield

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,30 @@ _LIGHTER = (
 )
 
 
-class CaptumAdapter(Adapter):
+class _Method(Protocol):
+    """An attribution object of Captum's."""
+
+    attribute: Callable[..., object]
+
+
+class _Kind(Protocol):
+    """A class of such objects."""
+
+    __name__: str
+    attribute: Callable[..., object]
+
+    def __call__(self, *args: object, **settings: object) -> _Method: ...
+
+
+class _Hooked(Protocol):
+    """One that hooks the model for its own backward pass."""
+
+    def _register_hooks(self, module: nn.Module) -> None: ...
+
+    def _remove_hooks(self) -> None: ...
+
+
+class CaptumAdapter(Adapter[_Method | _Kind]):
     """Attribution classes, which are built for the model, and instances that are bound to it.
 
     The settings beside a class are shared out between its constructor and its ``attribute``; those beside an instance
@@ -50,30 +73,33 @@ class CaptumAdapter(Adapter):
     Settings with a row for each input (see :func:`~.rows.following`) follow their inputs.
     """
 
-    def accepts(self, source: Any) -> bool:
+    def accepts(self, source: object) -> bool:
         """Whether it is an attribution class of Captum's or an object of one."""
         return "Attribution" in classes_of(source, "captum")
 
-    def attribute(self, source: Any, model: Any, settings: Settings, *, where: str) -> Attribute:
+    def attribute(self, source: _Method | _Kind, model: object, settings: Settings, *, where: str) -> Attribute:
         """Return the function that calls the instance."""
         if isinstance(source, type):
-            return _of_class(source, model, settings, where)
+            return _of_class(cast(_Kind, source), model, settings, where)
         _check_bound(source, model, where)
-        check_keywords(source.attribute, settings, where, own=("self", "inputs", "target"), inner=_inner_call(source))
+        inner = _inner(source)
+        called = None if inner is None else inner.attribute
+        check_keywords(source.attribute, settings, where, own=("self", "inputs", "target"), inner=called)
         return _of_instance(source, settings, where)
 
-    def name(self, source: Any, settings: Settings) -> str:
+    def name(self, source: _Method | _Kind, settings: Settings) -> str:
         """Return the name of the class, and of the method that a ``NoiseTunnel`` calls."""
         inner = settings.get("attribution_method", _inner(source))
         return f"{name_of(source)}[{name_of(inner)}]{shown(settings)}" if inner else super().name(source, settings)
 
-    def lighter(self, source: Any, settings: Settings) -> tuple[str, ...]:
+    def lighter(self, source: _Method | _Kind, settings: Settings) -> tuple[str, ...]:
         """Return those of its settings that say how much is computed at once, or how often."""
-        methods = [one for one in (source, settings.get("attribution_method", _inner(source))) if one is not None]
+        inner = _method(settings) or _inner(source)
+        methods = (source,) if inner is None else (source, inner)
         known = {name for method in methods for name in inspect.signature(method.attribute).parameters}
         return tuple(name for name in _LIGHTER if name in known)
 
-    def rules(self, source: Any, model: nn.Module) -> AbstractContextManager[object]:
+    def rules(self, source: _Method | _Kind, model: nn.Module) -> AbstractContextManager[object]:
         """Return the context of the modified gradients; a plain gradient changes nothing."""
         inner = _inner(source)
         if inner is not None:
@@ -82,24 +108,28 @@ class CaptumAdapter(Adapter):
         if kinds & _GRADIENTS:
             return nullcontext()
         if kinds & _MODIFIED:
-            return _hooked(source if isinstance(source, type) else type(source), model)
+            return _hooked(
+                cast(Callable[[nn.Module], _Hooked], source if isinstance(source, type) else type(source)), model
+            )
         ours = {"DeepLift": 'DeepLift("rescale")', "LRP": "LRP(...)"}.get(name_of(source))
         if ours is None:
             raise no_rules(source)
         raise no_rules(source, fix=f"use {ours} of pytest_xaisanity.explainers in its place")
 
 
-def _inner(source: Any) -> Any:
+def _inner(source: object) -> _Method | None:
     """Return the method that a ``NoiseTunnel`` calls, or None."""
-    return getattr(source, "attribution_method", None)
+    inner: _Method | None = getattr(source, "attribution_method", None)
+    return inner
 
 
-def _inner_call(source: Any) -> Any:
-    inner = _inner(source)
-    return None if inner is None else inner.attribute
+def _method(settings: Settings) -> _Method | None:
+    """Return the method that a ``NoiseTunnel`` is told to call, an object or a class, or None."""
+    given = settings.get("attribution_method")
+    return cast(_Method, given) if "Attribution" in classes_of(given, "captum") else None
 
 
-def _check_bound(instance: Any, model: Any, where: str) -> None:
+def _check_bound(instance: object, model: object, where: str) -> None:
     inner = _inner(instance)
     if inner is not None:
         _check_bound(inner, model, where)
@@ -107,14 +137,14 @@ def _check_bound(instance: Any, model: Any, where: str) -> None:
     check_model(instance, getattr(instance, "forward_func", None) or getattr(instance, "model", None), model, where)
 
 
-def _of_class(kind: Any, model: Any, settings: Settings, where: str) -> Attribute:
+def _of_class(kind: _Kind, model: object, settings: Settings, where: str) -> Attribute:
     constructor = inspect.signature(kind).parameters
     first = next(iter(constructor), None)
     given = () if first == "attribution_method" else (first,)  # a NoiseTunnel takes another method, not the model
     own = ("self", "inputs", "target", *given)
-    method = settings.get("attribution_method")
-    inner = None if method is None or "Attribution" not in classes_of(method, "captum") else method.attribute
-    check_keywords(kind.attribute, settings, where, own=own, also=constructor, inner=inner)
+    method = _method(settings)
+    called = None if method is None else method.attribute
+    check_keywords(kind.attribute, settings, where, own=own, also=constructor, inner=called)
     check_missing((kind, kind.attribute), {*own, *settings}, where)
     building = {k: _resolve(k, v, model, where) for k, v in settings.items() if k in constructor}
     calling = {k: v for k, v in settings.items() if k not in constructor}
@@ -130,7 +160,7 @@ def _of_class(kind: Any, model: Any, settings: Settings, where: str) -> Attribut
     return _of_instance(instance, calling, where)
 
 
-def _resolve(keyword: str, value: Any, model: Any, where: str) -> Any:
+def _resolve(keyword: str, value: object, model: object, where: str) -> object:
     """A layer given by its name is looked up; an attribution class given to a NoiseTunnel is built for the model."""
     if keyword == "attribution_method":
         if isinstance(value, type) and "Attribution" in classes_of(value, "captum"):
@@ -141,7 +171,7 @@ def _resolve(keyword: str, value: Any, model: Any, where: str) -> Any:
     return value
 
 
-def _of_instance(instance: Any, settings: Settings, where: str) -> Attribute:
+def _of_instance(instance: _Method, settings: Settings, where: str) -> Attribute:
     parameters = inspect.signature(instance.attribute).parameters
     takes_target = "target" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     shared = ("baselines",) if _draws_baselines(instance, settings) else ()
@@ -151,13 +181,12 @@ def _of_instance(instance: Any, settings: Settings, where: str) -> Attribute:
         rows = following(settings, request, where, shared=shared)
         given = {k: _placed(v, request.inputs[0].device) for k, v in rows.items()}
         leaves = tuple(t.requires_grad_() if t.is_floating_point() else t for t in request.inputs)
-        result: object = instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **given)
-        return result
+        return instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **given)
 
     return attribute
 
 
-def _draws_baselines(instance: Any, settings: Settings) -> bool:
+def _draws_baselines(instance: object, settings: Settings) -> bool:
     """Whether the baselines are a distribution that is drawn from, rather than one for each input."""
     shap = any(name.endswith(("GradientShap", "DeepLiftShap")) for name in classes_of(instance, "captum"))
     return shap or bool(settings.get("draw_baseline_from_distrib"))
@@ -169,14 +198,14 @@ def _target(targets: Tensor | None) -> Tensor | list[tuple[int, ...]] | None:
     return [tuple(row) for row in targets.tolist()]
 
 
-def _placed(value: Any, device: torch.device) -> Any:
+def _placed(value: object, device: torch.device) -> object:
     if isinstance(value, tuple):
         return tuple(_placed(part, device) for part in value)
     return value.to(device) if isinstance(value, Tensor) else value
 
 
 @contextmanager
-def _hooked(kind: Any, model: nn.Module) -> Iterator[None]:
+def _hooked(kind: Callable[[nn.Module], _Hooked], model: nn.Module) -> Iterator[None]:
     instance = kind(model)
     with seen_by_hooks(model, "Captum's hooks", weights=False):
         try:

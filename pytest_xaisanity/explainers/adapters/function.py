@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
@@ -18,7 +19,7 @@ from .rows import following_where_told
 __all__ = ["FunctionAdapter", "check_callable"]
 
 
-class FunctionAdapter(Adapter):
+class FunctionAdapter(Adapter[Callable[..., object]]):
     """Callables ``(model, inputs, targets, **settings) -> attributions``.
 
     ``inputs`` is a tensor, or a tuple of them for a model with several. Tensors and arrays among the settings that have
@@ -28,36 +29,35 @@ class FunctionAdapter(Adapter):
 
     fallback: ClassVar[bool] = True
 
-    def accepts(self, source: Any) -> bool:
+    def accepts(self, source: object) -> bool:
         """Whether it can be called: classes are not, which would be built."""
         return callable(source) and not isinstance(source, type)
 
-    def attribute(self, source: Any, model: Any, settings: Settings, *, where: str) -> Attribute:
+    def attribute(self, source: Callable[..., object], model: object, settings: Settings, *, where: str) -> Attribute:
         """Return the function that calls the callable."""
         check_callable(source, settings, where)
 
         def attribute(request: Request) -> object:
             inputs = request.inputs if len(request.inputs) > 1 else request.inputs[0]
             rows = following_where_told(settings, request, where)
-            result: object = source(request.model, inputs, request.targets, **rows)
-            return result
+            return source(request.model, inputs, request.targets, **rows)
 
         return attribute
 
-    def name(self, source: Any, settings: Settings) -> str:
+    def name(self, source: Callable[..., object], settings: Settings) -> str:
         """Return the name, that of what a ``partial`` calls included."""
-        while isinstance(source, functools.partial):
-            source, settings = source.func, {**source.keywords, **settings}
+        if isinstance(source, functools.partial):
+            return self.name(source.func, {**source.keywords, **settings})
         return super().name(source, settings)
 
-    def rules(self, source: Any, model: nn.Module) -> AbstractContextManager[object]:
+    def rules(self, source: Callable[..., object], model: nn.Module) -> AbstractContextManager[object]:
         """Return the rules of a callable that has some."""
         if isinstance(source, BackwardRules):
             return source.rules(model)
         raise no_rules(source)
 
 
-def check_callable(function: Any, settings: Settings, where: str) -> None:
+def check_callable(function: Callable[..., object], settings: Settings, where: str) -> None:
     """Raise unless ``function`` can be called with a model, inputs and targets, and these settings."""
     try:
         signature = inspect.signature(function)

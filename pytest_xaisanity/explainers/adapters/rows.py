@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +15,10 @@ from .base import Settings
 __all__ = ["PER_INPUT", "following", "following_where_told"]
 
 PER_INPUT = ("baselines", "feature_mask", "additional_forward_args")
+_ROWS = (Tensor, np.ndarray)
 
 
-def following(settings: Settings, request: Request, where: str, *, shared: Collection[str] = ()) -> dict[str, Any]:
+def following(settings: Settings, request: Request, where: str, *, shared: Collection[str] = ()) -> dict[str, object]:
     """Return the settings of Captum's ``attribute`` with the rows that belong to the inputs of a request.
 
     ``baselines`` and ``feature_mask`` with as many axes as their input, and tensors with any axis among the
@@ -39,14 +39,16 @@ def following(settings: Settings, request: Request, where: str, *, shared: Colle
         if name in settings and name not in shared:
             parts = [_tensor(part) for part in _parts(settings[name])]
             moved = [
-                part if _axes(part) < _first_axis(name, place, request) else _rows(part, request, where, name)
+                _rows(part, request, where, name)
+                if isinstance(part, _ROWS) and part.ndim >= _first_axis(name, place, request)
+                else part
                 for place, part in enumerate(parts)
             ]
             chosen[name] = tuple(moved) if isinstance(settings[name], tuple) else moved[0]
     return chosen
 
 
-def following_where_told(settings: Settings, request: Request, where: str) -> dict[str, Any]:
+def following_where_told(settings: Settings, request: Request, where: str) -> dict[str, object]:
     """Return the settings of a function with the rows that belong to the inputs of a request.
 
     Its settings may mean anything, so tensors and arrays have rows of inputs only where there are as many as inputs,
@@ -59,36 +61,38 @@ def following_where_told(settings: Settings, request: Request, where: str) -> di
     chosen = dict(settings)
     for name, value in settings.items():
         named, parts = name in PER_INPUT, _parts(value)
-        long = [_axes(p) >= (_first_axis(name, k, request) if named else 1) and len(p) > 1 for k, p in enumerate(parts)]
-        fits = [one and len(part) == request.count for one, part in zip(long, parts, strict=True)]
-        doubtful = any(long) and request.count is None if named else any(fits)
-        if doubtful:
-            raise _untold(f"{where} {name}", parts[(fits if any(fits) else long).index(True)], request)
-        if any(fits):
-            moved = [_rows(p, request, where, name) if one else p for p, one in zip(parts, fits, strict=True)]
+        lengths = [
+            len(part) if isinstance(part, _ROWS) and part.ndim >= _first_axis(name, place, request) else 0
+            for place, part in enumerate(parts)
+        ]
+        fitting = [length for length in lengths if length > 1 and length == request.count]
+        doubtful = [length for length in lengths if length > 1] if named and request.count is None else []
+        if doubtful or (fitting and not named):
+            raise _untold(f"{where} {name}", (doubtful or fitting)[0], request.count)
+        if fitting:
+            moved = [
+                _rows(part, request, where, name) if isinstance(part, _ROWS) and length == request.count else part
+                for part, length in zip(parts, lengths, strict=True)
+            ]
             chosen[name] = tuple(moved) if isinstance(value, tuple) else moved[0]
     return chosen
 
 
-def _parts(value: Any) -> tuple[Any, ...]:
+def _parts(value: object) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else (value,)
-
-
-def _axes(value: Any) -> int:
-    """Return how many axes a value has that could have rows: none, if it is no tensor and no array."""
-    return value.ndim if isinstance(value, (Tensor, np.ndarray)) else 0
 
 
 def _first_axis(name: str, place: int, request: Request) -> int:
     """Return how many axes a setting must have for the first to be that of the inputs."""
-    return 1 if name == "additional_forward_args" else request.inputs[min(place, len(request.inputs) - 1)].ndim
+    described = name in ("baselines", "feature_mask")
+    return request.inputs[min(place, len(request.inputs) - 1)].ndim if described else 1
 
 
-def _tensor(value: Any) -> Any:
+def _tensor(value: object) -> object:
     return torch.as_tensor(value) if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" else value
 
 
-def _rows(value: Any, request: Request, where: str, name: str) -> Any:
+def _rows(value: Tensor | np.ndarray, request: Request, where: str, name: str) -> object:
     """Return the rows of a request's inputs, or the single row that is for all of them."""
     given = len(value)
     if given == 1:
@@ -108,11 +112,11 @@ def _rows(value: Any, request: Request, where: str, name: str) -> Any:
     return value[torch.tensor(chosen, device=value.device)] if isinstance(value, Tensor) else value[chosen]
 
 
-def _untold(where: str, value: Any, request: Request) -> XaiError:
-    many = "a stream whose length is not known" if request.count is None else f"as many inputs ({request.count})"
+def _untold(where: str, rows: int, count: int | None) -> XaiError:
+    many = "a stream whose length is not known" if count is None else f"as many inputs ({count})"
     return XaiError(
         where,
-        found=f"{len(value)} rows beside {many}, so that it cannot be told whether row i belongs to input i",
+        found=f"{rows} rows beside {many}, so that it cannot be told whether row i belongs to input i",
         expected=f"rows of inputs in memory under one of the names {', '.join(PER_INPUT)}, or what is for all inputs",
         fix="rename the setting if it has a row for each input; bind it with functools.partial if it is for all",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from contextlib import AbstractContextManager
-from typing import Any
 
 from torch import nn
 
@@ -16,14 +15,16 @@ from .base import Adapter, Attribute, Settings, check_keywords
 __all__ = ["RuleAdapter"]
 
 
-class RuleAdapter(Adapter):
+class RuleAdapter(Adapter[RuleExplainer | type[RuleExplainer]]):
     """Rule explainers, which hold their settings, and their classes, which are built with those that are given."""
 
-    def accepts(self, source: Any) -> bool:
+    def accepts(self, source: object) -> bool:
         """Whether it is a rule explainer or a class of them."""
         return issubclass(source, RuleExplainer) if isinstance(source, type) else isinstance(source, RuleExplainer)
 
-    def built(self, source: Any, settings: Settings, *, where: str) -> tuple[RuleExplainer, Settings]:
+    def built(
+        self, source: RuleExplainer | type[RuleExplainer], settings: Settings, *, where: str
+    ) -> tuple[RuleExplainer, Settings]:
         """Return the explainer of a class, with the settings that are given."""
         if not isinstance(source, type):
             return source, settings
@@ -39,17 +40,19 @@ class RuleAdapter(Adapter):
             ) from error
         return source(**settings), {}
 
-    def attribute(self, source: RuleExplainer, model: Any, settings: Settings, *, where: str) -> Attribute:
+    def attribute(
+        self, source: RuleExplainer | type[RuleExplainer], model: object, settings: Settings, *, where: str
+    ) -> Attribute:
         """Return the function that calls the explainer."""
-        check_keywords(source, settings, where, own=("model", "inputs", "targets"))
+        explainer, left = self.built(source, settings, where=where)
+        check_keywords(explainer, left, where, own=("model", "inputs", "targets"))
 
         def attribute(request: Request) -> object:
             inputs = request.inputs if len(request.inputs) > 1 else request.inputs[0]
-            result: object = source(request.model, inputs, request.targets)
-            return result
+            return explainer(request.model, inputs, request.targets)
 
         return attribute
 
-    def rules(self, source: Any, model: nn.Module) -> AbstractContextManager[object]:
+    def rules(self, source: RuleExplainer | type[RuleExplainer], model: nn.Module) -> AbstractContextManager[object]:
         """Return the explainer's own rules."""
         return self.built(source, {}, where="backward rules")[0].rules(model)
