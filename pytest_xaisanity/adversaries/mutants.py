@@ -9,6 +9,7 @@ are tuples. A class among the mutants is built anew for each explainer, and may 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,13 @@ from torch import Tensor, nn
 
 from ..common.errors import XaiError
 from ..common.registry import Registry
-from ..explainers.explainer import Explainer
+from ..explainers.explainer import Explainer, Request
 from ..maps.changes import CHANGES, Inapplicable
 from ..maps.edges import edge_maps
 from ..maps.uninformative import UninformativeMap
 from ..model.layers import Layer, find_layers
 from ..model.reinit.randomizer import Randomizer
 from ..model.rewriting import rewritten
-from ..subject.block import Inputs
 from ..subject.layout import Layout
 from .uninformative import Seeding, UninformativeExplainer
 
@@ -52,13 +52,14 @@ def mutated(explainer: Explainer, name: str, mutant: Mutant) -> Explainer:
     It keeps its name, which seeds what a sampling explainer draws.
     """
 
-    def explain(model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
-        return as_given([_tensor(one) for one in all_of(explainer.attribute(model, all_of(inputs), targets))])
+    def attribute(request: Request) -> Tensors:
+        def explain(model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+            asked = replace(request, model=model, inputs=all_of(inputs), targets=targets)
+            return as_given([_tensor(one) for one in all_of(explainer.attribute(asked))])
 
-    def attribute(model: Any, inputs: Inputs, targets: Tensor | None) -> Tensors:
-        return mutant(explain, model, as_given(inputs), targets)
+        return mutant(explain, request.model, as_given(request.inputs), request.targets)
 
-    return Explainer(explainer.name, attribute, (*explainer.key, "mutant", name, id(mutant)), explainer.source)
+    return replace(explainer, attribute=attribute, key=(*explainer.key, "mutant", name, id(mutant)))
 
 
 def _tensor(result: Any) -> Tensor:
@@ -93,7 +94,7 @@ def wrong_class(explain: Explain, model: Any, inputs: Tensors, targets: Tensor |
     if targets is None:
         raise Inapplicable("the model has a single output")
     with torch.no_grad():
-        classes = model(*(one[:1].detach().clone() for one in all_of(inputs))).shape[-1]
+        classes = model(*(one.detach().clone() for one in all_of(inputs))).shape[-1]
     if classes < 2:
         raise Inapplicable("the model has a single output")
     other = targets.clone()
@@ -154,7 +155,7 @@ class Untrained:
         if not isinstance(model, nn.Module):
             raise Inapplicable("the model is a function, whose weights are not known")
         if not self._layers:
-            probe = [one[:1].detach().clone() for one in all_of(inputs)]
+            probe = [one.detach().clone() for one in all_of(inputs)]
             try:
                 self._layers = tuple(find_layers(model, lambda: model(*probe)))
             except XaiError as error:

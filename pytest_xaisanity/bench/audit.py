@@ -181,7 +181,7 @@ def _layers(bench: Bench, block: Block) -> tuple[Layer, ...]:
     if not isinstance(subject.model, nn.Module):
         return ()
     try:
-        return tuple(find_layers(subject.model, lambda: subject.outputs(tuple(one[:1] for one in block.inputs))))
+        return tuple(find_layers(subject.model, lambda: subject.outputs(subject.probe(block))))
     except XaiError:
         return ()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .adapters import as_explainer
+    from .adapters.base import Adapter
     from .attributions import Attributions
-    from .backward import BackwardRules, backward_rules
-    from .explainer import Explainer
+    from .backward import backward_rules
+    from .explainer import Explainer, Request
+    from .rules.base import BackwardRules
     from .rules.deeplift import DeepLift
     from .rules.gates import Deconvolution, GuidedBackprop, GuidedGradCAM, RectGrad
     from .rules.lrp import LRP, DeepTaylor, ExcitationBackprop
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LRP",
+    "Adapter",
     "Attributions",
     "BackwardRules",
     "Deconvolution",
@@ -28,17 +31,20 @@ __all__ = [
     "GuidedGradCAM",
     "PatternAttribution",
     "RectGrad",
+    "Request",
     "as_explainer",
     "backward_rules",
     "estimate_patterns",
 ]
 
 _HOMES = {
+    "Adapter": "adapters.base",
     "Attributions": "attributions",
     "Explainer": "explainer",
+    "Request": "explainer",
     "as_explainer": "adapters",
     "LRP": "rules.lrp",
-    "BackwardRules": "backward",
+    "BackwardRules": "rules.base",
     "Deconvolution": "rules.gates",
     "DeepLift": "rules.deeplift",
     "DeepTaylor": "rules.lrp",
@@ -52,7 +58,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,24 +1,26 @@
-"""Running an explainer on a subject: micro-batches, seeds, shapes, and one clear error for each mistake."""
+"""An explainer on a subject: its maps, kept and checked, and one clear error for each mistake."""
 
 from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..common.errors import XaiError
-from ..common.seeding import global_state, isolated, same_state
+from ..common.seeding import isolated
 from ..model.lending import evaluating
-from ..subject.batches import out_of_memory
+from ..subject.batches import MicroBatches, out_of_memory
 from ..subject.block import Block, Inputs
 from ..subject.layout import Layout
 from ..subject.subject import Subject
-from .explainer import Explainer
+from .explainer import Explainer, Request
+from .sampling import Draw, Sampling, in_batches
 
 __all__ = ["Attributions", "MapCache"]
 
@@ -65,24 +67,28 @@ class Attributions:
     Args:
         subject: What is explained.
         explainer: What explains it.
-        seed: Seeds explainers that draw random numbers. These are found out on the first block and then run one input
-            at a time, so that what an input gets never depends on the micro-batch.
+        seed: Seeds explainers that draw random numbers, which are run one input at a time, so that what an input gets
+            never depends on the micro-batch.
         cache: Where maps are kept for other claims; None keeps none.
+
+    Attributes:
+        fingerprint: The subject's, a part of the keys under which maps are kept.
+        sampling: Whether the explainer draws, and how it is then run.
     """
 
     def __init__(self, subject: Subject, explainer: Explainer, seed: int, cache: MapCache | None = None) -> None:
         self.subject = subject
         self.explainer = explainer
         self.seed = seed
-        self.samples: bool | None = None
+        self.cache = cache
+        self.fingerprint = ""
+        self.sampling = Sampling(explainer, seed)
         self._varied = False
-        self._cache = cache
-        self._fingerprint = ""
         self._per_channel = False
 
     def remember(self, fingerprint: str) -> None:
         """Take the subject's fingerprint into the keys under which maps are kept."""
-        self._fingerprint = fingerprint
+        self.fingerprint = fingerprint
 
     def __call__(
         self,
@@ -106,17 +112,14 @@ class Attributions:
             XaiError: The explainer raised, or its attributions have the wrong shape or type; on the model as given also
                 when they hold NaN or all are constant.
         """
-        key = self._key(block, state, run)
-        if self._cache is not None and targets is None and (kept := self._cache.get(key)) is not None:
+        key = self.key(block, state, run)
+        if self.cache is not None and targets is None and (kept := self.cache.get(key)) is not None:
             return kept
-        if self.samples is None:
-            self._find_out(block, stage)
-        chosen = block.targets if targets is None else targets
-        maps = self._explain(block, chosen, stage, (run, repr(state)))
+        maps = self.measured(block, block.targets if targets is None else targets, stage, (run, repr(state)))
         if not state:
             self._check_values(maps, stage)
-        if self._cache is not None and targets is None:
-            self._cache.put(key, maps)
+        if self.cache is not None and targets is None:
+            self.cache.put(key, maps)
         return maps
 
     def per_channel(self) -> Attributions:
@@ -130,49 +133,69 @@ class Attributions:
 
     def reordered(self, block: Block, order: Tensor) -> Tensor:
         """Return the maps of the block's inputs, computed in another order and put back into place."""
-        inputs = tuple(tensor[order] for tensor in block.inputs)
-        targets = None if block.targets is None else block.targets[order]
-        batches = self.subject.batches.of(max(2, (len(block) + 1) // 2))  # other company too; one alone has no order
-        with isolated(self.seed, "explain", self.explainer.name, "together"):
-            maps = batches.run(len(block), lambda part: self._part(inputs, targets, part, "another order"))
+        rows = self.request(block, block.targets)
+        shuffled = replace(
+            rows,
+            inputs=tuple(tensor[order] for tensor in rows.inputs),
+            targets=None if rows.targets is None else rows.targets[order],
+            indices=tuple(rows.indices[place] for place in order.tolist()),
+        )
+        half = self.subject.batches.of(max(2, (len(block) + 1) // 2))  # other company too; one alone has no order
+        try:
+            maps = self._together(shuffled, half)
+        except XaiError as error:
+            if error.__cause__ is None:
+                raise
+            maps = self._together(shuffled, self.subject.batches)  # a model may take batches of one size alone
         return maps[torch.argsort(order)]
+
+    def _together(self, request: Request, batches: MicroBatches) -> Tensor:
+        """Return the maps of rows in the company of others, whether the explainer draws or not."""
+        with isolated(self.seed, "explain", self.explainer.name, "together"):
+            return in_batches(self.explainer, request, lambda rows, _: self._called(rows, "another order"), batches)
 
     def cached(self, state: tuple[Hashable, ...], block: Block) -> bool:
         """Whether maps of this state and block are kept."""
-        return self._cache is not None and self._cache.get(self._key(block, state, run=0)) is not None
+        return self.cache is not None and self.cache.get(self.key(block, state, run=0)) is not None
 
-    def _key(self, block: Block, state: tuple[Hashable, ...], run: int) -> Hashable:
-        return (self._fingerprint, self.explainer.key, self.seed, state, run, block.indices, self._per_channel)
+    def key(self, block: Block, state: tuple[Hashable, ...], run: int) -> Hashable:
+        """Return the key under which the maps of a block are kept."""
+        return (self.fingerprint, self.explainer.key, self.seed, state, run, block.indices, self._per_channel)
 
-    def _explain(self, block: Block, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
-        """Return the maps of inputs; ``draw`` tells apart what an explainer draws for them that draws."""
-        if self.samples:
-            return torch.cat([self._one(block, place, targets, stage, draw) for place in range(len(block))])
-        return self.subject.batches.run(len(block), lambda part: self._part(block.inputs, targets, part, stage))
+    def measured(self, block: Block, targets: Tensor | None, stage: str, draw: Draw) -> Tensor:
+        """Return the maps of a block that are not kept: what a class of other maps overrides.
 
-    def _find_out(self, block: Block, stage: str) -> None:
-        with isolated(self.seed, "explain"):
-            before = global_state()
-            self._part(block.inputs, block.targets, slice(0, 1), stage)
-            self.samples = not same_state(before, global_state())
+        Args:
+            block: The inputs.
+            targets: What is explained of each.
+            stage: What was done to the model, in words, for error texts.
+            draw: Tells apart what an explainer draws that draws.
+        """
+        return self.answered(self.request(block, targets), stage, lambda place: draw)
 
-    def _one(self, block: Block, place: int, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
-        with isolated(self.seed, "explain", self.explainer.name, *draw, block.indices[place]):
-            return self._part(block.inputs, targets, slice(place, place + 1), stage)
+    def request(self, block: Block, targets: Tensor | None) -> Request:
+        """Return the request to explain the targets of a block."""
+        count = None if self.subject.streamed else len(self.subject)
+        return Request(self.subject.model, block.inputs, targets, block.indices, count)
 
-    def _part(self, inputs: Inputs, targets: Tensor | None, part: slice, stage: str) -> Tensor:
-        originals = tuple(tensor[part] for tensor in inputs)
+    def answered(self, request: Request, stage: str, draw: Callable[[int], Draw]) -> Tensor:
+        """Return the explainer's maps of any rows, as long as they may be; ``draw`` is of a row's place in these."""
+        return self.sampling.maps(request, partial(self._called, stage=stage), draw, self.subject.batches)
+
+    def _called(self, request: Request, stage: str) -> Tensor:
+        """Return the maps of rows that are explained in one call."""
+        originals = request.inputs
         try:
             with torch.inference_mode(False), torch.enable_grad():
                 given = tuple(tensor.clone() for tensor in originals)
-                chosen = None if targets is None else targets[part].clone()
-                result = self.explainer.attribute(self.subject.model, given, chosen)
+                targets = None if request.targets is None else request.targets.clone()
+                result = self.explainer.attribute(replace(request, inputs=given, targets=targets))
         except XaiError:
             raise
         except Exception as error:
             if out_of_memory(error):
                 raise
-            raise self._raised(error, stage) from error
+            raise self._raised(error, request, stage) from error
         finally:
             trained = evaluating(self.subject.model)
         if trained:
@@ -184,25 +207,51 @@ class Attributions:
         self._check_echo(result, given, originals, stage)
         return self._maps(result, originals, stage)
 
-    def _raised(self, error: Exception, stage: str) -> XaiError:
+    def _raised(self, error: Exception, request: Request, stage: str) -> XaiError:
+        """Return the error for what the explainer raised."""
         text = str(error)
         if "does not require grad" in text or "not have been used in the graph" in text:
-            return self._error(
-                f"attributions detached from any input ({text.splitlines()[0]}), on {stage}",
-                "outputs that depend differentiably on the inputs",
-                "call requires_grad_() on the inputs if the explainer is your own; look for detach(), no_grad() or "
-                "NumPy in the model's forward",
-            )
+            return self._detached(text.splitlines()[0], request.inputs, stage)
+        dropped = self._drops_the_batch(request)
+        if dropped is not None:
+            return dropped
         return self._error(
             f"{type(error).__name__} raised by the explainer on {stage}: {text}",
             "attributions",
             "call the explainer by hand on one batch of xai_inputs",
         )
 
-    def _error(self, found: str, expected: str, fix: str) -> XaiError:
-        return XaiError(f"explainer {self.explainer.name}", found=found, expected=expected, fix=fix)
+    def _detached(self, text: str, inputs: Inputs, stage: str) -> XaiError:
+        whole = [f"{place} ({tensor.dtype})" for place, tensor in enumerate(inputs) if not tensor.is_floating_point()]
+        if whole:
+            return self._error(
+                f"no gradient of input tensor {', '.join(whole)} ({text}), on {stage}",
+                "floating-point inputs, or an explainer that needs no gradients",
+                "let a wrapper of the model hold what is not explained, or choose a perturbation method",
+            )
+        return self._error(
+            f"attributions detached from any input ({text}), on {stage}",
+            "outputs that depend differentiably on the inputs",
+            "call requires_grad_() on the inputs if the explainer is your own; look for detach(), no_grad() or "
+            "NumPy in the model's forward",
+        )
 
-    def _maps(self, result: Any, inputs: Inputs, stage: str) -> Tensor:
+    def _drops_the_batch(self, request: Request) -> XaiError | None:
+        """Return the error for a model that takes no single input, if that is the matter."""
+        if len(request) > 1:
+            return None
+        try:
+            self.subject.outputs(request.inputs)
+        except XaiError as error:
+            return error
+        except Exception:  # whatever it is, what the explainer raised tells more
+            return None
+        return None
+
+    def _error(self, found: str, expected: str, fix: str) -> XaiError:
+        return self.explainer.error(found, expected, fix)
+
+    def _maps(self, result: object, inputs: Inputs, stage: str) -> Tensor:
         results = result if isinstance(result, (tuple, list)) else (result,)
         if len(results) != len(inputs):
             raise self._error(
@@ -216,7 +265,7 @@ class Attributions:
         ]
         return maps[0] if len(maps) == 1 else torch.cat([one.flatten(1) for one in maps], dim=1)
 
-    def _check_echo(self, result: Any, given: Inputs, originals: Inputs, stage: str) -> None:
+    def _check_echo(self, result: object, given: Inputs, originals: Inputs, stage: str) -> None:
         for tensor, original in zip(given, originals, strict=True):
             if result is tensor and torch.equal(tensor.detach(), original):
                 raise self._error(
@@ -225,11 +274,11 @@ class Attributions:
                     "return what was computed from the inputs; where the input itself is meant, return a copy",
                 )
 
-    def _map(self, result: Any, tensor: Tensor, layout: Layout, stage: str) -> Tensor:
+    def _map(self, result: object, tensor: Tensor, layout: Layout, stage: str) -> Tensor:
         if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
             result = torch.from_numpy(np.require(result, requirements=["C", "W"]))
         if not isinstance(result, Tensor) or result.is_complex():
-            dtype = f" of {result.dtype}" if hasattr(result, "dtype") else ""
+            dtype = f" of {result.dtype}" if isinstance(result, (Tensor, np.ndarray)) else ""
             raise self._error(
                 f"a {type(result).__name__}{dtype} returned on {stage}",
                 "a real tensor of attributions",
@@ -260,5 +309,6 @@ class Attributions:
             raise self._error(
                 f"constant attributions for all of {len(maps)} inputs, on {stage}",
                 "maps that rank the features of the input",
-                "check targets, baselines and the head of the model: a zero head gives zero gradients",
+                "check targets, baselines and the head of the model: a zero head gives zero gradients"
+                + ("; an explainer that draws is run one input at a time" if self.sampling.draws else ""),
             )

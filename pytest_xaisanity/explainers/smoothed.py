@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 from numbers import Real
 
@@ -14,6 +15,7 @@ from ..common.errors import XaiError
 from ..maps.noise import noise_maps
 from ..subject.block import Block, Inputs
 from .attributions import Attributions
+from .sampling import Draw
 
 __all__ = ["NOISE", "Smoothed", "check_noise", "smoothed"]
 
@@ -68,33 +70,32 @@ class Smoothed(Attributions):
     """
 
     def __init__(self, explained: Attributions, copies: int, noise: float) -> None:
-        super().__init__(explained.subject, explained.explainer, explained.seed, explained._cache)
-        self.remember(explained._fingerprint)
-        self.samples = explained.samples
+        super().__init__(explained.subject, explained.explainer, explained.seed, explained.cache)
+        self.fingerprint, self.sampling = explained.fingerprint, explained.sampling
         self.copies, self.noise = copies, noise
 
-    def _key(self, block: Block, state: tuple[Hashable, ...], run: int) -> Hashable:
-        return ("smoothed", self.copies, self.noise, super()._key(block, state, run))
+    def key(self, block: Block, state: tuple[Hashable, ...], run: int) -> Hashable:
+        """Return the key under which the maps of a block are kept."""
+        return ("smoothed", self.copies, self.noise, super().key(block, state, run))
 
-    def _explain(self, block: Block, targets: Tensor | None, stage: str, draw: tuple[int | str, ...]) -> Tensor:
+    def measured(self, block: Block, targets: Tensor | None, stage: str, draw: Draw) -> Tensor:
+        """Return the mean maps of a block, of as many copies at once as a pass holds."""
         scales = [self.noise * _range(x) if x.is_floating_point() else None for x in block.inputs]
+        asked = self.request(block, targets)
+        width = max(1, self.subject.batches.size // len(block))
         total: Tensor | float = 0.0
-        done = 0
-        while done < self.copies:
-            # As many copies at once as a pass holds; an explainer that draws is run one input at a time anyway.
-            width = 1 if self.samples else max(1, self.subject.batches.size // len(block))
+        for done in range(0, self.copies, width):
             some = range(done, min(self.copies, done + width))
             noisy = [self._noisy(block, scales, copy) for copy in some]
             wide = replace(
-                block,
-                indices=block.indices * len(some),
+                asked,
                 inputs=tuple(torch.cat(parts) for parts in zip(*noisy, strict=True)),
-                outputs=None,
+                targets=None if targets is None else torch.cat([targets] * len(some)),
+                indices=block.indices * len(some),
             )
-            chosen = None if targets is None else torch.cat([targets] * len(some))
-            maps = super()._explain(wide, chosen, stage, (*draw, done))
-            total = total + maps.reshape(len(some), len(block), *maps.shape[1:]).sum(0)
-            done += len(some)
+            maps = self.answered(wide, stage, partial(_drawn_for, draw, done, len(block)))
+            for copy in torch.split(maps, len(block)):  # one after the other, however many came from one pass
+                total = total + copy
         return torch.as_tensor(total / self.copies)
 
     def _noisy(self, block: Block, scales: list[Tensor | None], copy: int) -> Inputs:
@@ -122,6 +123,11 @@ class Smoothed(Attributions):
             else None
             for number, x in enumerate(block.inputs)
         ]
+
+
+def _drawn_for(draw: Draw, done: int, count: int, place: int) -> Draw:
+    """Return what tells apart the draws for a row, where copies of ``count`` inputs follow on ``done`` others."""
+    return (*draw, done + place // count)
 
 
 def _range(tensor: Tensor) -> Tensor:

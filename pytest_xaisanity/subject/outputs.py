@@ -35,11 +35,14 @@ def checked_output(result: object, count: int) -> Tensor:
     found = (
         f"a tensor {tuple(result.shape)} of {result.dtype}" if isinstance(result, Tensor) else f"a {kind_of(result)}"
     )
+    dropped = count == 1 and isinstance(result, Tensor)
     raise XaiError(
         "xai_model",
-        found=f"{found} as output for {count} inputs",
+        found=f"{found} as output for {count} input{'s' if count > 1 else ', whose axis the model drops' * dropped}",
         expected="one floating-point tensor (N, classes), (N, 1) or (N,)",
-        fix="wrap the model in a torch.nn.Module that returns the tensor of logits alone",
+        fix="name the axis where the model squeezes: squeeze(1) keeps that of the inputs"
+        if dropped
+        else "wrap the model in a torch.nn.Module that returns the tensor of logits alone",
     )
 
 

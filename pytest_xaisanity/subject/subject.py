@@ -77,6 +77,7 @@ class Subject:
         inputs = from_numpy(inputs)
         self._source = Memory(inputs, targets, seed) if in_memory(inputs) else Stream(inputs, targets)
         self.device = chosen_device(device, model)
+        self._batch_size = batch_size
         self.batches = MicroBatches(batch_size, self.device)
         self.dtype = floating_dtype(model)
         self._said_training = False
@@ -251,6 +252,14 @@ class Subject:
         with torch.inference_mode(False), torch.no_grad():
             result = self.batches.run(len(inputs[0]), work)
         return columns(result)
+
+    def probe(self, block: Block) -> Inputs:
+        """Return inputs of a block on which to see how the model works: two, or as many as a ``batch_size`` allows.
+
+        One alone would not do for a model that drops the axis of a batch of one, or takes batches of one size.
+        """
+        count = min(self._batch_size or 2, self.batches.size)
+        return tuple(tensor[:count] for tensor in block.inputs)
 
     def _checked_outputs(self, inputs: Inputs, start: int) -> Tensor:
         try:

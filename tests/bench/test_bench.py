@@ -101,7 +101,7 @@ class TestNothingIsComputedTwice:
         whole = explain.pause()
         bound.changes_under(RANDOMIZATION, similarity="cosine", at_most=0.3, early=False)
         bound.changes_under(RANDOMIZATION, depth=1, seeds=2, similarity="spearman", early=False)
-        assert whole == 1 + 40 * (2 + 5 * 2)  # one to see whether it draws; before, again, five seeds of two layers
+        assert whole == 2 + 40 * (2 + 5 * 2)  # two to see whether it draws; before, again, five seeds of two layers
         assert explain.pause() == 0
 
     def test_a_claim_that_needs_more_inputs_measures_only_those(self, model):
@@ -110,7 +110,7 @@ class TestNothingIsComputedTwice:
         first = explain.pause()
         more = bound.changes_under(RANDOMIZATION, similarity="spearman", confidence=0.999999)
         assert (few.n, more.n) == (32, 128)
-        assert first == 1 + 32 * 12
+        assert first == 2 + 32 * 12
         assert explain.pause() == 96 * 12
 
     def test_a_metric_goes_over_an_explainer_once(self, model):

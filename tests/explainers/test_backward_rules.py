@@ -29,6 +29,7 @@ from pytest_xaisanity.explainers import (
     GuidedGradCAM,
     PatternAttribution,
     RectGrad,
+    Request,
     backward_rules,
     estimate_patterns,
 )
@@ -475,7 +476,8 @@ class TestValues:
         assert by_class.name == by_value.name == "LRP('zplus')"
         assert by_class.key == by_value.key
         assert by_class.key != as_explainer(LRP("z"), model).key
-        assert torch.equal(by_class.attribute(model, (IMAGES,), TARGETS), LRP("zplus")(model, IMAGES, TARGETS))
+        request = Request(model, (IMAGES,), TARGETS, tuple(range(len(IMAGES))))
+        assert torch.equal(by_class.attribute(request), LRP("zplus")(model, IMAGES, TARGETS))
         with pytest.raises(XaiError, match=r"'rul'.*use 'rule'"):
             as_explainer(LRP, model, rul="zplus")
         with pytest.raises(XaiError, match="settings that do not fit"):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pytest_xaisanity import Bench, XaiError
 from pytest_xaisanity.explainers.adapters import as_explainer
+from pytest_xaisanity.explainers.explainer import Request
 
 attribution = pytest.importorskip("zennit.attribution")
 composites = pytest.importorskip("zennit.composites")
@@ -34,8 +35,12 @@ class Functional(nn.Module):
         return self.head(F.relu(self.layer(x)))
 
 
+def answered(source, model, inputs, targets):
+    return as_explainer(source, model).attribute(Request(model, inputs, targets, tuple(range(len(inputs[0])))))
+
+
 def attributed(source, model, targets=TARGETS):
-    return as_explainer(source, model).attribute(model, (INPUTS.clone(),), targets)
+    return answered(source, model, (INPUTS.clone(),), targets)
 
 
 @pytest.mark.parametrize("kind", ["EpsilonPlus", "EpsilonAlpha2Beta1", "GuidedBackprop"])
@@ -98,8 +103,8 @@ def test_what_cannot_be(model):
     with pytest.raises(XaiError, match="pass an object of it: EpsilonPlus"):
         as_explainer(composites.EpsilonPlus, model)
     with pytest.raises(XaiError, match="found 2 input tensors for zennit's EpsilonPlus"):
-        as_explainer(composite, model).attribute(model, (INPUTS, INPUTS), TARGETS)
+        answered(composite, model, (INPUTS, INPUTS), TARGETS)
     functional = Functional()
     with pytest.raises(XaiError, match=r"relu\(\) called as a function, which zennit's hooks do not see"):
-        as_explainer(composite, functional).attribute(functional, (torch.randn(2, 4),), torch.zeros(2).long())
+        answered(composite, functional, (torch.randn(2, 4),), torch.zeros(2).long())
     assert not any(module._forward_hooks for module in functional.modules())

@@ -514,6 +514,19 @@ class TestMicroBatches:
         ids=["cuda", "cpu", "mps", "cublas", "python"],
     )
 
+    @pytest.mark.parametrize("count", range(2, 20))
+    @pytest.mark.parametrize("size", [3, 4, 16])
+    def test_leave_no_input_alone(self, size, count):
+        slices = []
+
+        def work(part):
+            slices.append(part.stop - part.start)
+            return torch.arange(part.start, part.stop)
+
+        assert MicroBatches(size, torch.device("cpu")).run(count, work).tolist() == list(range(count))
+        assert max(slices) <= size
+        assert min(slices) > 1
+
     @errors
     @pytest.mark.parametrize("limit", [1, 3, 16, 40])
     def test_are_halved_when_memory_runs_out(self, error, limit):
@@ -528,12 +541,65 @@ class TestMicroBatches:
         assert torch.equal(MicroBatches(64, torch.device("cpu")).run(40, work), x * 2)
         assert len(tried) == len(set(tried[: tried.index(min(tried))])) + len(tried[tried.index(min(tried)) :])
 
-    def test_raise_when_a_single_input_is_too_much(self):
+    @errors
+    def test_say_so_when_a_single_input_is_too_much(self, error):
         def work(part):
+            raise error
+
+        with pytest.raises(XaiError, match=r"somewhere: found no memory left for a single input .* do this") as caught:
+            MicroBatches(64, torch.device("cpu")).run(40, work, where="somewhere", fix="do this")
+        assert caught.value.__cause__ is error
+
+    @errors
+    @pytest.mark.parametrize("outer", [64, 10, 4])
+    def test_inside_others_are_halved_by_themselves(self, error, outer):
+        """Memory runs out once, on the inside; the work outside is neither begun again nor cut otherwise."""
+        x, begun, failed = normal(40, 5), [], []
+        batches = MicroBatches(64, torch.device("cpu"))
+
+        def inner(part):
+            if not failed:
+                failed.append(part)
+                raise error
+            return part * 2
+
+        def work(part):
+            begun.append(part)
+            return batches.run(len(x[part]), lambda rows: inner(x[part][rows]))
+
+        outside = batches if outer == 64 else batches.of(outer)
+        assert torch.equal(outside.run(40, work), x * 2)
+        assert [one.start for one in begun] == list(range(0, 40, outer))
+        assert batches.size == min(40, outer) // 2
+
+    def test_inside_others_say_so_once_when_a_single_input_is_too_much(self):
+        batches, begun = MicroBatches(64, torch.device("cpu")), []
+
+        def nothing_fits(part):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-        with pytest.raises(torch.OutOfMemoryError):
-            MicroBatches(64, torch.device("cpu")).run(40, work)
+        def work(part):
+            begun.append(part)
+            return batches.run(part.stop - part.start, nothing_fits, where="the inside")
+
+        with pytest.raises(XaiError, match="the inside: found no memory left"):
+            batches.run(40, work)
+        assert len(begun) == 1
+
+    def test_put_back_what_was_left_half_done_before_they_retry(self):
+        state, batches = [], MicroBatches(64, torch.device("cpu"))
+
+        def work(part):
+            assert not state, "what the failed pass has left is gone"
+            state.append(part)
+            if part.stop - part.start > 10:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            state.clear()
+            return torch.zeros(part.stop - part.start)
+
+        batches.before_retry = state.clear
+        assert len(batches.run(40, work)) == 40
+        assert len(batches.of(30).run(40, work)) == 40
 
     def test_do_not_swallow_other_errors(self):
         def work(part):

@@ -60,8 +60,8 @@ class LaterLayers(Intervention):
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
     def start(self, lab: Lab, block: Block) -> _Randomizing:
-        """Find the cut and the layers above it, on one input of the block."""
-        probe = tuple(tensor[:1] for tensor in block.inputs)
+        """Find the cut and the layers above it, on a few inputs of the block."""
+        probe = lab.subject.probe(block)
         model = lab.subject.model
 
         def run() -> Tensor:

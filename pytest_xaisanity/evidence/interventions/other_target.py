@@ -53,8 +53,8 @@ class OtherTarget(Intervention):
         check_whole(self.name, "seeds", self.seeds)
 
     def start(self, lab: Lab, block: Block) -> _Retargeting:
-        """Count the classes on one input of the block."""
-        classes = lab.subject.outputs(tuple(tensor[:1] for tensor in block.inputs)).shape[1]
+        """Count the classes on a few inputs of the block."""
+        classes = lab.subject.outputs(lab.subject.probe(block)).shape[1]
         if block.targets is None or classes < 2:
             raise XaiError(
                 "other_target",

@@ -66,8 +66,8 @@ class _WeightRandomization(Intervention):
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
     def start(self, lab: Lab, block: Block) -> Randomizing:
-        """Trace the layers on one input of the block."""
-        probe = tuple(tensor[:1] for tensor in block.inputs)
+        """Trace the layers on a few inputs of the block."""
+        probe = lab.subject.probe(block)
         layers = find_layers(lab.subject.model, lambda: lab.subject.outputs(probe))
         return Randomizing(self, smoothed(lab.attributions, block, self.samples, self.noise, where=self.name), layers)
 

@@ -218,7 +218,7 @@ class _Measuring(Measuring[Scored]):
     def __init__(self, metric: CosineSimilarityConvergence, attributions: Attributions, block: Block) -> None:
         self.metric, self.attributions = metric, attributions
         with _naming(attributions):
-            self.plan = _plan(metric, attributions, tuple(tensor[:1] for tensor in block.inputs))
+            self.plan = _plan(metric, attributions, attributions.subject.probe(block))
         self.distributions = {name: CosineHistogram() for name in self.plan.places}
 
     def measure(self, block: Block) -> Scored:
@@ -340,7 +340,7 @@ def _forward(
 
 
 def _plan(metric: CosineSimilarityConvergence, attributions: Attributions, probe: Inputs) -> _Plan:
-    """Return where to draw and to look, from two forward passes and one backward pass of a single input."""
+    """Return where to draw and to look, from two forward passes and one backward pass of a few inputs."""
     model, source = attributions.subject.model, attributions.explainer.source
     inventory = Inventory(model)
     modules = hookable(inventory)
@@ -357,7 +357,7 @@ def _plan(metric: CosineSimilarityConvergence, attributions: Attributions, probe
         found = torch.autograd.grad(begun, edges, torch.ones_like(begun), allow_unused=True)
     reached = {call: outputs[call] for call, gradient in zip(below, found, strict=True) if gradient is not None}
     asked = None if metric.layer is None else _only(metric.layer, "layer", reached)
-    calls = [call for call in _layers_below(start, asked, reached, weighted, modules) if call != asked]
+    calls = [call for call in _layers_below(start, asked, reached, weighted, modules, len(probe[0])) if call != asked]
     order = [call for call in reached if call in calls or call == asked]
     places = {start.path: _Place(start, *_channels(metric, start, tuple(begun.shape)))}
     for call in reversed(order):
@@ -375,13 +375,13 @@ def _plan(metric: CosineSimilarityConvergence, attributions: Attributions, probe
 def _start(metric: CosineSimilarityConvergence, outputs: Mapping[Call, _Output], weighted: set[str]) -> Call:
     """Return the call at whose output relevance is drawn."""
     if metric.start is None:
-        fit = [call for call in outputs if call.path in weighted and prod(outputs[call].shape) > 1]
+        fit = [call for call in outputs if call.path in weighted and prod(outputs[call].shape[1:]) > 1]
         if not fit:
             found = "no module inside the model with weights that returns more than one number"
             raise _error("start", found, "a module to start from")
         return fit[-1]
     start = _only(metric.start, "start", outputs)
-    if prod(outputs[start].shape) == 1:
+    if prod(outputs[start].shape[1:]) == 1:
         found = f"{start.path!r} with a single output, so that all relevance is parallel"
         raise _error("start", found, "a module with two or more outputs")
     return start
@@ -404,6 +404,7 @@ def _layers_below(
     reached: Mapping[Call, _Output],
     weighted: set[str],
     modules: Mapping[str, nn.Module],
+    count: int,
 ) -> list[Call]:
     """Return the last output of each layer: behind what follows its weights, and before the next ones.
 
@@ -412,7 +413,7 @@ def _layers_below(
     distinct: dict[GradientEdge, Call] = {}
     for call, (edge, shape) in reached.items():
         image = call.path == _INPUT or not isinstance(modules[call.path], nn.Flatten)
-        if image and len(shape) > 1 and shape[0] == 1 and (call == asked or edge not in distinct):
+        if image and len(shape) > 1 and shape[0] == count and (call == asked or edge not in distinct):
             distinct[edge] = call
     lasts: list[Call] = []
     current: Call | None = None

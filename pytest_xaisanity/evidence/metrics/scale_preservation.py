@@ -406,16 +406,16 @@ def _cut(place: _Place) -> Generator[list[Tensor]]:
 
 def _place(metric: ScalePreservation, subject: Subject, block: Block) -> _Place:
     """Return where the metric looks in this model."""
-    probe = tuple(tensor[:1] for tensor in block.inputs)
+    probe = subject.probe(block)
     cut = find_cut(subject.model, lambda: subject.outputs(probe), metric.layer, where="scale_preservation layer")
-    return _Place(cut, _checked_axis(metric, cut))
+    return _Place(cut, _checked_axis(metric, cut, len(probe[0])))
 
 
-def _checked_axis(metric: ScalePreservation, cut: Cut) -> int:
-    """Return the axis of the channels in the output of the module."""
+def _checked_axis(metric: ScalePreservation, cut: Cut, count: int) -> int:
+    """Return the axis of the channels in the output of the module for ``count`` inputs."""
     path, shape = cut.path, cut.shape
     shown = f"outputs {('N', *shape[1:])} of {path!r}".replace("'N'", "N")
-    if len(shape) < 2 or shape[0] != 1:
+    if len(shape) < 2 or shape[0] != count:
         raise _error("layer", shown if shape else f"{path!r}, which returns no tensor", "outputs (N, C, ...)")
     axis = channel_axis(shape, metric.axis)
     if axis is None:

@@ -6,19 +6,34 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from math import inf, isfinite
 from numbers import Real
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...common.errors import XaiError
-from ...subject.outputs import select
+from ...subject.outputs import columns, select
 from .interception import Method, intercepting
 
-__all__ = ["PER_CHANNEL", "RuleExplainer", "channels", "check_numbers", "check_range"]
+__all__ = ["PER_CHANNEL", "BackwardRules", "RuleExplainer", "Tensors", "channels", "check_numbers", "check_range"]
 
+Tensors = Tensor | tuple[Tensor, ...]
 PER_CHANNEL = "a number, or a tuple of one for each channel"
+
+
+@runtime_checkable
+class BackwardRules(Protocol):
+    """An explainer that replaces the backward pass."""
+
+    def rules(self, model: nn.Module) -> AbstractContextManager[object]:
+        """Return a context in which gradients through ``model`` are what the rule propagates instead.
+
+        While it is open, call the model and take ``torch.autograd.grad`` from the output of any of its modules to
+        that of any earlier one, with any ``grad_outputs``, which stand for the relevance of that output. A module
+        that works in place changes what the module before it has returned, so a forward hook that keeps an output
+        should put a clone in its place: ``return output.clone()``. The model is left as it was.
+        """
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -38,7 +53,7 @@ class RuleExplainer:
         """
         return intercepting(model, self._method())
 
-    def __call__(self, model: nn.Module, inputs: Tensor | tuple[Tensor, ...], targets: Tensor | None) -> Any:
+    def __call__(self, model: nn.Module, inputs: Tensors, targets: Tensor | None) -> Tensors:
         """Return the attributions of ``inputs``, in their shape.
 
         Args:
@@ -50,7 +65,7 @@ class RuleExplainer:
         leaves = tuple(_leaf(tensor) for tensor in (inputs if isinstance(inputs, tuple) else (inputs,)))
         with torch.enable_grad(), self.rules(model):
             outputs = model(*leaves)
-            explained = select(outputs[:, None] if outputs.ndim == 1 else outputs, targets)
+            explained = select(columns(outputs), targets)
             relevance = torch.autograd.grad(explained, leaves, self._start(explained))
         result = tuple(self._attributions(leaf.detach(), one) for leaf, one in zip(leaves, relevance, strict=True))
         return result if several else result[0]
@@ -82,14 +97,14 @@ class RuleExplainer:
         return f"{type(self).__name__}({', '.join(settings)})"
 
 
-def check_numbers(where: str, value: Any, expected: str, *, least: float = -inf) -> None:
+def check_numbers(where: str, value: object, expected: str, *, least: float = -inf) -> None:
     """Raise unless ``value`` is a finite number, or a tuple of them, of at least ``least``."""
     for one in value if isinstance(value, tuple) and value else (value,):
-        if not isinstance(one, Real) or isinstance(one, bool) or not isfinite(one) or one < least:
+        if not isinstance(one, Real) or isinstance(one, bool) or not isfinite(one) or float(one) < least:
             raise XaiError(where, found=repr(value), expected=expected, fix=f"change {where.rpartition(' ')[2]}=")
 
 
-def check_range(where: str, low: Any, high: Any) -> None:
+def check_range(where: str, low: object, high: object) -> None:
     """Raise unless ``low`` and ``high`` are numbers, or one for each channel, with ``low`` below ``high``."""
     for setting, value in (("low", low), ("high", high)):
         check_numbers(f"{where} {setting}", value, PER_CHANNEL)

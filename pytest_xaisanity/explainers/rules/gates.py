@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...common.errors import XaiError, unknown_name
-from .base import RuleExplainer
+from .base import RuleExplainer, Tensors
 from .interception import Method, Operation, modified
 
 __all__ = ["Deconvolution", "GuidedBackprop", "GuidedGradCAM", "RectGrad"]
@@ -94,7 +93,7 @@ class GuidedGradCAM(GuidedBackprop):
     layer: str
     interpolation: str = "nearest"
 
-    def __call__(self, model: nn.Module, inputs: Tensor | tuple[Tensor, ...], targets: Tensor | None) -> Any:
+    def __call__(self, model: nn.Module, inputs: Tensors, targets: Tensor | None) -> Tensors:
         """Return the attributions of ``inputs``, in their shape."""
         from captum.attr import LayerGradCam
 

@@ -1,0 +1,89 @@
+"""Adapters: an object of a library's, an explainer by rules or a function, as one kind of explainer.
+
+One family a file, one entry here; they are tried in this order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...common.errors import XaiError
+from ...common.registry import Registry
+from ..explainer import Explainer
+from .base import Adapter, name_of
+
+__all__ = ["ADAPTERS", "Adapter", "adapter_of", "as_explainer"]
+
+ADAPTERS = Registry(
+    "adapter",
+    {
+        "captum": ".explainers.adapters.captum:CaptumAdapter",
+        "zennit": ".explainers.adapters.zennit:ZennitAdapter",
+        "cam": ".explainers.adapters.cam:CamAdapter",
+        "rules": ".explainers.adapters.rules:RuleAdapter",
+        "function": ".explainers.adapters.function:FunctionAdapter",
+    },
+)
+
+
+def as_explainer(
+    source: object, model: object, /, *, name: str | None = None, where: str = "xai.explainer", **settings: object
+) -> Explainer:
+    """Return ``source`` as an explainer of ``model``.
+
+    Args:
+        source: A Captum attribution class (built for the model; ``settings`` are shared out between its constructor
+            and its ``attribute``), a Captum instance that is bound to the model (a ``NoiseTunnel`` included;
+            ``settings`` go to ``attribute``), a zennit ``Attributor`` that is bound to the model or a ``Composite``
+            (which hold their own settings), a CAM class of pytorch-grad-cam or an object of one that is bound to the
+            model, one of our rule explainers or its class (``settings`` are its own), a callable ``(model, inputs,
+            targets, **settings) -> attributions``, or what an adapter of another package accepts.
+        model: The subject's model.
+        name: Name for verdicts; by default that of the class or function.
+        where: The fixture or marker ``source`` comes from, for error texts.
+        settings: See ``source``.
+
+    Raises:
+        XaiError: ``source`` is none of these, a keyword is unknown, or an instance explains another model.
+    """
+    if isinstance(source, Explainer) and not settings:
+        return source
+    adapter = adapter_of(source)
+    if adapter is None:
+        raise _unknown(source, where)
+    source, left = adapter.built(source, settings, where=f"{where} {name_of(source)}")
+    label = name or adapter.name(source, left)
+    attribute = adapter.attribute(source, model, left, where=f"{where} {adapter.name(source, {})}")
+    key = (label, *adapter.key(source, left))  # the name seeds what a sampling explainer draws
+    return Explainer(label, attribute, key, source, adapter.lighter(source, left))
+
+
+def adapter_of(source: object) -> Adapter[Any] | None:
+    """Return the first adapter that accepts ``source``, or None."""
+    last: list[Adapter[Any]] = []
+    for name in ADAPTERS:
+        adapter = ADAPTERS.build(name, {}, where="xai.explainer")
+        if not isinstance(adapter, Adapter):
+            raise XaiError(
+                "xai.explainer",
+                found=f"an adapter {name!r} that is a {type(adapter).__name__}",
+                expected="a class that derives from pytest_xaisanity.explainers.Adapter",
+                fix="repair or remove the package that registers it",
+            )
+        if adapter.fallback:
+            last.append(adapter)
+        elif adapter.accepts(source):
+            return adapter
+    return next((adapter for adapter in last if adapter.accepts(source)), None)
+
+
+def _unknown(source: object, where: str) -> XaiError:
+    expected = (
+        "a Captum attribution class or instance, a zennit attributor or composite, a CAM of pytorch-grad-cam, or a "
+        "function (model, inputs, targets) -> attributions"
+    )
+    if isinstance(source, type):
+        fix = f"pass an object of it: {source.__name__}(...)"
+        return XaiError(where, found=f"the class {source.__name__}", expected=expected, fix=fix)
+    fix = "wrap it in a function with these three arguments"
+    return XaiError(where, found=f"a {type(source).__name__}", expected=expected, fix=fix)

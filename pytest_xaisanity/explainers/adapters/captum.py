@@ -1,0 +1,215 @@
+"""Captum's attribution classes and instances as explainers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from ...common.errors import XaiError
+from ..explainer import Request
+from ..rules.hooks import seen_by_hooks
+from .base import (
+    Adapter,
+    Attribute,
+    Settings,
+    check_keywords,
+    check_missing,
+    check_model,
+    classes_of,
+    module_of,
+    name_of,
+    no_rules,
+    shown,
+)
+from .rows import following
+
+__all__ = ["CaptumAdapter"]
+
+_GRADIENTS = {"Saliency", "InputXGradient", "IntegratedGradients"}
+_MODIFIED = {"GuidedBackprop", "Deconvolution"}
+_LIGHTER = (
+    "internal_batch_size",
+    "nt_samples_batch_size",
+    "perturbations_per_eval",
+    "n_steps",
+    "n_samples",
+    "nt_samples",
+)
+
+
+class _Method(Protocol):
+    """An attribution object of Captum's."""
+
+    attribute: Callable[..., object]
+
+
+class _Kind(Protocol):
+    """A class of such objects."""
+
+    __name__: str
+    attribute: Callable[..., object]
+
+    def __call__(self, *args: object, **settings: object) -> _Method: ...
+
+
+class _Hooked(Protocol):
+    """One that hooks the model for its own backward pass."""
+
+    def _register_hooks(self, module: nn.Module) -> None: ...
+
+    def _remove_hooks(self) -> None: ...
+
+
+class CaptumAdapter(Adapter[_Method | _Kind]):
+    """Attribution classes, which are built for the model, and instances that are bound to it.
+
+    The settings beside a class are shared out between its constructor and its ``attribute``; those beside an instance
+    go to ``attribute``. A layer may be given by its name, and the method inside a ``NoiseTunnel`` by its class.
+    Settings with a row for each input (see :func:`~.rows.following`) follow their inputs.
+    """
+
+    def accepts(self, source: object) -> bool:
+        """Whether it is an attribution class of Captum's or an object of one."""
+        return "Attribution" in classes_of(source, "captum")
+
+    def attribute(self, source: _Method | _Kind, model: object, settings: Settings, *, where: str) -> Attribute:
+        """Return the function that calls the instance."""
+        if isinstance(source, type):
+            return _of_class(cast(_Kind, source), model, settings, where)
+        _check_bound(source, model, where)
+        inner = _inner(source)
+        called = None if inner is None else inner.attribute
+        check_keywords(source.attribute, settings, where, own=("self", "inputs", "target"), inner=called)
+        return _of_instance(source, settings, where)
+
+    def name(self, source: _Method | _Kind, settings: Settings) -> str:
+        """Return the name of the class, and of the method that a ``NoiseTunnel`` calls."""
+        inner = settings.get("attribution_method", _inner(source))
+        return f"{name_of(source)}[{name_of(inner)}]{shown(settings)}" if inner else super().name(source, settings)
+
+    def lighter(self, source: _Method | _Kind, settings: Settings) -> tuple[str, ...]:
+        """Return those of its settings that say how much is computed at once, or how often."""
+        inner = _method(settings) or _inner(source)
+        methods = (source,) if inner is None else (source, inner)
+        known = {name for method in methods for name in inspect.signature(method.attribute).parameters}
+        return tuple(name for name in _LIGHTER if name in known)
+
+    def rules(self, source: _Method | _Kind, model: nn.Module) -> AbstractContextManager[object]:
+        """Return the context of the modified gradients; a plain gradient changes nothing."""
+        inner = _inner(source)
+        if inner is not None:
+            return self.rules(inner, model)
+        kinds = classes_of(source, "captum")
+        if kinds & _GRADIENTS:
+            return nullcontext()
+        if kinds & _MODIFIED:
+            return _hooked(
+                cast(Callable[[nn.Module], _Hooked], source if isinstance(source, type) else type(source)), model
+            )
+        ours = {"DeepLift": 'DeepLift("rescale")', "LRP": "LRP(...)"}.get(name_of(source))
+        if ours is None:
+            raise no_rules(source)
+        raise no_rules(source, fix=f"use {ours} of pytest_xaisanity.explainers in its place")
+
+
+def _inner(source: object) -> _Method | None:
+    """Return the method that a ``NoiseTunnel`` calls, or None."""
+    inner: _Method | None = getattr(source, "attribution_method", None)
+    return inner
+
+
+def _method(settings: Settings) -> _Method | None:
+    """Return the method that a ``NoiseTunnel`` is told to call, an object or a class, or None."""
+    given = settings.get("attribution_method")
+    return cast(_Method, given) if "Attribution" in classes_of(given, "captum") else None
+
+
+def _check_bound(instance: object, model: object, where: str) -> None:
+    inner = _inner(instance)
+    if inner is not None:
+        _check_bound(inner, model, where)
+        return
+    check_model(instance, getattr(instance, "forward_func", None) or getattr(instance, "model", None), model, where)
+
+
+def _of_class(kind: _Kind, model: object, settings: Settings, where: str) -> Attribute:
+    constructor = inspect.signature(kind).parameters
+    first = next(iter(constructor), None)
+    given = () if first == "attribution_method" else (first,)  # a NoiseTunnel takes another method, not the model
+    own = ("self", "inputs", "target", *given)
+    method = _method(settings)
+    called = None if method is None else method.attribute
+    check_keywords(kind.attribute, settings, where, own=own, also=constructor, inner=called)
+    check_missing((kind, kind.attribute), {*own, *settings}, where)
+    building = {k: _resolve(k, v, model, where) for k, v in settings.items() if k in constructor}
+    calling = {k: v for k, v in settings.items() if k not in constructor}
+    try:
+        instance = kind(*([model] if given else []), **building)
+    except Exception as error:
+        raise XaiError(
+            where,
+            found=f"{type(error).__name__} when it was built for the model: {error}",
+            expected=f"settings and a model that {kind.__name__} accepts",
+            fix="build it by hand with xai_model",
+        ) from error
+    return _of_instance(instance, calling, where)
+
+
+def _resolve(keyword: str, value: object, model: object, where: str) -> object:
+    """A layer given by its name is looked up; an attribution class given to a NoiseTunnel is built for the model."""
+    if keyword == "attribution_method":
+        if isinstance(value, type) and "Attribution" in classes_of(value, "captum"):
+            return value(model)
+        _check_bound(value, model, where)
+    if keyword == "layer" and isinstance(value, (str, nn.Module)):
+        return module_of(value, model, f"{where} layer")
+    return value
+
+
+def _of_instance(instance: _Method, settings: Settings, where: str) -> Attribute:
+    parameters = inspect.signature(instance.attribute).parameters
+    takes_target = "target" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    shared = ("baselines",) if _draws_baselines(instance, settings) else ()
+
+    def attribute(request: Request) -> object:
+        target = {"target": _target(request.targets)} if takes_target else {}
+        rows = following(settings, request, where, shared=shared)
+        given = {k: _placed(v, request.inputs[0].device) for k, v in rows.items()}
+        leaves = tuple(t.requires_grad_() if t.is_floating_point() else t for t in request.inputs)
+        return instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **given)
+
+    return attribute
+
+
+def _draws_baselines(instance: object, settings: Settings) -> bool:
+    """Whether the baselines are a distribution that is drawn from, rather than one for each input."""
+    shap = any(name.endswith(("GradientShap", "DeepLiftShap")) for name in classes_of(instance, "captum"))
+    return shap or bool(settings.get("draw_baseline_from_distrib"))
+
+
+def _target(targets: Tensor | None) -> Tensor | list[tuple[int, ...]] | None:
+    if targets is None or targets.ndim == 1:
+        return targets
+    return [tuple(row) for row in targets.tolist()]
+
+
+def _placed(value: object, device: torch.device) -> object:
+    if isinstance(value, tuple):
+        return tuple(_placed(part, device) for part in value)
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+@contextmanager
+def _hooked(kind: Callable[[nn.Module], _Hooked], model: nn.Module) -> Iterator[None]:
+    instance = kind(model)
+    with seen_by_hooks(model, "Captum's hooks", weights=False):
+        try:
+            model.apply(instance._register_hooks)  # what its attribute() does around its own backward pass
+            yield
+        finally:
+            instance._remove_hooks()
