@@ -242,7 +242,7 @@ class _Adversary(Measuring[Scored]):
         self.searched += min(missing, len(block))
         if self.found is None and self.parts and (missing <= len(block) or block.last):
             self._search()
-        scores = torch.full((len(block), 2), torch.nan)
+        scores = torch.full((len(block), 2), torch.nan, dtype=torch.float32)
         if self.found is not None and missing < len(block):
             rest = self._prepared(block.part(missing, len(block)), maps[missing:])
             scores[missing:, 0] = rest.own.float().cpu()

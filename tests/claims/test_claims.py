@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 
 from pytest_xaisanity.claims.base import Look
 from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under, make
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.evidence.base import Compared, MapMetric, Scored
-from pytest_xaisanity.evidence.comparison import Similarities
+from pytest_xaisanity.evidence.baselines.random import Random
+from pytest_xaisanity.evidence.comparison import DISTANCE, Similarities
 from pytest_xaisanity.evidence.interventions.batch_order import BatchOrder
 from pytest_xaisanity.evidence.interventions.weight_randomization import CascadingRandomization
 from pytest_xaisanity.evidence.metrics.pixel_flipping import PixelFlipping
+from pytest_xaisanity.maps.similarity import SIMILARITIES
 from pytest_xaisanity.statistics.question import Level
 
 RANDOMIZATION = "cascading_randomization"
@@ -453,6 +456,21 @@ class TestArguments:
             (lambda: beats(print, on="pixel_flipping", draws=3), "draws only for 'random'"),
             (lambda: beats("random", on=PixelFlipping), r"write PixelFlipping\(...\)"),
             (lambda: beats("random", on=3), "expected a metric"),
+            (lambda: beats("random", on=BatchOrder()), "expected a metric, or its name"),
+            (lambda: beats("random", on="scale_preservation"), "measures more than given maps"),
+            (lambda: beats(None, on="pixel_flipping"), "found None; expected a baseline or an explainer"),
+            (lambda: beats(0.5, on="pixel_flipping"), "found 0.5; expected a baseline or an explainer"),
+            (lambda: beats(["random"], on="pixel_flipping"), "type list; expected a baseline or an explainer"),
+            (lambda: beats(Plain(), on="pixel_flipping"), "type Plain; expected a baseline or an explainer"),
+            (lambda: beats(BatchOrder(), on="pixel_flipping"), "type BatchOrder; expected a baseline"),
+            (lambda: beats(Random, on="pixel_flipping"), r"write Random\(...\)"),
+            (lambda: beats(Random(), draws=3, on="pixel_flipping"), "found a setting of a named baseline beside"),
+            (lambda: beats("random", on="pixel_flipping", across=0), "found across=0 on pixel_flipping"),
+            (lambda: changes_under(None), "found None; expected an intervention"),
+            (lambda: changes_under(Plain()), "expected an intervention, or its name"),
+            (lambda: changes_under(RANDOMIZATION, similarity=Plain()), "expected one of abs_pearson"),
+            (lambda: changes_under(RANDOMIZATION, similarity=DISTANCE), "expected one of abs_pearson"),
+            (lambda: bounded(None, at_most=1), "found None; expected a metric"),
             (lambda: bounded("pixel_flipping"), "at_most= or at_least="),
             (lambda: bounded("pixel_flipping", at_most=3), "between -1 and 1"),
             (lambda: bounded("pixel_flipping", at_most="1"), "between -1 and 1"),
@@ -470,6 +488,43 @@ class TestArguments:
     def test_a_mistake_is_one_error_that_says_how_to_mend_it(self, build, words):
         with pytest.raises(XaiError, match=words):
             build()
+
+    @pytest.mark.parametrize(
+        "value", [np.array([1, 2]), torch.tensor([1, 2]), [1, 2], {1: 2}], ids=lambda v: type(v).__name__
+    )
+    @pytest.mark.parametrize(
+        ("build", "named"),
+        [
+            (lambda value: changes_under(RANDOMIZATION, similarity=value), "changes_under similarity"),
+            (lambda value: changes_under(RANDOMIZATION, similarity="ssim", at_most=value), "changes_under at_most"),
+            (lambda value: changes_under(RANDOMIZATION, retention=value), "changes_under retention"),
+            (lambda value: changes_under(RANDOMIZATION, confidence=value), "changes_under confidence"),
+            (lambda value: changes_under(RANDOMIZATION, early=value), "changes_under early"),
+            (lambda value: changes_under(RANDOMIZATION, depth=value), "cascading_randomization depth"),
+            (lambda value: changes_under(value), "changes_under"),
+            (lambda value: invariant_under("batch_order", tolerance=value), "invariant_under tolerance"),
+            (
+                lambda value: invariant_under("batch_order", similarity="ssim", at_least=value),
+                "invariant_under at_least",
+            ),
+            (lambda value: beats("random", on=value), "beats on="),
+            (lambda value: beats("random", on="pixel_flipping", draws=value), "baseline 'random' draws"),
+            (lambda value: beats("random", on="pixel_flipping", across=value), "beats across"),
+            (lambda value: beats("random", on="pixel_flipping", steps=value), "pixel_flipping steps"),
+            (lambda value: bounded("pixel_flipping", at_most=value), "bounded at_most"),
+            (lambda value: bounded("pixel_flipping", at_least=value), "bounded at_least"),
+        ],
+    )
+    def test_arrays_and_collections_are_no_values(self, build, named, value):
+        """Though they can neither be compared with one word nor, some of them, be hashed."""
+        with pytest.raises(XaiError) as caught:
+            build(value)
+        assert caught.value.where.startswith(named)
+
+    def test_a_similarity_and_its_name_are_interchangeable(self):
+        one = changes_under(RANDOMIZATION, similarity=SIMILARITIES["ssim"], at_most=0.5)
+        assert one == changes_under(RANDOMIZATION, similarity="ssim", at_most=0.5)
+        assert str(one) == "changes_under cascading_randomization(similarity=ssim, at_most=0.5)"
 
     def test_numbers_of_numpy_are_numbers(self):
         assert changes_under(RANDOMIZATION, similarity="ssim", at_most=np.float32(0.5)).at_most == 0.5

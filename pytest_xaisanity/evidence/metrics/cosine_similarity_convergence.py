@@ -260,7 +260,8 @@ class _Measuring(Measuring[Scored]):
         with backward_rules(attributions.explainer.source, model), torch.inference_mode(False), torch.enable_grad():
             (start,), outputs = _forward(model, block.inputs, plan.modules, plan.start)
             shape, seed = start.shape[1:], attributions.seed
-            drawn = [torch.randn(count, *shape, generator=generator(seed, "relevance", i)) for i in block.indices]
+            rngs = [generator(seed, "relevance", index) for index in block.indices]
+            drawn = [torch.randn(count, *shape, generator=rng, dtype=torch.float32) for rng in rngs]
             draws = torch.stack(drawn, dim=1).to(start)
             edges = [outputs[place.call].edge for place in plan.places.values() if place.call != plan.start]
             kept: dict[str, Tensor] = {}
