@@ -11,7 +11,6 @@ from torch import Tensor
 from ...common.checks import check_whole
 from ...common.errors import setting_error
 from ...explainers.attributions import Attributions
-from ...explainers.smoothed import NOISE, check_noise, smoothed
 from ...model.layers import Layer, Layers, find_layers
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...model.reinit.randomizer import Kept, Randomizer
@@ -19,6 +18,7 @@ from ...statistics.evidence import Part
 from ...subject.block import Block
 from ..base import Intervention, Lab, Procedure
 from ..randomized import Randomized
+from ..smoothed import NOISE, check_noise, smoothed
 
 __all__ = ["BottomUpRandomization", "CascadingRandomization", "IndependentRandomization", "Randomizing"]
 

@@ -13,16 +13,16 @@ from torch import nn
 
 from pytest_xaisanity import Bench, XaiError
 from pytest_xaisanity.common.seeding import generator, global_state, same_state
+from pytest_xaisanity.evidence import smoothed as smoothing
 from pytest_xaisanity.evidence.comparison import Comparison
 from pytest_xaisanity.evidence.interventions.weight_randomization import (
     BottomUpRandomization,
     CascadingRandomization,
     IndependentRandomization,
 )
-from pytest_xaisanity.explainers import smoothed as smoothing
+from pytest_xaisanity.evidence.smoothed import Smoothed, smoothed
 from pytest_xaisanity.explainers.adapters import as_explainer
 from pytest_xaisanity.explainers.attributions import Attributions, MapCache
-from pytest_xaisanity.explainers.smoothed import Smoothed, smoothed
 from pytest_xaisanity.maps.edges import edge_maps
 from pytest_xaisanity.maps.similarity import spearman
 from pytest_xaisanity.model.layers import find_layers

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ..common.errors import XaiError
+from ..explainers.attributions import Attributions
+from ..explainers.sampling import Draw
 from ..maps.noise import noise_maps
 from ..subject.block import Block, Inputs
-from .attributions import Attributions
-from .sampling import Draw
 
 __all__ = ["NOISE", "Smoothed", "check_noise", "smoothed"]
 
