@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 import torch
+from hypothesis import settings
 
 from pytest_xaisanity import Bench
 from pytest_xaisanity.adversaries import mutants
@@ -68,6 +69,16 @@ def few(suite, *names: str, extra: str = "") -> None:
         + f"mutants.MUTANTS._entries = {{name: f'.adversaries.mutants:{{name}}' for name in ({kept},)}}\n"
         + extra
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_searches():
+    """What would have caught a survivor is searched for: the first few maps are enough where any is."""
+    settings.register_profile("short searches", max_examples=5)
+    before = getattr(settings, "get_current_profile_name", lambda: "default")()  # an older Hypothesis does not tell
+    settings.load_profile("short searches")
+    yield
+    settings.load_profile(before)
 
 
 @pytest.fixture(autouse=True)
