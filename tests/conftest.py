@@ -70,6 +70,14 @@ SUBJECT = """
 """
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what needs a trained network; a module that trains networks of its own marks itself."""
+    for item in items:
+        if "digits_cnn" in item.fixturenames:
+            item.add_marker("training")
+
+
 @pytest.fixture(autouse=True)
 def _same_weights() -> None:
     """Let a model that a test builds have the same weights whatever ran before."""
