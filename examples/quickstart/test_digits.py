@@ -23,7 +23,7 @@ def test_gradients(xai):
 
 def test_integrated_gradients(xai):
     """Only the similarities that see the sign can judge maps whose size is the input's: see test_known_false.py."""
-    integrated = xai.explainer(IntegratedGradients, n_steps=32)
+    integrated = xai.explainer(IntegratedGradients, n_steps=8)
     assert integrated.changes_under("cascading_randomization", similarity="spearman")
     assert integrated.changes_under("cascading_randomization", depth=1, similarity="spearman")
     assert integrated.changes_under("cascading_randomization", depth=1, similarity="ssim")
@@ -43,7 +43,7 @@ def test_grad_cam(xai, xai_model):
 @pytest.mark.xai_beats("random", on="pixel_flipping")
 @pytest.mark.xai_explainer(Saliency, abs=False)
 @pytest.mark.xai_explainer.with_args(InputXGradient)
-@pytest.mark.xai_explainer(IntegratedGradients, n_steps=32)
+@pytest.mark.xai_explainer(IntegratedGradients, n_steps=8)
 def test_explanations(xai_verdict):
     """The same with markers: one test item for each claim and explainer."""
     assert xai_verdict

@@ -35,7 +35,7 @@ def test_the_network_knows_faces(xai_model, faces):
 @pytest.mark.xai_changes_under("cascading_randomization", similarity="spearman")
 @pytest.mark.xai_changes_under("cascading_randomization", depth=2, similarity="spearman")
 @pytest.mark.xai_explainer(Saliency, abs=False)
-@pytest.mark.xai_explainer(IntegratedGradients, n_steps=32)
+@pytest.mark.xai_explainer(IntegratedGradients, n_steps=8)
 @pytest.mark.xai_explainer(LayerGradCam, layer="prelu3")
 def test_explanations_follow_the_weights(xai_verdict):
     """Neither the gradients nor what is built from them survives other weights."""
@@ -49,7 +49,7 @@ def test_gradients_by_every_similarity(xai):
 
 # Plain gradients make no such claim: on these faces it depends on what replaces the pixels (`imputer=`).
 @pytest.mark.xai_beats("random", on="pixel_flipping")
-@pytest.mark.xai_explainer(IntegratedGradients, n_steps=32)
+@pytest.mark.xai_explainer(IntegratedGradients, n_steps=8)
 @pytest.mark.xai_explainer(LayerGradCam, layer="prelu3")
 def test_explanations_find_what_makes_a_face(xai_verdict):
     """Without the pixels that they name first, the face is gone sooner."""

@@ -62,7 +62,7 @@ def test_noise_of_the_output_finds_what_matters(xai):
 )
 def test_sizes_of_integrated_gradients_depend_on_the_weights(xai):
     """Where the image is black they are zero, for any model."""
-    integrated = xai.explainer(IntegratedGradients, n_steps=32)
+    integrated = xai.explainer(IntegratedGradients, n_steps=8)
     assert integrated.changes_under("cascading_randomization", similarity="abs_spearman")
 
 
@@ -73,7 +73,7 @@ def test_sizes_of_integrated_gradients_depend_on_the_weights(xai):
 )
 def test_integrated_gradients_depend_on_the_weights_by_any_similarity(xai):
     """With no similarity named, all three must agree."""
-    assert xai.explainer(IntegratedGradients, n_steps=32).changes_under("cascading_randomization")
+    assert xai.explainer(IntegratedGradients, n_steps=8).changes_under("cascading_randomization")
 
 
 def test_fresh_noise_is_undecided(xai):
@@ -83,7 +83,7 @@ def test_fresh_noise_is_undecided(xai):
 
 def test_integrated_gradients_are_undecided(xai):
     """It is neither passed nor failed: the similarities contradict one another."""
-    assert xai.explainer(IntegratedGradients, n_steps=32).changes_under("cascading_randomization").inconclusive
+    assert xai.explainer(IntegratedGradients, n_steps=8).changes_under("cascading_randomization").inconclusive
 
 
 def test_noise_of_the_output_passes_randomization(xai):

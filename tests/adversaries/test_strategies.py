@@ -24,10 +24,17 @@ from pytest_xaisanity.maps.uninformative import FAMILIES, Box, UninformativeMap
 torch.set_num_threads(1)
 
 few = settings(max_examples=30, deadline=None, database=None)
+ONE = settings(  # the first that is found, and no explanation of it
+    max_examples=500,
+    deadline=None,
+    database=None,
+    report_multiple_bugs=False,
+    phases=[Phase.generate, Phase.shrink],
+)
 
 
 def simplest(strategy, condition=lambda value: True):
-    return find(strategy, condition, settings=settings(max_examples=500, database=None, deadline=None))
+    return find(strategy, condition, settings=ONE)
 
 
 class TestUninformativeMaps:
@@ -272,6 +279,7 @@ class TestTypes:
         assert all(hasattr(strategies, name) for name in strategies.__all__)
 
 
+PLAIN = "--assert=plain"  # rewriting the plugins' assertions takes each worker longer than its tests
 USERS_TEST = """
     import pytest, torch
     from hypothesis import given, settings
@@ -294,7 +302,7 @@ USERS_TEST = """
 
 def test_strategies_work_in_the_tests_of_users_in_random_order_on_two_workers(pytester):
     pytester.makepyfile(USERS_TEST)
-    result = pytester.runpytest_subprocess("-p", "randomly", "-n2", "-p", "no:cacheprovider")
+    result = pytester.runpytest("-p", "randomly", "-n2", "-p", "no:cacheprovider", PLAIN)
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["*value=UninformativeMap(sign='both'),*"])
 

