@@ -14,9 +14,8 @@ from pathlib import Path
 import torch
 from captum.attr import IntegratedGradients, Occlusion, Saliency
 
-from pytest_xaisanity import Bench
+from pytest_xaisanity import Bench, beats, changes_under, invariant_under
 from pytest_xaisanity.bench import audit
-from pytest_xaisanity.claims import make as claims
 from pytest_xaisanity.claims.base import Claim
 from pytest_xaisanity.report.mutation import Mutations
 
@@ -31,12 +30,12 @@ EXPLAINERS = {
 
 
 def battery() -> list[Claim]:
-    """Return the standard battery of claims."""
+    """Return the standard battery of"""
     return [
-        claims.changes_under("cascading_randomization", similarity="spearman"),
-        claims.beats("random", on="pixel_flipping"),
-        claims.beats("mutants", on="pixel_flipping"),
-        claims.invariant_under("batch_order"),
+        changes_under("cascading_randomization", similarity="spearman"),
+        beats("random", on="pixel_flipping"),
+        beats("mutants", on="pixel_flipping"),
+        invariant_under("batch_order"),
     ]
 
 

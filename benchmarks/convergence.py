@@ -19,6 +19,7 @@ from overhead import asked, report
 from subjects import SUBJECTS, Subject
 
 from pytest_xaisanity import Bench
+from pytest_xaisanity.evidence.base import Lab
 from pytest_xaisanity.evidence.metrics.cosine_similarity_convergence import CosineSimilarityConvergence
 from pytest_xaisanity.explainers.attributions import Attributions
 
@@ -62,9 +63,9 @@ def convergence(subject: Subject, lowest: str) -> dict[str, Callable[[], object]
 def sweep(subject: Subject) -> Callable[[], object]:
     """Return the measurement alone: what each further block of inputs costs."""
     bench = Bench(*subject, device="cpu")
-    explained = Attributions(bench.subject, bench.explainer(Saliency).explainer, 0)
+    lab = Lab(bench.subject, Attributions(bench.subject, bench.explainer(Saliency).explainer, 0), seed=0)
     block = next(bench.subject.blocks(early=False))
-    measuring = CosineSimilarityConvergence(draws=DRAWS).measurement().start(explained, block)
+    measuring = CosineSimilarityConvergence(draws=DRAWS).measurement().start(lab, block)
     return lambda: measuring.measure(block)
 
 
