@@ -30,7 +30,7 @@ EXPLAINERS = {
 
 
 def battery() -> list[Claim]:
-    """Return the standard battery of"""
+    """Return the standard battery of claims."""
     return [
         changes_under("cascading_randomization", similarity="spearman"),
         beats("random", on="pixel_flipping"),
