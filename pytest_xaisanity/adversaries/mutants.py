@@ -28,7 +28,7 @@ from ..model.rewriting import rewritten
 from ..subject.layout import Layout
 from .uninformative import Seeding, UninformativeExplainer
 
-__all__ = ["MUTANTS", "mutated"]
+__all__ = ["MUTANTS", "Inapplicable", "mutated"]
 
 
 Tensors = Any  # a tensor, or a tuple of tensors

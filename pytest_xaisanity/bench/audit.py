@@ -10,13 +10,12 @@ from typing import NoReturn
 
 from torch import Tensor, nn
 
-from ..adversaries.mutants import MUTANTS, Mutant, mutated
+from ..adversaries.mutants import MUTANTS, Inapplicable, Mutant, mutated
 from ..claims.base import Claim
 from ..claims.make import beats, changes_under, invariant_under
 from ..common.errors import XaiError
 from ..explainers.attributions import Attributions
 from ..explainers.explainer import Explainer
-from ..maps.changes import Inapplicable
 from ..model.layers import Layer, find_layers
 from ..model.reinit.randomizer import Randomizer
 from ..report.audited import Audited, Mutation

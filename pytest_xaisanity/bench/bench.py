@@ -130,7 +130,7 @@ class Bench:
     def _resolve(self, claim: Compound, explainer: Explainer) -> Verdict:
         layout = self.subject.lend(self._layout)
         decide = partial(self.decide, explainer=explainer)
-        return claim.resolve(decide, layout=layout, seed=self.seed, name=explainer.name)
+        return claim.resolve(decide, places=layout.places, seed=self.seed, name=explainer.name)
 
     def _layout(self) -> Layout:
         self._renew()

@@ -16,7 +16,6 @@ from ..maps.similarity import Similarity
 from ..statistics.evidence import Evidence, Part, Row, Sample, number
 from ..statistics.question import Decision, Direction, Level
 from ..statistics.verdict import Outcome, Verdict
-from ..subject.layout import Layout
 from .identity import identify, kind_of
 
 __all__ = [
@@ -208,12 +207,12 @@ class Compound(Claim):
         raise TypeError("resolve this claim instead")
 
     @abstractmethod
-    def resolve(self, decide: Callable[[Claim], Verdict], *, layout: Layout, seed: int, name: str) -> Verdict:
+    def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
         """Return the verdict.
 
         Args:
             decide: Decides a claim about the explainer.
-            layout: That of the inputs.
+            places: The shape of one map.
             seed: Seed of the draws.
             name: The explainer's name.
         """

@@ -20,7 +20,6 @@ from ..statistics.evidence import Evidence, Part
 from ..statistics.question import Decision, Question
 from ..statistics.ranks import Ranks
 from ..statistics.verdict import Outcome, Verdict
-from ..subject.layout import Layout
 from .base import (
     Claim,
     Compound,
@@ -226,10 +225,10 @@ class BeatsEach(Compound):
     verb: ClassVar[str] = "beats"
     advice: ClassVar[str] = _ADVICE
 
-    def resolve(self, decide: Callable[[Claim], Verdict], *, layout: Layout, seed: int, name: str) -> Verdict:
+    def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
         """Return the verdict that is furthest from a pass; after a failed one no other is sought."""
         verdicts: dict[str, Verdict] = {}
-        for part in self.baseline.parts(layout):
+        for part in self.baseline.parts(places):
             claim = Beats(baseline=part, metric=self.metric, confidence=self.confidence, early=self.early)
             verdicts[part.name] = decide(claim)
             if self.early and verdicts[part.name].failed:
@@ -280,7 +279,7 @@ class BeatsAcross(Compound):
     form: ClassVar[str] = "across_settings"
     advice: ClassVar[str] = _ADVICE
 
-    def resolve(self, decide: Callable[[Claim], Verdict], *, layout: Layout, seed: int, name: str) -> Verdict:
+    def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
         """Return the verdict on the simplest setting under which the claim fails, or else the least certain one."""
         verdicts: dict[AnyMapMetric, Verdict] = {}
 
@@ -288,7 +287,7 @@ class BeatsAcross(Compound):
             verdicts[metric] = decide(beating(self.baseline, metric, confidence=self.confidence, early=self.early))
             return verdicts[metric].failed
 
-        strategy = settings_of(self.metric, shape=layout.places, **self.fixed)
+        strategy = settings_of(self.metric, shape=places, **self.fixed)
         search_seed = seed_of(seed, "settings", name)
         found = counterexample(strategy, fails, max_examples=self.max_examples, search_seed=search_seed)
         return self._conclude(verdicts, found, name)

@@ -19,7 +19,6 @@ from ..explainers.attributions import Attributions
 from ..model.training import Retraining
 from ..statistics.evidence import Part
 from ..subject.block import Block
-from ..subject.layout import Layout
 from ..subject.subject import Subject
 
 __all__ = [
@@ -410,6 +409,6 @@ class Baseline(ABC):
             seed: Seeds what is drawn.
         """
 
-    def parts(self, layout: Layout) -> Sequence[Baseline]:
+    def parts(self, places: tuple[int, ...]) -> Sequence[Baseline]:
         """Return the baselines that must each be beaten: by default this one alone."""
         return (self,)

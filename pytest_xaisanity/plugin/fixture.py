@@ -111,7 +111,7 @@ class Xai:
             verdict = bench.decide(claim, known)
             if AUDIT in self._config.stash:
                 auditor = self._config.stash[AUDIT]
-                auditor.decided(item, bench, known, claim, verdict, self._running.request)
+                auditor.decided(item, bench, explainer, claim, verdict, self._running.request)
         except XaiError as error:
             raise_here(error)
         policy = setting(self._config, "inconclusive")

@@ -22,7 +22,6 @@ from pytest_xaisanity.maps.changes import CHANGES, Inapplicable
 from pytest_xaisanity.maps.edges import edge_maps
 from pytest_xaisanity.model.layers import find_layers
 from pytest_xaisanity.model.reinit.randomizer import Randomizer
-from pytest_xaisanity.subject.layout import Layout
 
 NAMES = list(MUTANTS)
 IMAGES = torch.arange(1.0, 13.0).reshape(1, 1, 3, 4)
@@ -529,4 +528,4 @@ class TestBeatsMutants:
 
     def test_the_baseline_has_a_name(self):
         assert BASELINES.build("mutants", {}, where="test") == Mutants(("low_rank", "rounded"))
-        assert Mutants(["rounded"]).parts(Layout((3, 3), 1, "image")) == [ChangedMap("rounded")]
+        assert Mutants(["rounded"]).parts((3, 3)) == [ChangedMap("rounded")]

@@ -11,7 +11,6 @@ from torch import Tensor
 from ...common.errors import XaiError, unknown_name
 from ...maps.changes import CHANGES
 from ...subject.block import Block
-from ...subject.layout import Layout
 from ..base import Baseline
 
 __all__ = ["ChangedMap", "Mutants"]
@@ -70,19 +69,19 @@ class Mutants(Baseline):
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return a batch of maps for each change."""
-        return [maps for part in self.parts(block.layout) for maps in part.maps(block, like, seed=seed)]
+        return [maps for part in self.parts(block.layout.places) for maps in part.maps(block, like, seed=seed)]
 
-    def parts(self, layout: Layout) -> Sequence[Baseline]:
-        """Return the baselines that must each be beaten, for maps of this layout.
+    def parts(self, places: tuple[int, ...]) -> Sequence[Baseline]:
+        """Return the baselines that must each be beaten, for maps with these places.
 
         Raises:
             XaiError: None of the changes can be made to such maps.
         """
-        fit = [name for name in self.mutants if len(layout.places) > 1 or name != "low_rank"]
+        fit = [name for name in self.mutants if len(places) > 1 or name != "low_rank"]
         if not fit:
             raise XaiError(
                 "baseline 'mutants'",
-                found=f"maps of shape {layout.places}",
+                found=f"maps of shape {places}",
                 expected="maps with two axes for low_rank",
                 fix='write mutants=("rounded",)',
             )
