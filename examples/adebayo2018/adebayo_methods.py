@@ -10,7 +10,6 @@ from digits import Digits, DigitsCNN, load_digits, trained_cnn
 from explainers import edges
 from torch import nn
 
-from pytest_xaisanity import Verdict
 from pytest_xaisanity.explainers import GuidedBackprop, GuidedGradCAM
 
 TRAINING_SIZE = 1000  # few enough that permuted labels can be learnt by heart in seconds
@@ -49,9 +48,3 @@ def methods(bench: Any) -> dict[str, Any]:
         "edges": (edges, {}),
     }
     return {name: bench.explainer(source, name=name, **settings) for name, (source, settings) in sources.items()}
-
-
-def retained(verdict: Verdict, similarity: str) -> list[float]:
-    """Return what is left of the similarity above chance after each step: 1 is all of it, 0 none."""
-    found = verdict.evidence["by_similarity"][similarity]
-    return [(after - found["chance"]) / (found["self"] - found["chance"]) for after in found["after_by_position"]]

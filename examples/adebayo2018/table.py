@@ -12,10 +12,12 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "quickstart"))
 
-from adebayo_methods import SHOWN, methods, retained, train, training_data
+from adebayo_methods import SHOWN, methods, train, training_data
 from digits import one_thread
 
 from pytest_xaisanity import Bench, Verdict
+from pytest_xaisanity.claims.changes_under import Readings
+from pytest_xaisanity.evidence.randomized import Randomized
 
 HOW_TO_READ = """\
 Left: the share of the similarity above chance that is left, 1 for all of it, when layers are randomized from the
@@ -46,7 +48,7 @@ def rows(name: str, explainer: Any) -> Iterator[str]:
     target = "dynamic" if name == "Guided GradCAM" else "fixed"
     claims: dict[str, dict[str, Any]] = {each: {"seeds": 3, "target": target} for each in WEIGHTS} | {LABELS: {}}
     joint = {each: explainer.changes_under(each, early=False, **given) for each, given in claims.items()}
-    layers = "".join(f"{layer:>7}" for layer in joint[WEIGHTS[0]].evidence["layers"])
+    layers = "".join(f"{layer:>7}" for layer in joint[WEIGHTS[0]].evidence.get_part(Randomized).layers)
     labels = "".join(f"{column:>7}" for column in ("seed", "labels", "left"))
     yield f"{name:22}{layers:44}{layers:44}{labels}"
     for similarity, words in SIMILARITIES.items():
@@ -54,18 +56,23 @@ def rows(name: str, explainer: Any) -> Iterator[str]:
             each: explainer.changes_under(each, similarity=similarity, early=False, **given)
             for each, given in claims.items()
         }
-        cells = [*(retained(verdicts[each], similarity) for each in WEIGHTS), _of_labels(verdicts[LABELS], similarity)]
+        cells = [_of_weights(verdicts[each], similarity) for each in WEIGHTS]
+        cells.append(_of_labels(verdicts[LABELS], similarity))
         yield f"  {words:20}{''.join(map(_cell, cells, verdicts.values()))}".rstrip()
     ends = (f"{'':{7 * len(cell)}}  {verdict.outcome:14}" for cell, verdict in zip(cells, joint.values(), strict=True))
     yield f"  {'none named':20}{''.join(ends)}".rstrip()
 
 
+def _of_weights(verdict: Verdict, similarity: str) -> list[float | None]:
+    return [*verdict.evidence.get_part(Readings)[similarity].retention_by_position]
+
+
 def _of_labels(verdict: Verdict, similarity: str) -> list[float | None]:
-    found = verdict.evidence["by_similarity"][similarity]
-    return [found["self"], *found["after_by_position"], found["retention"]]
+    found = verdict.evidence.get_part(Readings)[similarity]
+    return [found.own, *found.after_by_position, found.retention]
 
 
-def _cell(numbers: list[Any], verdict: Verdict) -> str:
+def _cell(numbers: list[float | None], verdict: Verdict) -> str:
     shown = "".join(f"{'-' if number is None else format(number, 'z.2f'):>7}" for number in numbers)
     return f"{shown}  {verdict.outcome:14}"
 

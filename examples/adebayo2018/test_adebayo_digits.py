@@ -27,8 +27,12 @@ from pathlib import Path
 from runpy import run_path
 
 import pytest
-from adebayo_methods import methods, retained
+from adebayo_methods import methods
 from digits import accuracy
+
+from pytest_xaisanity.claims.changes_under import Readings
+from pytest_xaisanity.evidence.controls import Alike, Controls, Resemblance
+from pytest_xaisanity.evidence.interventions.label_randomization import Trained
 
 CASCADING, INDEPENDENT, LABELS = "cascading_randomization", "independent_randomization", "label_randomization"
 SENSITIVE = ["Gradient", "SmoothGrad", "GradCAM"]
@@ -78,15 +82,15 @@ def test_absolute_ranks_of_guided_backprop_do_not_show_it(explainers):
     """What does not reproduce: maps of unrelated digits are nearly as alike as those of one."""
     verdict = explainers["Guided Backprop"].changes_under(CASCADING, similarity="abs_spearman", **TOP_LAYERS)
     assert not verdict.passed
-    assert verdict.evidence["by_similarity"]["abs_spearman"]["chance"] > 0.55
+    assert verdict.evidence.get_part(Readings)["abs_spearman"].chance > 0.55
 
 
 @pytest.mark.parametrize("order", [CASCADING, INDEPENDENT])
 def test_guided_backprop_changes_with_the_lowest_layers(explainers, order):
     """It is not invariant, as an early version of the paper said: each layer further down takes more of it away."""
     verdict = explainers["Guided Backprop"].changes_under(order, similarity="spearman", **WEIGHTS)
-    top, *_, lowest = left = retained(verdict, "spearman")
-    assert left == sorted(left, reverse=True)
+    top, *_, lowest = left = verdict.evidence.get_part(Readings)["spearman"].retention_by_position
+    assert list(left) == sorted(left, reverse=True)
     assert top > 0.7
     assert lowest < 0.4
 
@@ -102,8 +106,8 @@ def test_guided_grad_cam_does_not_change_with_the_top_layer(explainers):
 def test_guided_grad_cam_changes_with_the_lowest_layers(explainers, order):
     """Layer by layer, down to what Guided Backprop keeps."""
     verdict = explainers["Guided GradCAM"].changes_under(order, similarity="spearman", target="dynamic", **WEIGHTS)
-    left = retained(verdict, "spearman")
-    assert left == sorted(left, reverse=True)
+    left = verdict.evidence.get_part(Readings)["spearman"].retention_by_position
+    assert list(left) == sorted(left, reverse=True)
     assert left[-1] < 0.4
 
 
@@ -114,7 +118,7 @@ def test_guided_grad_cam_of_a_class_that_no_longer_wins_is_zero(explainers):
         target: guided.changes_under(CASCADING, similarity="spearman", depth=1, target=target, **WEIGHTS)
         for target in ("fixed", "dynamic")
     }
-    counts = {t: v.evidence["by_similarity"]["spearman"]["constant_or_not_finite"] for t, v in zeros.items()}
+    counts = {target: found.evidence.get_part(Readings)["spearman"].constant for target, found in zeros.items()}
     assert counts["fixed"] > 3 * counts["dynamic"]
 
 
@@ -140,9 +144,10 @@ def test_what_is_multiplied_by_the_input_keeps_its_size_and_not_its_sign(explain
 def test_absolute_ranks_of_noise_times_the_input_are_as_alike(explainers, method):
     """A map without any model has it too: on images mostly black, absolute ranks must be held against that."""
     verdict = explainers[method].changes_under(CASCADING, similarity="abs_spearman", **WEIGHTS)
-    null = verdict.evidence["controls"]["input × noise"]["abs_spearman"]["after"]
+    null = verdict.evidence.get_part(Controls).get_control(Alike, "input × noise").after["abs_spearman"]
     assert null > 0.95
-    assert verdict.evidence["by_similarity"]["abs_spearman"]["after_by_position"] == pytest.approx([null] * 4, abs=0.03)
+    found = verdict.evidence.get_part(Readings)["abs_spearman"]
+    assert found.after_by_position == pytest.approx((null,) * 4, abs=0.03)
 
 
 @pytest.mark.parametrize("method", MULTIPLIED)
@@ -150,8 +155,8 @@ def test_ssim_drops_at_once(explainers, method):
     """What does not reproduce: on photographs it stays high."""
     verdict = explainers[method].changes_under(CASCADING, similarity="ssim", depth=1, **WEIGHTS)
     assert verdict
-    found = verdict.evidence["by_similarity"]["ssim"]
-    assert found["after_by_position"][0] < 0.6 < found["self"] == 1.0
+    found = verdict.evidence.get_part(Readings)["ssim"]
+    assert found.after_by_position[0] < 0.6 < found.own == 1.0
 
 
 @pytest.mark.parametrize("order", [CASCADING, INDEPENDENT, LABELS])
@@ -159,7 +164,12 @@ def test_an_edge_detector_changes_under_nothing(explainers, order):
     """The paper's control: exactly the same map at every depth and after every training."""
     verdict = explainers["edges"].changes_under(order, **settings(order))
     assert verdict.failed
-    assert all(set(retained(verdict, name)) == {1.0} for name in verdict.evidence["similarities"])
+    readings = verdict.evidence.get_part(Readings).by_similarity
+    assert {name: set(found.retention_by_position) for name, found in readings.items()} == {
+        "spearman": {1.0},
+        "abs_spearman": {1.0},
+        "ssim": {1.0},
+    }
 
 
 def test_what_is_left_resembles_the_edges_of_the_image(explainers):
@@ -167,8 +177,8 @@ def test_what_is_left_resembles_the_edges_of_the_image(explainers):
 
     def resemblance(method):
         verdict = explainers[method].changes_under(CASCADING, similarity="ssim", **WEIGHTS)
-        found = verdict.evidence["controls"]["edge resemblance"]["ssim"]
-        return [after / found["before"] for after in found["after"]]
+        found = verdict.evidence.get_part(Controls).get_control(Resemblance)
+        return [after / found.before["ssim"] for after in found.after["ssim"]]
 
     assert resemblance("Gradient")[-1] < 0.5
     assert min(resemblance("Integrated Gradients")) > 0.7
@@ -187,18 +197,19 @@ def test_gradients_and_grad_cam_follow_the_labels(explainers, method):
 
 def test_permuted_labels_are_learnt_by_heart(explainers):
     """Without that, and without chance on the test images, there would be no verdict."""
-    accuracies = explainers["Gradient"].changes_under(LABELS, similarity="spearman").evidence["accuracies"]
+    verdict = explainers["Gradient"].changes_under(LABELS, similarity="spearman")
+    accuracies = verdict.evidence.get_part(Trained).accuracies
     (true,), (permuted,) = accuracies["true labels"], accuracies["permuted labels"]
-    assert min(true["training"], permuted["training"]) > 0.95
-    assert true["test"] > 0.9
-    assert permuted["test"] < 0.2
+    assert min(true.training, permuted.training) > 0.95
+    assert true.test > 0.9
+    assert permuted.test < 0.2
 
 
 @pytest.mark.parametrize("method", ["Gradient", "SmoothGrad"])
 def test_the_size_of_gradients_says_little_about_labels(explainers, method):
     """Another training seed changes it nearly as much as another image does: the control that the paper lacks."""
-    found = explainers[method].changes_under(LABELS, early=False).evidence["by_similarity"]
-    above_chance = {name: each["self"] - each["chance"] for name, each in found.items()}
+    readings = explainers[method].changes_under(LABELS, early=False).evidence.get_part(Readings)
+    above_chance = {name: found.own - found.chance for name, found in readings.by_similarity.items()}
     assert above_chance["abs_spearman"] < 0.2
     assert above_chance["spearman"] > 0.35
 

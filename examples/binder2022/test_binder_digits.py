@@ -24,6 +24,9 @@ from explainers import edges, fresh_noise
 
 from pytest_xaisanity import CascadingRandomization, PixelFlipping
 from pytest_xaisanity.bench.gap import gap
+from pytest_xaisanity.claims.base import Means
+from pytest_xaisanity.claims.changes_under import Readings
+from pytest_xaisanity.evidence.metrics.scale_preservation import Scales
 
 CASCADE = CascadingRandomization(seeds=3)
 FLIPPING = PixelFlipping(steps=16)
@@ -51,7 +54,7 @@ def correlation(explainer):
     verdict = explainer.changes_under(
         "cascading_randomization", depth=1, seeds=3, similarity="pearson", at_most=0.3, early=False
     )
-    return verdict.evidence["by_similarity"]["pearson"]["after_by_position"][0], verdict
+    return verdict.evidence.get_part(Readings)["pearson"].after_by_position[0], verdict
 
 
 @pytest.mark.parametrize("similarity", ["spearman", "abs_spearman", "ssim"])
@@ -65,7 +68,7 @@ def test_noise_gains_nothing_at_pixel_flipping(xai):
     """A randomization test cannot see that it knows nothing."""
     verdict = xai.explainer(fresh_noise).beats("random", on=FLIPPING, early=False)
     assert verdict.failed
-    assert abs(verdict.evidence["means"]["explainer"]) < 0.05
+    assert abs(verdict.evidence.get_part(Means).means["explainer"]) < 0.05
 
 
 @pytest.mark.parametrize("noise", [0.5, 1.0, 2.0])
@@ -90,10 +93,10 @@ def test_channels_keep_their_scale(xai, reduction, at_least):
     """The weights above are gone, and the order of the channels' contributions is not."""
     verdict = xai.explainer(Saliency).bounded("scale_preservation", at_least=at_least, reduction=reduction, early=False)
     assert verdict
-    order = verdict.evidence["order"]
-    assert order["observed"] == pytest.approx(order["predicted"], abs=0.05)
-    top = verdict.evidence["top"]["10 %"]
-    assert top["kept"] > 2 * top["chance"]
+    scales = verdict.evidence.get_part(Scales)
+    assert scales.observed == pytest.approx(scales.predicted, abs=0.05)
+    (top,) = (top for top in scales.top if top.share == 10)
+    assert top.kept > 2 * top.chance
 
 
 def test_the_rankings_disagree(xai, capsys):

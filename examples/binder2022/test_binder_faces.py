@@ -22,6 +22,7 @@ from faces import RNet, load_faces, trained_rnet
 
 from pytest_xaisanity import CascadingRandomization, PixelFlipping
 from pytest_xaisanity.bench.gap import gap
+from pytest_xaisanity.evidence.metrics.scale_preservation import Scales
 
 CASCADE = CascadingRandomization(seeds=2)
 FLIPPING = PixelFlipping(steps=16)
@@ -57,8 +58,8 @@ def test_channels_keep_their_scale(xai, reduction, at_least):
     """All dense layers are drawn anew, and the 64 channels below them contribute in much the same order."""
     verdict = xai.explainer(Saliency).bounded("scale_preservation", at_least=at_least, reduction=reduction, early=False)
     assert verdict
-    order = verdict.evidence["order"]
-    assert order["observed"] == pytest.approx(order["predicted"], abs=0.05)
+    scales = verdict.evidence.get_part(Scales)
+    assert scales.observed == pytest.approx(scales.predicted, abs=0.05)
 
 
 def test_the_rankings_disagree(xai, capsys):

@@ -15,6 +15,7 @@ from sixt_methods import CLAIMS, METHODS, explainer
 from sixt_networks import POOLING, DeepCNN, trained_deep_cnn
 
 from pytest_xaisanity import Bench, Verdict
+from pytest_xaisanity.claims.changes_under import Readings
 
 INPUTS = 256
 CASCADED = 32  # inputs that each depth of the cascade is measured on
@@ -23,9 +24,7 @@ SIMILARITY = "sign_flip_ssim"
 
 def cascade(verdict: Verdict) -> str:
     """Return what is left at each depth, from the top layer down: 0 at chance, 1 where the map is the same."""
-    seen = verdict.evidence["by_similarity"][SIMILARITY]
-    scale = seen["self"] - seen["chance"]
-    return " ".join(f"{(after - seen['chance']) / scale:z5.2f}" for after in seen["after_by_position"])
+    return " ".join(f"{left:z5.2f}" for left in verdict.evidence.get_part(Readings)[SIMILARITY].retention_by_position)
 
 
 def row(name: str, verdicts: dict[str, Verdict], curve: str) -> str:

@@ -20,6 +20,9 @@ import pytest
 from sixt_methods import CLAIMS, explainer, flags
 from sixt_networks import DeepCNN, trained_deep_cnn
 
+from pytest_xaisanity.claims.changes_under import Readings
+from pytest_xaisanity.evidence.metrics.cosine_similarity_convergence import Convergence
+
 CONVERGENCE = "cosine_similarity_convergence"
 
 
@@ -38,7 +41,7 @@ def method(xai, digits):
 def curve(one):
     """Return the median |cos| at each layer, from the logits down, over the inputs that decided the claim."""
     verdict = CLAIMS["convergence"](one)
-    return [layer["median"] for layer in verdict.evidence["convergence"]]
+    return [at.median for at in verdict.evidence.get_part(Convergence).layers]
 
 
 @pytest.mark.parametrize("name", ["Gradient", "Gradient × Input", "LRP z", "DeepLIFT Rescale"])
@@ -104,7 +107,7 @@ def test_the_map_of_another_class_is_the_same_up_to_a_factor(method):
     """What a converged rule keeps of the class is one number."""
     converged = method("LRP z+").changes_under("other_target", seeds=2, similarity="abs_pearson", at_most=0.9)
     assert converged.failed
-    assert converged.evidence["by_similarity"]["abs_pearson"]["after_by_position"][0] > 0.99
+    assert converged.evidence.get_part(Readings)["abs_pearson"].after_by_position[0] > 0.99
 
 
 @pytest.mark.parametrize(("name", "follows"), [("Gradient", True), ("LRP z+", False), ("Guided Backprop", False)])

@@ -66,6 +66,18 @@ class Reading:
     gap: float | None = None
     retention: float | None = None
 
+    @property
+    def retention_by_position(self) -> tuple[float | None, ...]:
+        """The share of the similarity above chance that is left, by position: 1 for all of it, 0 for none.
+
+        It is that of the mean similarities. ``retention`` is decided on pairs of inputs, whose differences are clipped.
+        None where a similarity is not known, or where the explanations of one input are no more alike than others.
+        """
+        if self.own is None or self.chance is None or self.own == self.chance:
+            return (None,) * len(self.after_by_position)
+        own, chance = self.own, self.chance
+        return tuple(None if after is None else (after - chance) / (own - chance) for after in self.after_by_position)
+
     def plain(self) -> dict[str, object]:
         """Return all of it; gap and retention where they were asked for."""
         return {
@@ -89,6 +101,10 @@ class Readings(Part):
 
     by_similarity: Mapping[str, Reading]
     ceiling: str = ""
+
+    def __getitem__(self, similarity: str) -> Reading:
+        """Return what one similarity found."""
+        return self.by_similarity[similarity]
 
     def plain(self) -> dict[str, object]:
         """Return each under its name."""

@@ -82,10 +82,10 @@ def _object(spec: object) -> _Told:
     name = label(spec)
     if isinstance(spec, str):
         return _word(name)
-    if not _ours(spec):
+    if not _by_value(spec):
         return _Told(_slug(name), False)
     own = list(_settings(_settings_of(spec)))
-    return _Told("-".join([_slug(name), *(one.text for one in own)]), all(one.whole for one in own))
+    return _Told("-".join([_slug(name), *(one.text for one in own)]), _ours(spec) and all(one.whole for one in own))
 
 
 def _settings(settings: Mapping[str, object]) -> Iterator[_Told]:
@@ -132,11 +132,14 @@ def _number(value: object) -> str:
 # -------------------------------------------------------------------------------------------------- as it is made
 
 
+def _by_value(spec: object) -> TypeGuard[DataclassInstance]:
+    """Whether a value is an object that is equal to those with the same settings."""
+    return is_dataclass(spec) and not isinstance(spec, type) and type(spec).__eq__ is not object.__eq__
+
+
 def _ours(spec: object) -> TypeGuard[DataclassInstance]:
     """Whether a value is an object of one of this package's, which its name and settings tell all about."""
-    kind = type(spec)
-    by_value = is_dataclass(spec) and kind.__eq__ is not object.__eq__
-    return by_value and kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return _by_value(spec) and type(spec).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _settings_of(spec: DataclassInstance) -> dict[str, object]:

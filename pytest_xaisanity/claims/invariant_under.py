@@ -39,7 +39,11 @@ class InvariantUnder(Claim):
     at_least: float | None = None
     tolerance: float | None = None
     verb: ClassVar[str] = "invariant_under"
-    advice: ClassVar[str] = "look for statistics over the batch, or state kept between calls"
+
+    @property
+    def advice(self) -> str:  # type: ignore[override]
+        """What the intervention advises, or else what helps with any."""
+        return self.intervention.advice or "explain one of the worst inputs by hand, before and after"
 
     @property
     def bounds(self) -> Mapping[str, float | None]:

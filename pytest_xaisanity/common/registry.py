@@ -39,6 +39,10 @@ class Registry:
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._foreign
 
+    def __getitem__(self, name: str) -> Any:
+        """Return what a name stands for that has been checked before."""
+        return self.get(name, where=self.kind)
+
     def get(self, name: str, *, where: str) -> Any:
         """Return what ``name`` stands for; ``where`` is the argument that held the name, for the error text."""
         if name in self._entries:

@@ -229,15 +229,19 @@ class Intervention(ABC):
 class Procedure(ABC):
     """An intervention begun on a subject and explainer.
 
+    Maps after the intervention come from ``attributions(block, stage=..., state=...)``: ``stage`` says for errors, in
+    words, what was done, and ``state`` is a key of it, since maps are kept under it. Without a ``state`` they are those
+    of the model as given.
+
     Attributes:
         attributions: What makes the maps before the intervention as those after it are made: usually those of the lab.
-        shape: ``(seeds, positions)``: how many maps it yields for each input.
+        shape: ``(seeds, positions)``: how many maps it yields for each input; one, unless it says otherwise.
         ceiling: In words, the reason for which :meth:`again` yields other maps than a second run of the explainer;
             nothing where it does not.
     """
 
     attributions: Attributions
-    shape: tuple[int, int]
+    shape: tuple[int, int] = (1, 1)
     ceiling: str = ""
 
     @abstractmethod
@@ -401,7 +405,7 @@ class Baseline(ABC):
 
     @abstractmethod
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
-        """Return one or more batches of maps of the shape of ``like``.
+        """Return one or more batches of maps of the shape of ``like``, or of one without its channels ``(b, *places)``.
 
         Args:
             block: The inputs.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from math import inf
@@ -91,7 +91,7 @@ class Comparing(Measuring[Compared]):
         chance = {s.name: self._chance(s, prepared[s.name]) for s in self.similarities}
         resemblance = self._resemblance(block, before) if self._changes and not self.controls else None
         with closing(self.procedure.maps(block)) as changed:  # however this ends, the intervention is undone here
-            after = self._compared(prepared, changed, resemblance)
+            after = self._compared(prepared, _other_than(before, changed), resemblance)
         if not self.controls:
             self.controls = self._measured_controls(block, before)
             if resemblance is not None:
@@ -157,6 +157,19 @@ class Comparing(Measuring[Compared]):
                 edges = edge_maps(block.inputs[0]).to(maps.dtype)
                 pairs["edges"] = (edges, edges)
         return tuple(_control(name, self.similarities, *maps_of) for name, maps_of in pairs.items())
+
+
+def _other_than(before: Tensor, changed: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the maps after an intervention, which are never those that are kept of the model as given."""
+    for maps in changed:
+        if maps is before:
+            raise XaiError(
+                "intervention",
+                found="the kept maps of the model as given, yielded as those after it",
+                expected="maps that are asked for, and kept, under a key of what was done",
+                fix="pass state=(name, *settings) to attributions(block, ...)",
+            )
+        yield maps
 
 
 def _of_images(block: Block) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..statistics.evidence import Part, Row, number
 
@@ -29,6 +30,9 @@ class Control(ABC):
     @abstractmethod
     def text(self) -> str:
         """Return them as a person reads them."""
+
+
+C = TypeVar("C", bound=Control)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,13 @@ class Controls(Part):
     """The controls of a measurement."""
 
     controls: tuple[Control, ...] = ()
+
+    def get_control(self, kind: type[C], name: str | None = None) -> C:
+        """Return the first control of a type, and of that name where one is given; it must be there."""
+        for control in self.controls:
+            if isinstance(control, kind) and name in (None, control.name):
+                return control
+        raise KeyError(f"no {name or kind.__name__} among {', '.join(control.name for control in self.controls)}")
 
     def plain(self) -> dict[str, object]:
         """Return each control under its name."""

@@ -25,11 +25,19 @@ _NONE: Settings = {}
 
 def as_similarity(spec: object, *, where: str) -> Similarity:
     """Return the similarity that ``spec`` is or names; ``where`` is the argument that held it, for the error."""
-    if isinstance(spec, Similarity) and SIMILARITIES.get(spec.name) is spec:
-        return spec
-    if isinstance(spec, str) and spec in SIMILARITIES:
-        return SIMILARITIES[spec]
-    raise unknown_name(where, spec, SIMILARITIES, kind="similarity")
+    name = spec.name if isinstance(spec, Similarity) else spec
+    known = isinstance(name, str) and name in SIMILARITIES
+    if not known and not isinstance(spec, Similarity):
+        raise unknown_name(where, spec, SIMILARITIES, kind="similarity")
+    found: object = SIMILARITIES.get(str(name), where=where) if known else None
+    if not isinstance(found, Similarity) or found.name != name or spec not in (name, found):
+        raise XaiError(
+            where,
+            found=f"{_told(found if spec == name else spec)} under the name {name!r}",
+            expected="a similarity that is registered under its name",
+            fix="register it under a name of its own, as an entry point of the group pytest_xaisanity.similarity",
+        )
+    return found
 
 
 def as_intervention(

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..common.errors import XaiError, unknown_name
+from ..common.registry import Registry
 
 __all__ = [
     "SIMILARITIES",
@@ -187,7 +188,7 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         XaiError: The shapes differ.
     """
-    return SIMILARITIES["spearman"](a, b)
+    return SPEARMAN(a, b)
 
 
 def abs_spearman(a: Tensor, b: Tensor) -> Tensor:
@@ -206,7 +207,7 @@ def abs_spearman(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         XaiError: The shapes differ.
     """
-    return SIMILARITIES["abs_spearman"](a, b)
+    return ABS_SPEARMAN(a, b)
 
 
 # --- moments ----------------------------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ def pearson(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         XaiError: The shapes differ.
     """
-    return SIMILARITIES["pearson"](a, b)
+    return PEARSON(a, b)
 
 
 def abs_pearson(a: Tensor, b: Tensor) -> Tensor:
@@ -259,7 +260,7 @@ def abs_pearson(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         XaiError: The shapes differ.
     """
-    return SIMILARITIES["abs_pearson"](a, b)
+    return ABS_PEARSON(a, b)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -275,7 +276,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         XaiError: The shapes differ.
     """
-    return SIMILARITIES["cosine"](a, b)
+    return COSINE(a, b)
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:
@@ -294,7 +295,7 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         XaiError: The shapes differ.
     """
-    return SIMILARITIES["mse"](a, b)
+    return MSE(a, b)
 
 
 # --- images -----------------------------------------------------------------------------------------------------
@@ -582,7 +583,7 @@ def sign_flip_ssim(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         XaiError: The maps have no two dimensions, are smaller than 3x3, or their shapes differ.
     """
-    return SIMILARITIES["sign_flip_ssim"](a, b)
+    return SIGN_FLIP_SSIM(a, b)
 
 
 # --- the similarities by name -----------------------------------------------------------------------------------
@@ -633,17 +634,27 @@ class Similarity:
         return (scores - centre) / (self.identical - centre)
 
 
-SIMILARITIES: dict[str, Similarity] = {
-    similarity.name: similarity
-    for similarity in (
-        Similarity("spearman", _prepare_spearman, _inner),
-        Similarity("abs_spearman", _prepare_abs_spearman, _inner),
-        Similarity("ssim", _prepare_ssim, _compare_ssim, needs_2d=True),
-        Similarity("hog", _prepare_hog, _inner, needs_2d=True),
-        Similarity("cosine", _prepare_cosine, _inner),
-        Similarity("pearson", _prepare_pearson, _inner),
-        Similarity("abs_pearson", _prepare_pearson, _inner_magnitude),
-        Similarity("sign_flip_ssim", _prepare_sign_flip_ssim, _compare_sign_flip_ssim, needs_2d=True),
-        Similarity("mse", _prepare_cosine, _squared_distance, low=0.0, high=4.0, identical=0.0),
-    )
-}
+SPEARMAN = Similarity("spearman", _prepare_spearman, _inner)
+ABS_SPEARMAN = Similarity("abs_spearman", _prepare_abs_spearman, _inner)
+SSIM = Similarity("ssim", _prepare_ssim, _compare_ssim, needs_2d=True)
+HOG = Similarity("hog", _prepare_hog, _inner, needs_2d=True)
+COSINE = Similarity("cosine", _prepare_cosine, _inner)
+PEARSON = Similarity("pearson", _prepare_pearson, _inner)
+ABS_PEARSON = Similarity("abs_pearson", _prepare_pearson, _inner_magnitude)
+SIGN_FLIP_SSIM = Similarity("sign_flip_ssim", _prepare_sign_flip_ssim, _compare_sign_flip_ssim, needs_2d=True)
+MSE = Similarity("mse", _prepare_cosine, _squared_distance, low=0.0, high=4.0, identical=0.0)
+
+SIMILARITIES = Registry(
+    "similarity",
+    {
+        "spearman": ".maps.similarity:SPEARMAN",
+        "abs_spearman": ".maps.similarity:ABS_SPEARMAN",
+        "ssim": ".maps.similarity:SSIM",
+        "hog": ".maps.similarity:HOG",
+        "cosine": ".maps.similarity:COSINE",
+        "pearson": ".maps.similarity:PEARSON",
+        "abs_pearson": ".maps.similarity:ABS_PEARSON",
+        "sign_flip_ssim": ".maps.similarity:SIGN_FLIP_SSIM",
+        "mse": ".maps.similarity:MSE",
+    },
+)

@@ -27,7 +27,9 @@ from pytest_xaisanity.maps.similarity import (
 PRECISIONS = [(torch.float32, 1e-5), (torch.float64, 1e-10)]
 IMAGE_SIZES = [(8, 8), (28, 28), (37, 50), (48, 64)]
 CELLS = [2, 7, 9, 16]
-every_similarity = pytest.mark.parametrize("similarity", [pytest.param(s, id=s.name) for s in SIMILARITIES.values()])
+every_similarity = pytest.mark.parametrize(
+    "similarity", [pytest.param(SIMILARITIES[name], id=name) for name in SIMILARITIES]
+)
 every_cell = pytest.mark.parametrize(("size", "cell"), list(zip(IMAGE_SIZES, CELLS, strict=True)))
 every_precision = pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS, ids=["float32", "float64"])
 

@@ -30,6 +30,7 @@ class BatchOrder(Intervention):
     seeds: int = 1
     name: ClassVar[str] = "batch_order"
     verbs: ClassVar[tuple[Verb, ...]] = ("invariant_under",)
+    advice: ClassVar[str] = "look for statistics over the batch, or state kept between calls"
 
     def __post_init__(self) -> None:
         check_whole(self.name, "seeds", self.seeds)

@@ -22,7 +22,7 @@ from ...subject.block import Block
 from ...subject.subject import Subject
 from ..base import Intervention, Lab, Procedure
 
-__all__ = ["LabelRandomization"]
+__all__ = ["Accuracies", "LabelRandomization", "Trained"]
 
 _SPREADS = 3.0  # standard deviations within which an accuracy counts as chance
 
@@ -85,7 +85,7 @@ class LabelRandomization(Intervention):
 
 
 @dataclass(frozen=True)
-class _Accuracies:
+class Accuracies:
     """What a trained model gets right.
 
     Attributes:
@@ -127,7 +127,7 @@ class Trained(Part):
     """
 
     ceiling: str
-    accuracies: Mapping[str, tuple[_Accuracies, ...]]
+    accuracies: Mapping[str, tuple[Accuracies, ...]]
     seeds: tuple[int, ...]
     sizes: Mapping[str, int]
 
@@ -171,7 +171,7 @@ class _Retrained(Procedure):
         for state, job, weights in zip(self._states, jobs, self._weights, strict=True):
             if state not in retraining.measured:
                 retraining.measured[state] = self._accuracies(data, job, weights)
-        found: list[_Accuracies] = [retraining.measured[state] for state in self._states]
+        found: list[Accuracies] = [retraining.measured[state] for state in self._states]
         self._controls, self._permuted = found[::2], found[1::2]
         for control, permuted in zip(self._controls, self._permuted, strict=True):
             self._check_learnt(control, permuted)
@@ -198,7 +198,7 @@ class _Retrained(Procedure):
         with _loaded(self.model, self._weights[place]):
             return self.attributions(block, stage=stage, state=state)
 
-    def _accuracies(self, data: TrainingData, job: Job, weights: Weights) -> _Accuracies:
+    def _accuracies(self, data: TrainingData, job: Job, weights: Weights) -> Accuracies:
         subject = self.attributions.subject
         with _loaded(self.model, weights):
             fitted, classes = _predictions(subject, data.inputs)
@@ -214,7 +214,7 @@ class _Retrained(Procedure):
         truth = data.test_targets.cpu()
         shares = [torch.bincount(labels, minlength=classes) / len(labels) for labels in (predicted, truth)]
         chance = float(shares[0] @ shares[1])
-        return _Accuracies(
+        return Accuracies(
             training=float((fitted == job.targets.cpu()).double().mean()),
             test=float((predicted == truth).double().mean()),
             chance=chance,
@@ -233,7 +233,7 @@ class _Retrained(Procedure):
                 stacklevel=2,
             )
 
-    def _check_learnt(self, control: _Accuracies, permuted: _Accuracies) -> None:
+    def _check_learnt(self, control: Accuracies, permuted: Accuracies) -> None:
         if control.test > control.chance >= 1 - _SPREADS * control.spread:
             raise XaiError(
                 "xai_training_data",

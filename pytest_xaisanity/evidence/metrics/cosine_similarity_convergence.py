@@ -34,7 +34,7 @@ from ...subject.block import Block, Inputs
 from ...subject.layout import by_channel, channel_axis
 from ..base import Lab, Measurement, Measuring, OwnMetric, Scored
 
-__all__ = ["CosineSimilarityConvergence"]
+__all__ = ["AtLayer", "Convergence", "CosineSimilarityConvergence"]
 
 _error = partial(setting_error, "cosine_similarity_convergence")
 

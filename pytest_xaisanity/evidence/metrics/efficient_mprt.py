@@ -23,7 +23,7 @@ from ...subject.block import Block
 from ..base import Lab, Measurement, Measuring, OwnMetric, Scored
 from ..interventions.weight_randomization import CascadingRandomization, Randomizing
 
-__all__ = ["EfficientMPRT", "histogram_entropy"]
+__all__ = ["EfficientMPRT", "Entropies", "histogram_entropy"]
 
 
 _MOST_BINS = 10_000  # more than maps have places to fill them with

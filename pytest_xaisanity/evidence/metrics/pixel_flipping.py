@@ -26,7 +26,7 @@ from ...subject.outputs import columns, select
 from ...subject.subject import Subject
 from ..base import Lab, MapMetric, Scores
 
-__all__ = ["PixelFlipping"]
+__all__ = ["Flipped", "PixelFlipping"]
 
 _error = partial(setting_error, "pixel_flipping")
 

@@ -36,7 +36,7 @@ from ...subject.subject import Subject
 from ..base import Lab, Measurement, Measuring, OwnMetric, Scored
 from ..randomized import Randomized
 
-__all__ = ["ScalePreservation", "order_probability"]
+__all__ = ["ScalePreservation", "Scales", "Top", "order_probability"]
 
 _error = partial(setting_error, "scale_preservation")
 
