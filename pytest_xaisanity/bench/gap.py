@@ -21,7 +21,6 @@ from ..evidence.base import Compared, Intervention, Measured, Measurement, Metri
 from ..evidence.comparison import Comparison
 from ..evidence.names import as_intervention, as_map_metric, as_similarity
 from ..evidence.scoring import Scoring
-from ..maps.similarity import SIMILARITIES, Similarity
 from .bench import Bench, BoundExplainer
 
 __all__ = ["Gap", "GapRow", "Tie", "gap"]
@@ -123,7 +122,7 @@ class Gap:
 def gap(
     bench: Bench,
     explainers: Iterable[BoundExplainer],
-    similarities: Sequence[str | Similarity] = ("spearman", "abs_spearman", "ssim"),
+    similarities: object = ("spearman", "abs_spearman", "ssim"),
     metric: str | Metric = "pixel_flipping",
     *,
     intervention: str | Intervention = "cascading_randomization",
@@ -135,7 +134,8 @@ def gap(
     Args:
         bench: The bench of all the explainers.
         explainers: Three or more, of different names, from ``bench.explainer(...)``.
-        similarities: Similarities or their names; each gives a ranking. The result depends on it: compare several.
+        similarities: A similarity or several, as objects or by name; each gives a ranking.
+            The result depends on it: compare several.
         metric: A name such as ``"pixel_flipping"``, or a metric object.
         intervention: A name such as ``"cascading_randomization"``, or an intervention object such as
             ``CascadingRandomization(seeds=3)``.
@@ -157,7 +157,8 @@ def gap(
     scores = [one.values.astype(float)[:, :1, None] for one in scored]
     rows = [_row(one.name, place, after, scores) for place, one in enumerate(chosen)]
     better = np.array([row.score for row in rows]) * (1 if built.higher_is_better else -1)
-    unlike = {name: -np.array([SIMILARITIES[name].unit(row.similarity[name]) for row in rows]) for name in names}
+    alike = {name: as_similarity(name, where="gap similarities") for name in names}
+    unlike = {name: -np.array([alike[name].unit(row.similarity[name]) for row in rows]) for name in names}
     labels = [row.name for row in rows]
     ties = {name: _ties(labels, unlike[name], after[name]) for name in names}
     ties[built.name] = _ties(labels, better, scores)
@@ -254,8 +255,10 @@ def _checked_explainers(bench: Bench, explainers: Iterable[BoundExplainer]) -> l
     return chosen
 
 
-def _checked_similarities(similarities: Sequence[str | Similarity]) -> tuple[str, ...]:
-    given = (similarities,) if isinstance(similarities, (str, Similarity)) else similarities
+def _checked_similarities(similarities: object) -> tuple[str, ...]:
+    given: Iterable[object] = (similarities,)
+    if isinstance(similarities, Iterable) and not isinstance(similarities, str):
+        given = similarities
     names = tuple(dict.fromkeys(as_similarity(one, where="gap similarities").name for one in given))
     if not names:
         raise XaiError("gap similarities", found="none", expected="one or more", fix="name those to rank by")
