@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 import torch
 
-from .undoing import Undoing
+from .undoing import Context, undone
 
 __all__ = ["State", "generator", "global_state", "isolated", "restore_state", "same_state", "seed_globally", "seed_of"]
 
@@ -89,9 +87,9 @@ def seed_globally(*parts: int | str) -> None:
     _seed_torch(seed)
 
 
-@contextmanager
-def isolated(*parts: int | str) -> Iterator[None]:
-    """Seed every global generator by ``parts`` inside the block, and put each back where it was."""
-    with Undoing(partial(restore_state, global_state())):
-        seed_globally(*parts)
-        yield
+def isolated(*parts: int | str) -> Context:
+    """Return a context, to be entered at once, in which every global generator is seeded by ``parts``.
+
+    At its end each is where it was.
+    """
+    return undone(partial(restore_state, global_state()), partial(seed_globally, *parts))

@@ -10,15 +10,29 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import ContextDecorator, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ContextDecorator, ExitStack, contextmanager
 from types import FrameType, TracebackType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-__all__ = ["Undoing", "undoing", "until_done"]
+__all__ = ["Context", "undoing", "undone", "until_done"]
 
+F = TypeVar("F", bound=Callable[..., object])
 T = TypeVar("T")
 _ATTEMPTS = 8
+
+
+class Context(Protocol):
+    """A context for a ``with`` statement, and a decorator."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool | None: ...
+
+    def __call__(self, work: F, /) -> F:
+        """Return a function that does ``work`` within the context."""
 
 
 def undoing(undo: Callable[[], object], work: Callable[[], T]) -> T:
@@ -32,27 +46,36 @@ def undoing(undo: Callable[[], object], work: Callable[[], T]) -> T:
         KeyboardInterrupt: One arrived in ``work`` or later; none is lost, whatever else was raised.
     """
     signals = _Signals()
-    stack = Undoing(signals.let_through)
-    stack.undo(undo)
+    stack = _Undoing()
+    stack.attempt(_Until(signals.let_through))
+    stack.attempt(_Until(undo))
     return stack(lambda: signals.wait_unless(work))()
 
 
-class Undoing(ExitStack, ContextDecorator):
-    """A context at whose end ``undo`` is done to its end; :func:`undoing` is safer still.
+@contextmanager
+def undone(undo: Callable[[], object], begin: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Begin something, and let ``undo`` be done to its end when the block ends.
 
-    An interrupt at the very end of the ``with`` statement itself is beyond the reach of any context.
+    Where a ``with`` statement is ended by an interrupt at that very place, no context can help; used as a decorator,
+    ``undone(undo, begin)(work)()``, this one is safe there too.
 
     Args:
         undo: May be called any number of times, also after it was cut off.
+        begin: What needs to be undone.
     """
+    until = _Until(undo)
+    # Where the end of the inner context is cut off, the outer one takes over.
+    with _Undoing() as outer, _Undoing() as inner:
+        outer.attempt(until)
+        inner.attempt(until)
+        begin()
+        yield
 
-    def __init__(self, undo: Callable[[], object]) -> None:
-        super().__init__()
-        self.undo(undo)
 
-    def undo(self, undo: Callable[[], object]) -> None:
-        """Do ``undo`` too, before what is undone already."""
-        until = _Until(undo)
+class _Undoing(ExitStack, ContextDecorator):
+    """A context of the standard library's own, in a ``with`` or around a call, that attempts something at its end."""
+
+    def attempt(self, until: _Until) -> None:
         for _ in range(_ATTEMPTS):
             self.push(until)
 

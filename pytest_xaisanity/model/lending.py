@@ -11,7 +11,7 @@ from torch import nn
 
 from ..common.errors import XaiError
 from ..common.seeding import State, global_state, restore_state, seed_globally
-from ..common.undoing import Undoing, undoing
+from ..common.undoing import undoing, undone
 from .inventory import plain_name
 from .snapshot import Changes, Snapshot, TorchState, modules_with_modes
 
@@ -63,8 +63,7 @@ class Lending:
     @contextmanager
     def block(self) -> Iterator[None]:
         """Lend the model to the block, likewise; :meth:`during` is safer against interrupts at the block's end."""
-        with Undoing(self._end):
-            self._begin()
+        with undone(self._end, self._begin):
             yield
         self._complain()
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..common.undoing import Undoing
+from ..common.undoing import undone
 from .reinit.parametrizations import old_style_hooks
 from .snapshot import Kept
 
@@ -75,7 +75,7 @@ def rewritten(model: nn.Module, tensors: Sequence[Tensor], values: Sequence[Tens
         values: What they hold inside the block, of the same shapes.
     """
     rewriting = Rewriting()
-    with Undoing(rewriting.restore):
+    with undone(rewriting.restore):
         for module in model.modules():
             for hook in old_style_hooks(module):  # what it computes before each call stands in a plain attribute
                 rewriting.assign(module, hook.name, vars(module)[hook.name])

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack,
 from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakIdKeyDictionary
 
-from ..common.undoing import Undoing, undoing
+from ..common.undoing import Context, undoing, undone
 
 __all__ = ["Call", "Uses", "Watch", "function_modes", "put_function_modes", "tensors_in"]
 
@@ -67,21 +67,18 @@ class Watch(TorchFunctionMode):
         """Do ``run`` and watch it, to its end or to where :meth:`stop` is called."""
 
         def watched() -> None:
-            self._begin()
+            self.begin()
             run()
 
         try:
-            undoing(self._end, watched)
+            undoing(self.end, watched)
         except _Stopped as stopped:
             if stopped.watch is not self:
                 raise
 
-    @contextmanager
-    def block(self) -> Iterator[None]:
-        """Watch what is done in the block; :meth:`during` is safer against interrupts at the block's end."""
-        with Undoing(self._end):
-            self._begin()
-            yield
+    def block(self) -> Context:
+        """Return a context in which passes are watched."""
+        return undone(self.end, self.begin)
 
     def stop(self) -> NoReturn:
         """End the pass that is watched, from one of the functions that are called."""
@@ -91,7 +88,8 @@ class Watch(TorchFunctionMode):
         """Let the calls of each module be counted from 0 again."""
         self._counts.clear()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Begin to watch."""
         self._quiet.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", message=".*global hooks on modules")
         if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing the compiler takes a second
@@ -109,7 +107,8 @@ class Watch(TorchFunctionMode):
         if self._computed is not None:
             _push_mode(self)  # type: ignore[no-untyped-call]
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Leave nothing behind; may be repeated, also after it was cut off."""
         modes = function_modes()
         if self._others is None and any(mode is self for mode in modes):
             self._others = [mode for mode in modes if mode is not self]

@@ -10,7 +10,7 @@ import time
 import pytest
 from planting import PACKAGE, planted
 
-from pytest_xaisanity.common.undoing import Undoing, undoing, until_done
+from pytest_xaisanity.common.undoing import undoing, undone, until_done
 
 
 class Room:
@@ -83,7 +83,7 @@ def test_a_clean_up_that_always_fails_ends():
 def test_the_clean_up_is_done_once_where_nothing_is_raised():
     calls = []
     assert undoing(lambda: calls.append(1), lambda: 3) == 3
-    with Undoing(lambda: calls.append(2)):
+    with undone(lambda: calls.append(2)):
         pass
     assert calls == [1, 2]
 
@@ -92,8 +92,7 @@ def test_a_block_is_undone_when_it_raises():
     room = Room()
 
     def use():
-        with Undoing(room.close):
-            room.work()
+        with undone(room.close, room.work):
             raise ValueError("inside")
 
     with pytest.raises(ValueError, match="inside"):

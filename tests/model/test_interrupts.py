@@ -24,7 +24,7 @@ from planting import planted
 from torch import nn
 
 from pytest_xaisanity import Bench
-from pytest_xaisanity.explainers import LRP
+from pytest_xaisanity.explainers import LRP, backward_rules, estimate_patterns
 from pytest_xaisanity.explainers import DeepLift as Rescale
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -229,6 +229,59 @@ def interrupted(run: Callable[[], object], delays: list[float]) -> tuple[int, ob
     time.sleep(0.001)
     signal.signal(signal.SIGINT, before)
     return raised, result
+
+
+def patterned() -> tuple[nn.Module, Callable[[], object]]:
+    """Return a model and the estimation of its patterns."""
+    model = nn.Sequential(nn.Linear(72, 4), nn.ReLU(), nn.Linear(4, 2)).train()
+    return model, lambda: estimate_patterns(model, IMAGES.flatten(1))
+
+
+def ruled(source: object) -> tuple[nn.Module, Callable[[], object]]:
+    """Return a model and a pass of it under the rules of ``source``."""
+    torch.manual_seed(0)
+    model = network()
+    model[1].eval()
+    model[4].bias.requires_grad_(False)
+    if not isinstance(source, type):
+        return model, lambda: source(model, IMAGES[:2], torch.tensor([0, 1]))
+
+    def swept() -> None:
+        with backward_rules(source, model):
+            model(IMAGES[:2].clone().requires_grad_()).sum()
+
+    return model, swept
+
+
+ALONE = {
+    "patterns": patterned,
+    "LRP": lambda: ruled(LRP("epsilon")),
+    "DeepLift": lambda: ruled(Rescale("rescale")),
+    "Captum's hooks": lambda: ruled(GuidedBackprop),
+}
+
+
+def alone(what: str, share: int) -> None:
+    """Raise something at one in ``share`` of the lines of what users call without a bench, and compare."""
+    model, run = ALONE[what]()
+    run()
+    before, (lines, *_) = state_of(model), planted(run, (), KeyboardInterrupt)
+    for error in (KeyboardInterrupt, RuntimeError):
+        for place in range(1 + lines % share, lines + 1, share):
+            _, where, result = planted(run, (place,), error)
+            assert isinstance(result, (KeyboardInterrupt if error is KeyboardInterrupt else Exception)), (where, result)
+            assert state_of(model) == before, where
+
+
+@pytest.mark.parametrize("what", ALONE)
+def test_rules_used_without_a_bench_leave_nothing_behind(what):
+    alone(what, 150)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ALONE)
+def test_rules_used_without_a_bench_leave_nothing_behind_at_any_line(what):
+    alone(what, 1)
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from captum.attr import LRP, DeepLift
@@ -11,8 +13,11 @@ from torch.nn.utils import parametrize
 
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.common.seeding import global_state, same_state
+from pytest_xaisanity.explainers.adapters import as_explainer
+from pytest_xaisanity.explainers.attributions import Attributions
 from pytest_xaisanity.model import snapshot
 from pytest_xaisanity.model.lending import Lending, evaluating, own_changes
+from pytest_xaisanity.subject.subject import Subject
 
 CPU = torch.device("cpu")
 X = torch.linspace(-1, 1, 24).reshape(4, 6)
@@ -317,3 +322,31 @@ def test_what_is_changed_where_a_model_was_moved_to_is_told(name, kind):
     else:
         Lending(model, torch.device("cpu", 0), 0).during(work)
     assert state_of(model) == before
+
+
+def test_an_explainer_that_runs_out_of_memory_is_run_again_without_what_it_has_left(net):
+    """A hook that doubles the activations stays where the explainer is cut off before it takes it away."""
+    inputs = torch.linspace(-1, 1, 120).reshape(20, 6)
+
+    def hooked(model, x, targets):
+        handle = model.first.register_forward_hook(lambda module, given, output: 2 * output)
+        if len(x) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        x = x.requires_grad_()
+        maps = torch.autograd.grad(model(x).sum(), x)[0]
+        handle.remove()
+        return maps
+
+    maps = []
+    for size in (8, 20):
+        subject = Subject(net, inputs, device="cpu", batch_size=size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            maps.append(subject.lend(lambda subject=subject: explained(subject, hooked)))
+    assert torch.allclose(*maps)
+
+
+def explained(subject, explainer):
+    """Return the maps of all inputs."""
+    attributions = Attributions(subject, as_explainer(explainer, subject.model), 0)
+    return torch.cat([attributions(block) for block in subject.blocks(early=False)])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from ...common.errors import XaiError
+from ...common.undoing import Context, undone
 from ..explainer import Request
 from ..rules.hooks import seen_by_hooks
 from .base import (
@@ -204,12 +205,16 @@ def _placed(value: object, device: torch.device) -> object:
     return value.to(device) if isinstance(value, Tensor) else value
 
 
-@contextmanager
-def _hooked(kind: Callable[[nn.Module], _Hooked], model: nn.Module) -> Iterator[None]:
+def _hooked(kind: Callable[[nn.Module], _Hooked], model: nn.Module) -> Context:
     instance = kind(model)
-    with seen_by_hooks(model, "Captum's hooks", weights=False):
-        try:
-            model.apply(instance._register_hooks)  # what its attribute() does around its own backward pass
-            yield
-        finally:
-            instance._remove_hooks()
+    seen = seen_by_hooks(model, "Captum's hooks", weights=False)
+
+    def begin() -> None:
+        seen.begin()
+        model.apply(instance._register_hooks)  # what its attribute() does around its own backward pass
+
+    def end() -> None:
+        instance._remove_hooks()
+        seen.end()
+
+    return undone(end, begin)

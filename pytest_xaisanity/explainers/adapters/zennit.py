@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from ...common.errors import XaiError
+from ...common.undoing import Context, undone
 from ...subject.outputs import columns, select
 from ..explainer import Request
 from ..rules.hooks import seen_by_hooks
@@ -21,7 +22,7 @@ __all__ = ["ZennitAdapter"]
 class _Composite(Protocol):
     """A composite of rules."""
 
-    def context(self, module: nn.Module) -> AbstractContextManager[nn.Module]: ...
+    def register(self, module: nn.Module) -> None: ...
 
     def remove(self) -> None: ...
 
@@ -106,10 +107,15 @@ def _only(request: Request, source: object) -> Tensor:
     return request.inputs[0]
 
 
-@contextmanager
-def _hooked(composite: _Composite, model: nn.Module) -> Iterator[None]:
-    with ExitStack() as stack:
-        stack.callback(composite.remove)
-        stack.enter_context(composite.context(model))
-        stack.enter_context(seen_by_hooks(model, "zennit's hooks", weights=True))
-        yield
+def _hooked(composite: _Composite, model: nn.Module) -> Context:
+    seen = seen_by_hooks(model, "zennit's hooks", weights=True)
+
+    def begin() -> None:
+        composite.register(model)
+        seen.begin()
+
+    def end() -> None:
+        seen.end()
+        composite.remove()
+
+    return undone(end, begin)

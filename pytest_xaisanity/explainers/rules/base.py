@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...common.errors import XaiError
+from ...common.undoing import Context
 from ...subject.outputs import columns, select
 from .interception import Method, intercepting
 
@@ -44,7 +45,7 @@ class RuleExplainer:
     it. One explainer serves any number of models, and leaves each as it was.
     """
 
-    def rules(self, model: nn.Module) -> AbstractContextManager[None]:
+    def rules(self, model: nn.Module) -> Context:
         """Return a context in which the gradients of ``model`` are replaced by the rule.
 
         Raises:
@@ -63,10 +64,14 @@ class RuleExplainer:
         """
         several = isinstance(inputs, tuple)
         leaves = tuple(_leaf(tensor) for tensor in (inputs if isinstance(inputs, tuple) else (inputs,)))
-        with torch.enable_grad(), self.rules(model):
+
+        @torch.enable_grad()
+        def propagated() -> tuple[Tensor, ...]:
             outputs = model(*leaves)
             explained = select(columns(outputs), targets)
-            relevance = torch.autograd.grad(explained, leaves, self._start(explained))
+            return torch.autograd.grad(explained, leaves, self._start(explained))
+
+        relevance = self.rules(model)(propagated)()
         result = tuple(self._attributions(leaf.detach(), one) for leaf, one in zip(leaves, relevance, strict=True))
         return result if several else result[0]
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import nn
 
-from .interception import Method, Operation, intercepting
+from .interception import Interception, Method, Operation
 
 __all__ = ["seen_by_hooks"]
 
 
-def seen_by_hooks(model: nn.Module, label: str, *, weights: bool) -> AbstractContextManager[None]:
-    """Return a context in which a forward pass of ``model`` raises where hooks of modules would not see it all.
+def seen_by_hooks(model: nn.Module, label: str, *, weights: bool) -> Interception:
+    """Return what lets a forward pass of ``model`` raise where hooks of modules would not see it all.
 
     Args:
         model: The model.
@@ -23,7 +23,7 @@ def seen_by_hooks(model: nn.Module, label: str, *, weights: bool) -> AbstractCon
     Raises:
         XaiError: In the forward pass, when an activation is called as a function, or a module a second time.
     """
-    return intercepting(model, _ModulesOnly(label, weights=weights))
+    return Interception(model, _ModulesOnly(label, weights=weights))
 
 
 class _ModulesOnly(Method):

@@ -19,11 +19,11 @@ from torch.autograd.function import BackwardCFunction, once_differentiable
 from torch.nn import functional as F
 
 from ...common.errors import XaiError
-from ...common.undoing import Undoing
+from ...common.undoing import Context, undone
 from ...model.snapshot import RequiresGrad
 from ...model.tracing import Watch
 
-__all__ = ["Method", "Operation", "behind", "intercepting", "modified", "source_of"]
+__all__ = ["Interception", "Method", "Operation", "behind", "intercepting", "modified", "source_of"]
 
 _NAMES = {
     "linear": "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
@@ -303,45 +303,48 @@ def behind(tensor: Tensor) -> Iterator[Operation]:
         nodes += [before for before, _ in node.next_functions]
 
 
-@contextmanager
-def intercepting(model: nn.Module, method: Method) -> Iterator[None]:
-    """Let forward passes of ``model`` be computed by ``method`` while the context is open.
+def intercepting(model: nn.Module, method: Method) -> Context:
+    """Return a context in which forward passes of ``model`` are computed by ``method``."""
+    interception = Interception(model, method)
+    return undone(interception.end, interception.begin)
+
+
+class Interception:
+    """Hands each operation of a forward pass of the model to the method, from :meth:`begin` to :meth:`end`.
 
     The model's parameters ask for no gradients meanwhile, so that what asks for one depends on the inputs.
+
+    Raises:
+        XaiError: The model is no module, or a ScriptModule.
     """
-    if not isinstance(model, nn.Module) or any(isinstance(part, torch.jit.ScriptModule) for part in model.modules()):
-        scripted = isinstance(model, nn.Module)
-        raise XaiError(
-            "xai_model",
-            found="a ScriptModule, inside which rules cannot reach" if scripted else f"a {type(model).__name__}",
-            expected="a torch.nn.Module whose operations can be seen, for rules that replace the gradient",
-            fix="give the model from before torch.jit" if scripted else "wrap the function in a torch.nn.Module",
-        )
-    interception = _Interception(getattr(model, "_orig_mod", model), method)  # what torch.compile wraps
-    watch = Watch(
-        called=interception.enter,
-        returned=interception.check,
-        left=interception.leave,
-        computed=interception.compute,
-    )
-    parameters = [*model.parameters()]
-    with Undoing(RequiresGrad(parameters).restore):
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        with watch.block():
-            yield
-
-
-class _Interception:
-    """Hands each operation of a forward pass of the model to the method."""
 
     def __init__(self, model: nn.Module, method: Method) -> None:
-        self.model, self.method = model, method
-        self.paths = {id(module): path for path, module in model.named_modules()}
-        self.weights = {id(parameter): name for name, parameter in model.named_parameters()}
+        if not isinstance(model, nn.Module) or any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
+            raise _not_seen(model)
+        self.model: nn.Module = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+        self.method = method
+        self.paths: dict[int, str] = {}
+        self.weights: dict[int, str] = {}
         self.running: list[nn.Module] = []
         self.met: set[str] = set()
         self.begun = False  # otherwise operations are let through
+        self._frozen: list[RequiresGrad] = []
+        self._watch = Watch(called=self.enter, returned=self.check, left=self.leave, computed=self.compute)
+
+    def begin(self) -> None:
+        """Watch every forward pass from now on."""
+        self.paths = {id(module): path for path, module in self.model.named_modules()}
+        self.weights = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        self._frozen.append(RequiresGrad(self.model.parameters()))
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        self._watch.begin()
+
+    def end(self) -> None:
+        """Leave the model as it was; may be repeated, also after it was cut off."""
+        self._watch.end()
+        for parameters in self._frozen:
+            parameters.restore()
 
     def enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Note that ``module`` runs; for the model itself, start watching."""
@@ -475,6 +478,16 @@ class _Interception:
                     "layers whose only use is the batch normalization that is merged into them",
                     "choose an explainer that needs no rules",
                 )
+
+
+def _not_seen(model: object) -> XaiError:
+    scripted = isinstance(model, nn.Module)
+    return XaiError(
+        "xai_model",
+        found="a ScriptModule, inside which rules cannot reach" if scripted else f"a {type(model).__name__}",
+        expected="a torch.nn.Module whose operations can be seen, for rules that replace the gradient",
+        fix="give the model from before torch.jit" if scripted else "wrap the function in a torch.nn.Module",
+    )
 
 
 def _leaf(value: Any) -> Any:

@@ -91,13 +91,13 @@ def estimate_patterns(model: nn.Module, inputs: Tensor | Iterable[Any], *, batch
     method = _Estimate()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
+    @torch.enable_grad()
     def estimate() -> None:
-        with torch.enable_grad(), intercepting(model, method):
-            evaluating(model)
-            for batch in batches:
-                model((batch if isinstance(batch, Tensor) else batch[0]).detach().to(device).requires_grad_())
+        evaluating(model)
+        for batch in batches:
+            model((batch if isinstance(batch, Tensor) else batch[0]).detach().to(device).requires_grad_())
 
-    undoing(Modes(model).restore, estimate)
+    undoing(Modes(model).restore, intercepting(model, method)(estimate))
     if not method.moments:
         raise XaiError(
             "estimate_patterns",
