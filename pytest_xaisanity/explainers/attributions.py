@@ -194,6 +194,7 @@ class Attributions:
             raise
         except Exception as error:
             if out_of_memory(error):
+                self.subject.restore()  # what it was cut off in the middle of; it is called again with fewer inputs
                 raise
             raise self._raised(error, request, stage) from error
         finally:

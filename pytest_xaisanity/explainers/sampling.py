@@ -37,9 +37,9 @@ def in_batches(
 class Sampling:
     """Runs an explainer so that what an input gets never depends on the inputs beside it.
 
-    One that draws no random numbers is run in micro-batches, and watched: if it draws after all, that is an error. One
-    that draws is run one input at a time, each with a seed of its own. Which it is, is found out on the first two
-    inputs, explained together.
+    One that draws no random numbers is run in micro-batches, and watched: if it draws for a company of another size
+    after all, that is an error. One that draws is run one input at a time, each with a seed of its own. Which it is, is
+    found out on the first two inputs, explained together.
 
     Args:
         explainer: What is run, for its name and for errors.
@@ -53,6 +53,7 @@ class Sampling:
         self.explainer, self.seed = explainer, seed
         self.draws: bool | None = None
         self._tried = 0  # how many inputs it was tried on, together
+        self._watched_sizes: set[int] = set()  # of companies for which it has drawn nothing
 
     def maps(self, request: Request, call: Call, draw: Callable[[int], Draw], batches: MicroBatches) -> Tensor:
         """Return the maps of all rows of a request.
@@ -85,9 +86,13 @@ class Sampling:
             return maps, not same_state(before, global_state())
 
     def _quiet(self, request: Request, call: Call) -> Tensor:
+        """Return the maps of rows, for which nothing may be drawn; each size of company is watched once."""
+        if len(request) in self._watched_sizes:
+            return call(request)
         maps, drew = self._watched(request, call)
         if drew:
             raise self._unsteady(len(request), self._tried)
+        self._watched_sizes.add(len(request))
         return maps
 
     def _find_out(self, request: Request, call: Call, batches: MicroBatches) -> None:

@@ -24,19 +24,15 @@ class MicroBatches:
 
     Attributes:
         size: As above; it stays halved once memory has run out.
-        before_retry: Called before work that ran out of memory is done again, to put back what it has left half done.
     """
 
     def __init__(self, size: int | None, device: torch.device) -> None:
         self.device = device
         self.size = size or (64 if device.type == "cpu" else 256)
-        self.before_retry: Callable[[], None] = _nothing
 
     def of(self, size: int) -> MicroBatches:
         """Return micro-batches of another size."""
-        other = MicroBatches(size, self.device)
-        other.before_retry = self.before_retry
-        return other
+        return MicroBatches(size, self.device)
 
     def run(
         self,
@@ -77,7 +73,6 @@ class MicroBatches:
             self.size = min(self.size, (stop - start) // 2)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            self.before_retry()
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -93,7 +88,3 @@ def out_of_memory(error: BaseException) -> bool:
 def _no_room(error: BaseException, where: str, fix: str) -> XaiError:
     said = next(iter(str(error).splitlines()), type(error).__name__)
     return XaiError(where, found=f"no memory left for a single input ({said})", expected="room for one input", fix=fix)
-
-
-def _nothing() -> None:
-    """Put back nothing."""

@@ -235,6 +235,17 @@ class TestRunning:
         again, _ = maps_of(explain, copies=16, run=1)
         assert not torch.equal(maps, again)
 
+    def test_a_value_for_each_channel_is_smoothed_likewise(self):
+        model = network()
+        subject = Subject(model, IMAGES, device="cpu")
+        with subject.lent():
+            block = next(subject.blocks(early=False))
+            for explain in (gradients, lambda model, inputs, targets: torch.randn_like(inputs)):
+                view = Smoothed(Attributions(subject, as_explainer(explain, model, name="e"), 0, MapCache()), 3, 0.1)
+                maps, channels = view(block), view.per_channel()(block)
+                assert channels.shape == block.inputs[0].shape
+                assert (channels.sum(1) - maps).abs().max() < 1e-5
+
     def test_the_seed_decides(self):
         first, second, other = (maps_of(gradients, seed=seed)[0] for seed in (3, 3, 4))
         assert torch.equal(first, second)

@@ -259,6 +259,33 @@ class TestMemory:
         tight, roomy = (maps_of(source, model=Small(rows), **settings) for rows in (32, 4096))
         assert torch.allclose(tight, roomy, atol=1e-5)
 
+    def test_that_runs_out_in_the_middle_of_a_call_leaves_nothing_to_the_next(self):
+        class Abrupt:
+            """Hooks and freezes the model, which it would take back at the end."""
+
+            def __init__(self):
+                self.cut_off = 0
+
+            def __call__(self, model, inputs, targets):
+                assert not model.net[0]._forward_hooks
+                assert model.net[0].weight.requires_grad
+                assert not model.net[0].training
+                handle = model.net[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+                model.net[0].weight.requires_grad_(False)
+                model.net[0].train()
+                if len(inputs) > 5:
+                    self.cut_off += 1
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                maps = gradients(model, inputs, targets)
+                handle.remove()
+                model.net[0].weight.requires_grad_(True)
+                model.net[0].eval()
+                return maps
+
+        abrupt = Abrupt()
+        assert torch.allclose(maps_of(abrupt), maps_of(Abrupt(), batch_size=4), atol=1e-6)
+        assert abrupt.cut_off > 0
+
     def test_that_runs_out_while_it_is_found_out_who_draws_leaves_the_batches_of_the_subject(self):
         model = Small(32).eval()
         subject = Subject(model, inputs_of(20), device="cpu", batch_size=16)

@@ -586,21 +586,6 @@ class TestMicroBatches:
             batches.run(40, work)
         assert len(begun) == 1
 
-    def test_put_back_what_was_left_half_done_before_they_retry(self):
-        state, batches = [], MicroBatches(64, torch.device("cpu"))
-
-        def work(part):
-            assert not state, "what the failed pass has left is gone"
-            state.append(part)
-            if part.stop - part.start > 10:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            state.clear()
-            return torch.zeros(part.stop - part.start)
-
-        batches.before_retry = state.clear
-        assert len(batches.run(40, work)) == 40
-        assert len(batches.of(30).run(40, work)) == 40
-
     def test_do_not_swallow_other_errors(self):
         def work(part):
             raise RuntimeError("shape mismatch")
