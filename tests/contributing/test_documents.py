@@ -95,6 +95,23 @@ def test_the_registries_are_those_of_the_package(names):
     assert {group.strip("`").rpartition(".")[2] for *_, group in rows(CONTRIBUTING, heading="")} <= {*told.values()}
 
 
+@pytest.mark.parametrize("document", ["README.md", "docs/audit.md", "CONTRIBUTING.md"])
+def test_what_a_document_imports_or_names_in_full_is_there(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    kinds = {kind.strip("`") for _, kind, _ in rows(ARCHITECTURE, heading="registry")}
+    dotted = {
+        name.partition("(")[0].removeprefix("pytest_xaisanity.") for name in quoted(text, r"pytest_xaisanity\..*")
+    }
+    dotted -= kinds | {"<kind>"}
+    for module, some in re.findall(
+        r"^from (pytest_xaisanity[\w.]*) import (.+)$", text.replace("(\n", " "), re.MULTILINE
+    ):
+        dotted |= {f"{module}.{name}".removeprefix("pytest_xaisanity.") for name in re.findall(r"\w+", some)}
+    assert dotted
+    for name in dotted:
+        assert pkgutil.resolve_name(f"pytest_xaisanity.{name}") is not None
+
+
 def keywords(*verbs):
     """Return what verbs take by name beside the settings of their objects."""
     parameters = [p for verb in verbs for p in inspect.signature(VERBS[verb]).parameters.values()]
