@@ -72,12 +72,8 @@ def changes_under(
         check_between("changes_under at_most", at_most, named.low, named.high)
     check_between("changes_under retention", retention, 0.0, 1.0)
     if at_most is not None and retention != 0.5:
-        raise XaiError(
-            "changes_under",
-            found=f"at_most={at_most:g} and retention={retention:g}",
-            expected="one of the two",
-            fix="bound the raw similarity with at_most=, or the calibrated share with retention=",
-        )
+        fix = "bound the raw similarity with at_most=, or the calibrated share with retention="
+        raise _both("changes_under", f"at_most={at_most:g}", f"retention={retention:g}", fix)
     return ChangesUnder(
         intervention=built,
         similarity=None if named is None else named.name,
@@ -130,12 +126,8 @@ def invariant_under(
     if tolerance is not None:
         check_between("invariant_under tolerance", tolerance, 0.0, inf)
         if named is not None:
-            raise XaiError(
-                "invariant_under",
-                found=f"similarity={named.name!r} and tolerance={tolerance:g}",
-                expected="one of the two",
-                fix="bound the similarity with at_least=, or leave it out to look for counterexamples",
-            )
+            fix = "bound the similarity with at_least=, or leave it out to look for counterexamples"
+            raise _both("invariant_under", f"similarity={named.name!r}", f"tolerance={tolerance:g}", fix)
     return InvariantUnder(
         intervention=built,
         similarity=None if named is None else named.name,
@@ -306,6 +298,10 @@ def _given(verb: Callable[..., Claim], values: Mapping[str, object]) -> dict[str
 def _same(value: object, default: object) -> bool:
     """Whether a value is the default; one of another type is not, and is not asked: it may be an array."""
     return value is default or (type(value) is type(default) and value == default)
+
+
+def _both(verb: str, one: str, other: str, fix: str) -> XaiError:
+    return XaiError(verb, found=f"{one} and {other}", expected="one of the two", fix=fix)
 
 
 def _confidence(confidence: float | None, verb: str) -> float | None:

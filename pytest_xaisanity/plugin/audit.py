@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
     from ..bench.audit import MutantSource
-    from ..bench.bench import Bench
+    from ..bench.bench import Bench, BoundExplainer
     from ..claims.base import Claim
-    from ..explainers.explainer import Explainer
     from ..report.audited import Audited
     from ..statistics.verdict import Verdict
 
@@ -32,7 +31,7 @@ _WITHOUT_SEARCH = "without -n, a claim that would have caught it is looked for"
 class _Passed:
     """The claims that one explainer of one subject passed, and the mutants of the suite."""
 
-    def __init__(self, bench: Bench, explainer: Explainer, subject: str) -> None:
+    def __init__(self, bench: Bench, explainer: BoundExplainer, subject: str) -> None:
         self.bench, self.explainer, self.subject = bench, explainer, subject
         self.mutants: dict[str, MutantSource] = {}
         self.claims: dict[Hashable, Claim] = {}
@@ -58,7 +57,7 @@ class Auditor:
         self,
         item: pytest.Item,
         bench: Bench,
-        explainer: Explainer,
+        explainer: BoundExplainer,
         claim: Claim,
         verdict: Verdict,
         request: pytest.FixtureRequest,
@@ -72,7 +71,7 @@ class Auditor:
         if not depends_on_the_explainer(claim):
             return
         subject = bench.fingerprint  # a model may be built anew for each test
-        key = (subject, explainer.key, id(bench) if claim.retrains else None)
+        key = (subject, explainer.on(bench).key, id(bench) if claim.retrains else None)
         passed = self._passed.setdefault(key, _Passed(bench, explainer, subject))
         which = (item.nodeid, claim.kind) if is_repeated(item) else claim.claim_id
         if verdict.passed:
@@ -106,7 +105,7 @@ class Auditor:
         from ..bench.audit import audit
         from ..report.audited import Audited
 
-        bench, explainer, claims = passed.bench, passed.explainer, passed.distinct()
+        bench, explainer, claims = passed.bench, passed.explainer.on(passed.bench), passed.distinct()
 
         def advance(name: str) -> None:
             bar.set_postfix_str(f"{explainer.name} / {name}", refresh=False)
