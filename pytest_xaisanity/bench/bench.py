@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TextIO
+from typing import Any, Concatenate, ParamSpec, Protocol, SupportsIndex, TextIO
 from weakref import WeakKeyDictionary
 
 import torch
@@ -82,7 +82,7 @@ class Bench:
         self._runs: dict[Hashable, Run] = {}
         self.fingerprint = ""  # of model, inputs and targets when a claim was last decided
 
-    def explainer(self, source: Any, *, name: str | None = None, **settings: Any) -> BoundExplainer:
+    def explainer(self, source: object, *, name: str | None = None, **settings: object) -> BoundExplainer:
         """Return an explainer, whose methods are the four verbs.
 
         Args:
@@ -216,7 +216,7 @@ def _resting(runs: Sequence[Run]) -> Sequence[Run]:
     return runs
 
 
-def _checked_seed(seed: Any) -> int:
+def _checked_seed(seed: SupportsIndex) -> int:
     try:
         return operator.index(seed)
     except TypeError as error:
@@ -287,7 +287,7 @@ class BoundExplainer:
     """
 
     decider: Decider = field(compare=False)
-    source: Any
+    source: object
     called: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     _made: WeakKeyDictionary[Bench, Explainer] = field(default_factory=WeakKeyDictionary, init=False, compare=False)

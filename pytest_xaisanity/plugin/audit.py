@@ -105,7 +105,7 @@ class Auditor:
         from ..bench.audit import audit
         from ..report.audited import Audited
 
-        bench, explainer, claims = passed.bench, passed.explainer, passed.distinct()
+        bench, explainer, claims = passed.bench, passed.explainer.on(passed.bench), passed.distinct()
 
         def advance(name: str) -> None:
             bar.set_postfix_str(f"{explainer.name} / {name}", refresh=False)

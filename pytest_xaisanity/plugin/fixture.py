@@ -107,8 +107,7 @@ class Xai:
         __tracebackhide__ = True
         try:
             item, bench = self._running.item, self._bench(retrains=claim.retrains)
-            known = explainer.on(bench)
-            verdict = bench.decide(claim, known)
+            verdict = bench.decide(claim, explainer.on(bench))
             if AUDIT in self._config.stash:
                 auditor = self._config.stash[AUDIT]
                 auditor.decided(item, bench, explainer, claim, verdict, self._running.request)
@@ -117,7 +116,7 @@ class Xai:
         policy = setting(self._config, "inconclusive")
         if verdict.inconclusive and policy == "warn":
             verdict = dataclasses.replace(verdict, tolerated=True)
-        VERDICTS.add(item, verdict, claim, explainer=known.name, kind=explainer.kind, command=_command(item, claim))
+        VERDICTS.add(item, verdict, claim, explainer=explainer.name, kind=explainer.kind, command=_command(item, claim))
         if verdict.tolerated:
             # Where the test is, because the frames from here to its line differ between the two forms.
             file, line, _ = item.reportinfo()
