@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from pytest_xaisanity import Bench, LabelRandomization, XaiError, XaiWarning
 from pytest_xaisanity.common.seeding import global_state, same_state
-from pytest_xaisanity.evidence.interventions.label_randomization import _Accuracies, _loaded
+from pytest_xaisanity.evidence.interventions.label_randomization import Accuracies, _loaded
 from pytest_xaisanity.model.training import Job, Retraining, state_of
 from pytest_xaisanity.plugin.stream import Terminal
 
@@ -285,7 +285,7 @@ def test_chance_is_what_predictions_of_these_shares_get_right(model):
 
 @pytest.mark.parametrize(("test", "chance", "surplus"), [(0.4, True, False), (0.66, False, True), (0.0, False, False)])
 def test_three_standard_deviations_either_way_are_chance(test, chance, surplus):
-    found = _Accuracies(training=1.0, test=test, chance=1 / 3, spread=0.1)
+    found = Accuracies(training=1.0, test=test, chance=1 / 3, spread=0.1)
     assert found.at_chance == chance
     assert (found.surplus > 0) == surplus
 
