@@ -114,7 +114,7 @@ class Auditor:
         try:
             audited = audit(
                 bench,
-                explainer.on(bench),
+                explainer,
                 claims,
                 mutants=passed.mutants,
                 killed=self._kills,

@@ -79,7 +79,6 @@ class Subject:
         self.device = chosen_device(device, model)
         self._batch_size = batch_size
         self.batches = MicroBatches(batch_size, self.device)
-        self.batches.before_retry = self.restore
         self.dtype = floating_dtype(model)
         self._said_training = False
         self._known_as = ""
