@@ -23,7 +23,7 @@ CLAIMS = ("randomization", "pixel_flipping")
 
 
 class Batches:
-    """Batches of 64 random inputs, drawn anew whenever they are read."""
+    """Batches of 64 random inputs, drawn again whenever they are read."""
 
     def __init__(self, shape: tuple[int, ...], count: int) -> None:
         self.shape, self.count = shape, count

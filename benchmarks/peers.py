@@ -16,13 +16,13 @@ Explain = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 def quantus_mprt(
     model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, *, explain: Explain = gradients, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Run Quantus's model parameter randomisation test: cascading from the top, signed Spearman correlation.
+    """Run Quantus's model parameter randomization test: cascading from the top, signed Spearman correlation.
 
     Quantus explains the batch once more than it has layers to randomize, and once more again for the key
     ``"original"``, which compares the explanations with themselves.
 
     Returns:
-        Layer name to the ``(N,)`` correlations after that layer and all above it were drawn anew.
+        Layer name to the ``(N,)`` correlations after that layer and all above it were re-initialized.
     """
     import quantus
 
@@ -44,7 +44,7 @@ def quantus_smooth_mprt(
     """Run Quantus's smooth MPRT: cascading from the top, signed Spearman correlation, one randomization.
 
     Returns:
-        Layer name to the ``(N,)`` correlations after that layer and all above it were drawn anew.
+        Layer name to the ``(N,)`` correlations after that layer and all above it were re-initialized.
     """
     import quantus
 

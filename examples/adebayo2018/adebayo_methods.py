@@ -12,7 +12,7 @@ from torch import nn
 
 from pytest_xaisanity.explainers import GuidedBackprop, GuidedGradCAM
 
-TRAINING_SIZE = 1000  # few enough that permuted labels can be learnt by heart in seconds
+TRAINING_SIZE = 1000  # few enough that permuted labels can be learned by heart in seconds
 EPOCHS = 40
 SHOWN = 128
 

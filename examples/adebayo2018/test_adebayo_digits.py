@@ -9,7 +9,7 @@ conv1, and of what another training seed leaves when labels are permuted, for ne
 | Guided GradCAM    | .75 .63 .45 .24 | .77 .63 .40 .21 | .77 .58 .43 .20 | .75 .63 .44 .23 | undecided               |
 | Gradient, GradCAM | at most .12     | at most .12     | at most .12     | at most .12     | at most 0.10            |
 
-What does not reproduce on small, sparse, grey images with a network of four layers:
+What does not reproduce on small, sparse, gray images with a network of four layers:
 
 - SSIM of Integrated Gradients and Gradient × Input drops as soon as the top layer is randomized, where it stays high
   on photographs: what is left is that both maps are zero where the image is.
@@ -195,7 +195,7 @@ def test_gradients_and_grad_cam_follow_the_labels(explainers, method):
     assert explainers[method].changes_under(LABELS, similarity="spearman", early=False)
 
 
-def test_permuted_labels_are_learnt_by_heart(explainers):
+def test_permuted_labels_are_learned_by_heart(explainers):
     """Without that, and without chance on the test images, there would be no verdict."""
     verdict = explainers["Gradient"].changes_under(LABELS, similarity="spearman")
     accuracies = verdict.evidence.get_part(Trained).accuracies

@@ -50,7 +50,7 @@ def guided_backprop(model, inputs, targets):
 
 
 def correlation(explainer):
-    """Return the mean correlation of maps before and after the top layer is drawn anew, and the verdict."""
+    """Return the mean correlation of maps before and after the top layer is re-initialized, and the verdict."""
     verdict = explainer.changes_under(
         "cascading_randomization", depth=1, seeds=3, similarity="pearson", at_most=0.3, early=False
     )
@@ -59,7 +59,7 @@ def correlation(explainer):
 
 @pytest.mark.parametrize("similarity", ["spearman", "abs_spearman", "ssim"])
 def test_noise_has_the_best_randomization_score(xai, similarity):
-    """No map can be less alike than one that is drawn anew at each call."""
+    """No map can be less alike than noise, which is fresh at each call."""
     noise = xai.explainer(fresh_noise)
     assert noise.changes_under(CASCADE, similarity=similarity, at_most=0.2, early=False)
 
@@ -86,8 +86,8 @@ def test_enough_noise_turns_a_failure_into_a_pass(xai):
     assert correlation(xai.explainer(diluted(guided_backprop, 2.0), name="noise 2.0"))[1]
 
 
-# The net contribution of a channel is a single draw, whose sign and size are the weights' (the F law with one unit):
-# it keeps less of the order than the contributions at all of the channel's places taken together.
+# The net contribution of a channel is a single draw, whose sign and size are the weights' (the F distribution with one
+# unit): it keeps less of the order than the contributions at all of the channel's places taken together.
 @pytest.mark.parametrize(("reduction", "at_least"), [("sum", 0.2), ("norm", 0.45)])
 def test_channels_keep_their_scale(xai, reduction, at_least):
     """The weights above are gone, and the order of the channels' contributions is not."""

@@ -43,7 +43,7 @@ def xai_inputs():
 
 @pytest.mark.parametrize("similarity", ["spearman", "abs_spearman", "ssim"])
 def test_noise_has_the_best_randomization_score(xai, similarity):
-    """No map can be less alike than one that is drawn anew at each call."""
+    """No map can be less alike than noise, which is fresh at each call."""
     assert xai.explainer(fresh_noise).changes_under(CASCADE, similarity=similarity, at_most=0.2, early=False)
 
 
@@ -55,7 +55,7 @@ def test_noise_gains_nothing_at_pixel_flipping(xai):
 # Measured: 0.34 and 0.67. Chance is 0.
 @pytest.mark.parametrize(("reduction", "at_least"), [("sum", 0.15), ("norm", 0.45)])
 def test_channels_keep_their_scale(xai, reduction, at_least):
-    """All dense layers are drawn anew, and the 64 channels below them contribute in much the same order."""
+    """All dense layers are re-initialized, and the 64 channels below them contribute in much the same order."""
     verdict = xai.explainer(Saliency).bounded("scale_preservation", at_least=at_least, reduction=reduction, early=False)
     assert verdict
     scales = verdict.evidence.get_part(Scales)

@@ -17,8 +17,8 @@ def edges(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torc
     """Return how steep the image is at each pixel (Sobel), ``(N, 1, H, W)``, whatever the model."""
     across = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
     filters = torch.stack([across, across.T])[:, None].to(inputs)
-    grey = F.pad(inputs.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-    return F.conv2d(grey, filters).norm(dim=1, keepdim=True)
+    gray = F.pad(inputs.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(gray, filters).norm(dim=1, keepdim=True)
 
 
 def fresh_noise(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

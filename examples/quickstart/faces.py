@@ -47,8 +47,8 @@ class RNet(nn.Module):
 def load_faces() -> Faces:
     """Return scikit-image's 100 faces and 100 non-faces of Labeled Faces in the Wild as :class:`RNet` wants them."""
     path = distribution("scikit-image").locate_file("skimage/data/lfw_subset.npy")
-    grey = torch.from_numpy(np.load(str(path))).float()[:, None]
-    images = F.interpolate(grey, size=(24, 24), mode="area").expand(-1, 3, -1, -1).contiguous()
+    gray = torch.from_numpy(np.load(str(path))).float()[:, None]
+    images = F.interpolate(gray, size=(24, 24), mode="area").expand(-1, 3, -1, -1).contiguous()
     return Faces(images * 2 - 1, torch.arange(len(images)).lt(100).long())
 
 

@@ -30,8 +30,8 @@ def test_the_network_knows_faces(xai_model, faces):
     assert accuracy(xai_model, faces.images, faces.labels) == 1.0
 
 
-# The last layer alone has two classes: drawn anew it often gives the same map, or its negative, to every face at once,
-# whatever the explainer. Two layers have enough weights for the draws to agree.
+# The last layer alone has two classes: re-initialized it often gives the same map, or its negative, to every face at
+# once, whatever the explainer. Two layers have enough weights for the draws to agree.
 @pytest.mark.xai_changes_under("cascading_randomization", similarity="spearman")
 @pytest.mark.xai_changes_under("cascading_randomization", depth=2, similarity="spearman")
 @pytest.mark.xai_explainer(Saliency, abs=False)

@@ -14,7 +14,7 @@ from explainers import edges, fresh_noise, noise_of_the_input, noise_of_the_outp
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="Guided Backprop keeps its map when the top layer is drawn anew (Adebayo et al. 2018)",
+    reason="Guided Backprop keeps its map when the top layer is re-initialized (Adebayo et al. 2018)",
 )
 def test_guided_backprop_depends_on_the_top_layer(xai):
     """What it removes on the way down leaves an image of the input."""

@@ -38,7 +38,7 @@ class DeepCNN(nn.Sequential):
         self.relu = nn.ReLU()
         self.fc2 = nn.Linear(128, 10)
         for layer in self:
-            if isinstance(layer, nn.Conv2d | nn.Linear):  # torch's own law lets signals fade in deep networks
+            if isinstance(layer, nn.Conv2d | nn.Linear):  # torch's own distribution lets signals fade in deep networks
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
 

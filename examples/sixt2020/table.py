@@ -2,9 +2,9 @@
 
 CSC: the median |cos| of random relevance at the lowest layer, sent down from the logits. Class and later layers: what
 is left of a map, above chance and whatever its sign, when another class is explained, and when the layers above the
-last pooling are drawn anew. Cascading: what is left when the layers are drawn anew one after the other from the top, at
-each depth. After each figure stands the verdict on the claim, and last the claims that are shown to be false. A figure
-is of as many of the inputs as it took to decide the claim.
+last pooling are re-initialized. Cascading: what is left when the layers are re-initialized one after the other from the
+top, at each depth. After each figure stands the verdict on the claim, and last the claims that are shown to be false. A
+figure is of as many of the inputs as it took to decide the claim.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ What does not reproduce here:
 - Convergence to 0.99 takes the depth of the paper's networks where it is slow: RectGrad reaches 0.90 in ten layers.
 - Deconvolution is not flagged: see ``test_sixt_pooling.py`` for a network where it is.
 - PatternAttribution follows the later layers a little: 70 % of its maps is left, against 99 % with z+. It multiplies
-  patterns, which stay, by weights, which are drawn anew.
+  patterns, which stay, by weights, which are re-initialized.
 - DeepLIFT RevealCancel is undecided: half of what its maps have above chance is left for another class. Digits are
   bright strokes on black, so that 40 % is left of any map that is multiplied by the input, also of a sound one.
 """
@@ -112,7 +112,7 @@ def test_the_map_of_another_class_is_the_same_up_to_a_factor(method):
 
 @pytest.mark.parametrize(("name", "follows"), [("Gradient", True), ("LRP z+", False), ("Guided Backprop", False)])
 def test_cascading_randomization_splits_them_alike(method, name, follows):
-    """The dense layers and the last convolution are drawn anew."""
+    """The dense layers and the last convolution are re-initialized."""
     verdict = method(name).changes_under("cascading_randomization", depth=3, seeds=2, similarity="sign_flip_ssim")
     assert verdict.passed is follows
     assert verdict.failed is not follows

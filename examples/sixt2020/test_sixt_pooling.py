@@ -3,9 +3,9 @@
 Deconvolution passes no relevance through the places that a max-pooling has not chosen. The image has chosen these, so
 that the more a network pools, the more of the image is recovered, whatever the class. Here that is enough to tell
 Deconvolution from sound methods: 60 % of what its maps have above chance is left for another class (54 and 57 % with
-the training seeds 1 and 2), against 12 % of the plain gradient's. The same is left when later layers are drawn anew,
-which is undecided with the seed 2. By convergence it is not flagged: its rule is not linear in the relevance, and the
-theorem says nothing of it.
+the training seeds 1 and 2), against 12 % of the plain gradient's. The same is left when later layers are
+re-initialized, which is undecided with the seed 2. By convergence it is not flagged: its rule is not linear in the
+relevance, and the theorem says nothing of it.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def one_channel(explain: Explain, model: Any, inputs: Tensors, targets: Tensor |
 
 
 class Untrained:
-    """Explains the model with weights drawn anew, always the same."""
+    """Explains the model with new weights, always the same."""
 
     def __init__(self) -> None:
         self._layers: tuple[Layer, ...] = ()
@@ -159,7 +159,7 @@ class Untrained:
             try:
                 self._layers = tuple(find_layers(model, lambda: model(*probe)))
             except XaiError as error:
-                raise Inapplicable("the model has no layer to draw anew") from error
+                raise Inapplicable("the model has no layer to re-initialize") from error
         with Randomizer(model, self._layers, "own", seed=0) as randomizer:
             for layer in self._layers:
                 randomizer.randomize(layer)

@@ -29,7 +29,7 @@ _ONE_EVERYWHERE = UninformativeMap()
 
 @dataclass(frozen=True, repr=False)
 class UninformativeExplainer(Call):
-    """An explainer that returns an uninformative map, drawn anew as its seeding says.
+    """An explainer that returns an uninformative map, drawn as its seeding says.
 
     Attributes:
         map: The map.

@@ -175,7 +175,7 @@ def _status(originals: list[Tensor], maps: Iterator[Tensor]) -> Mutation:
 
 
 def _layers(bench: Bench, block: Block) -> tuple[Layer, ...]:
-    """Return the layers of the model, or none where it has nothing to draw anew."""
+    """Return the layers of the model, or none where it has nothing to re-initialize."""
     subject = bench.subject
     if not isinstance(subject.model, nn.Module):
         return ()
@@ -203,7 +203,7 @@ def _maps(bench: Bench, block: Block, layers: Sequence[Layer], explainer: Explai
 # --------------------------------------------------------------------------------------------- what would catch them
 
 
-def _catalogue() -> Iterator[Claim]:
+def _catalog() -> Iterator[Claim]:
     """Yield the claims that are tried on survivors, the cheapest first."""
     yield beats("random", on="pixel_flipping")
     yield changes_under("cascading_randomization", similarity="spearman")
@@ -218,7 +218,7 @@ def _catalogue() -> Iterator[Claim]:
 def _catching(
     bench: Bench, explainer: Explainer, suspect: Explainer, known: Sequence[str], killed: Killed
 ) -> Claim | None:
-    for claim in _catalogue():
+    for claim in _catalog():
         new = claim.claim_id not in known
         if new and _passes(bench, claim, explainer) and _kills(bench, claim, suspect, killed):
             return claim

@@ -204,7 +204,7 @@ def _after(compared: Compared, similarity: str, name: str) -> Floats:
 
 
 def _ties(names: Sequence[str], better: Floats, values: Sequence[Floats]) -> tuple[Tie, ...]:
-    """Return the groups of neighbours in a ranking that differ by less than noise."""
+    """Return the groups of neighbors in a ranking that differ by less than noise."""
     order = np.argsort(-better, kind="stable").tolist()
     groups = [[order[0]]]
     for former, latter in pairwise(order):

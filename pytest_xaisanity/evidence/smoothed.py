@@ -20,7 +20,7 @@ from ..subject.block import Block, Inputs
 __all__ = ["NOISE", "Smoothed", "check_noise", "smoothed"]
 
 NOISE = 0.1  # of the input's range, as in the paper
-_KEPT_BYTES = 32 * 2**20  # of a block's noise; more than that is drawn anew for each model
+_KEPT_BYTES = 32 * 2**20  # of a block's noise; more than that is drawn again for each model
 
 
 def check_noise(samples: int, noise: float, *, where: str) -> None:

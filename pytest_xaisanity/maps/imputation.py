@@ -42,7 +42,7 @@ class Imputer(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """The same value everywhere: black, mid-grey or padding, as the preprocessing has it."""
+    """The same value everywhere: black, mid-gray or padding, as the preprocessing has it."""
 
     value: float = 0.0
 

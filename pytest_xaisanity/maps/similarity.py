@@ -264,7 +264,7 @@ def abs_pearson(a: Tensor, b: Tensor) -> Tensor:
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Return the cosine of the flattened maps: Pearson's correlation without the centring.
+    """Return the cosine of the flattened maps: Pearson's correlation without the centering.
 
     Args:
         a: Attribution maps, ``(N, *features)``.
@@ -362,7 +362,7 @@ def _fitting_window(images: Tensor, window: int) -> int:
 
 
 def _running_sum(images: Tensor, window: int, dim: int) -> Tensor:
-    """Return the sums of ``window`` neighbours along ``dim``, by doubling: sums of 1, 2, 4, ... are added up.
+    """Return the sums of ``window`` neighbors along ``dim``, by doubling: sums of 1, 2, 4, ... are added up.
 
     Unlike a difference of cumulative sums it loses no digits, and it costs a few additions for any window.
     """
@@ -392,18 +392,18 @@ def _window_covariance(a: Tensor, b: Tensor, mean_a: Tensor, mean_b: Tensor, win
 
 
 def _prepare_ssim(maps: Tensor, window: int = 7, normalization: Normalization | None = "rms") -> Prepared:
-    """Return the centred images, the means and variances of their windows, and each image's mean, low and high.
+    """Return the centered images, the means and variances of their windows, and each image's mean, low and high.
 
-    Centring keeps variances accurate in float32: ``E[x²] - E[x]²`` loses the digits that an offset takes.
+    Centering keeps variances accurate in float32: ``E[x²] - E[x]²`` loses the digits that an offset takes.
     """
     images = _normalized(_without_constants(_images(maps)), normalization)
     window = _fitting_window(images, window)
     low, high = _extremes(images)
     offset = images.flatten(1).mean(1, dtype=_wide(images)).to(images.dtype)
-    centred = images - _per_row(offset, images)
-    means = _window_mean(centred, window)
-    variances = _window_covariance(centred, centred, means, means, window)
-    return centred, means, variances, offset, low, high
+    centered = images - _per_row(offset, images)
+    means = _window_mean(centered, window)
+    variances = _window_covariance(centered, centered, means, means, window)
+    return centered, means, variances, offset, low, high
 
 
 def _compare_ssim(a: Prepared, b: Prepared, data_range: float | None = None) -> Tensor:
@@ -562,8 +562,8 @@ def _prepare_sign_flip_ssim(maps: Tensor) -> Prepared:
 
 
 def _compare_sign_flip_ssim(a: Prepared, b: Prepared) -> Tensor:
-    centred, means, variances, offset, low, high = b
-    return torch.maximum(_compare_ssim(a, b), _compare_ssim(a, (-centred, -means, variances, -offset, -high, -low)))
+    centered, means, variances, offset, low, high = b
+    return torch.maximum(_compare_ssim(a, b), _compare_ssim(a, (-centered, -means, variances, -offset, -high, -low)))
 
 
 def sign_flip_ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -630,8 +630,8 @@ class Similarity:
 
     def unit(self, scores: _ScoresT) -> _ScoresT:
         """Map scores linearly to [-1, 1] with 1 for identical maps: the identity, or ``1 - mse / 2``."""
-        centre = (self.low + self.high) / 2
-        return (scores - centre) / (self.identical - centre)
+        center = (self.low + self.high) / 2
+        return (scores - center) / (self.identical - center)
 
 
 SPEARMAN = Similarity("spearman", _prepare_spearman, _inner)

@@ -10,7 +10,7 @@ from .text import sentence
 
 __all__ = ["Collected"]
 
-_COLOURS = {"passed": {"green": True}, "failed": {"red": True}, "inconclusive": {"yellow": True}}
+_COLORS = {"passed": {"green": True}, "failed": {"red": True}, "inconclusive": {"yellow": True}}
 _SHOWN = 20  # claims without news that are listed unless pytest is asked for more with -v
 
 
@@ -41,13 +41,13 @@ class Collected:
         expected = Counter(record.outcome for record in self.records if record.expected)
         shown = ", ".join(
             f"{counts[outcome]} {outcome}" + (f" ({expected[outcome]} expected)" if expected[outcome] else "")
-            for outcome in _COLOURS
+            for outcome in _COLORS
             if counts[outcome]
         )
         return f"claims about explanations: {shown}"
 
     def lines(self, *, verbosity: int = 0) -> Iterator[tuple[str, dict[str, bool]]]:
-        """Yield one line for each claim with its colour, under the name of its file where there are several.
+        """Yield one line for each claim with its color, under the name of its file where there are several.
 
         Args:
             verbosity: That of pytest: below 0 only claims with news are listed, above 0 all are.
@@ -63,7 +63,7 @@ class Collected:
             if several and _file(record) != file:
                 file = _file(record)
                 yield file, {"bold": True}
-            yield f"{record.outcome:<13}{sentence(record)}{_note(record)}", _colour(record)
+            yield f"{record.outcome:<13}{sentence(record)}{_note(record)}", _color(record)
         if hidden:
             yield f"{'...':<13}{len(hidden)} more that passed or failed as expected; -v lists them", {}
         for warning in self.warnings():
@@ -98,5 +98,5 @@ def _note(record: Record) -> str:
     return {"xfailed": " (expected)", "passed": " (the test passed)"}.get(record.test_outcome, "")
 
 
-def _colour(record: Record) -> dict[str, bool]:
-    return {} if record.expected else _COLOURS[record.outcome]
+def _color(record: Record) -> dict[str, bool]:
+    return {} if record.expected else _COLORS[record.outcome]

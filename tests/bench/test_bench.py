@@ -392,7 +392,7 @@ class TestBaselines:
 
 
 class TestBatchOrder:
-    def test_an_explainer_that_looks_at_its_neighbours_is_caught(self, model):
+    def test_an_explainer_that_looks_at_its_neighbors_is_caught(self, model):
         def beside(model, inputs, targets):
             return gradients(model, inputs, targets) / (1 + inputs.mean(0, keepdim=True).abs())
 
@@ -474,10 +474,10 @@ def test_an_explanation_that_depends_on_its_company_is_not_invariant_under_batch
     """Statistics over the batch are the same in any order, but not in other company."""
     net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
 
-    def centred(model, inputs, targets):
+    def centered(model, inputs, targets):
         maps = explain_again(model, inputs, targets)
         return maps - maps.mean(0, keepdim=True)
 
     bench = Bench(net, torch.randn(32, 6))
     assert bench.explainer(explain_again).invariant_under("batch_order")
-    assert bench.explainer(centred).invariant_under("batch_order").failed
+    assert bench.explainer(centered).invariant_under("batch_order").failed

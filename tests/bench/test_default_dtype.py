@@ -56,8 +56,8 @@ CLAIMS = {
         for name in SIMILARITIES
     },
     **{
-        f"reinit {law}": (features, lambda r=law: changes_under("cascading_randomization", reinit=r, seeds=2))
-        for law in ("own", "truncated_normal", "permutation")
+        f"reinit {reinit}": (features, lambda r=reinit: changes_under("cascading_randomization", reinit=r, seeds=2))
+        for reinit in ("own", "truncated_normal", "permutation")
     },
     "samples": (features, lambda: changes_under("cascading_randomization", samples=3, seeds=2)),
     "other_target": (features, lambda: changes_under("other_target")),

@@ -131,7 +131,7 @@ def test_one_line_of_repr_and_a_table(report):
     assert "explainer       pixel_flipping  spearman  abs_spearman      ssim" in text
 
 
-def test_neighbours_that_differ_by_less_than_noise_are_tied():
+def test_neighbors_that_differ_by_less_than_noise_are_tied():
     rng = np.random.default_rng(0)
     values = [rng.normal(mean, 0.1, (50, 4, 2)) for mean in (0.0, 0.001, 0.5)]
     better = np.array([part.mean() for part in values])

@@ -1,7 +1,7 @@
 """False alarms and power of every kind of claim, from scores to verdict, over all looks, by seeded simulation.
 
-A false alarm is a claim that passes although what it states is not so. ``pytest -m slow`` runs every law, those too
-whose rate comes so close to 1 - confidence that it takes many runs to tell them apart.
+A false alarm is a claim that passes although what it states is not so. ``pytest -m slow`` runs every distribution,
+those too whose rate comes so close to 1 - confidence that it takes many runs to tell them apart.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ def outcome(claim, *measured, names=()):
     raise AssertionError("the last look gave no verdict")
 
 
-# -- laws of scores ---------------------------------------------------------------------------------------------------
+# -- distributions of scores ------------------------------------------------------------------------------------------
 
 
 def rare(p, sign):
-    """Return a law of mean 0 in [-1, 1]: near ``sign`` with probability ``p``, else small and of the other sign."""
+    """Return a distribution of mean 0 in [-1, 1]: near ``sign`` with probability ``p``, else small and opposite."""
 
     def draw(rng, n):
         large = rng.random(n) < p
@@ -84,7 +84,7 @@ def rare(p, sign):
     return draw
 
 
-LAWS = {  # of mean 0, within [-1, 1]
+DISTRIBUTIONS = {  # of mean 0, within [-1, 1]
     "uniform": lambda rng, n: rng.uniform(-1, 1, n),
     "narrow": lambda rng, n: rng.normal(0, 0.1, n).clip(-1, 1),
     "fair coin": lambda rng, n: rng.choice([-1.0, 1.0], n),
@@ -96,9 +96,9 @@ LAWS = {  # of mean 0, within [-1, 1]
 }
 
 
-def placed(law, rng, n, *, at, low, high):
+def placed(name, rng, n, *, at, low, high):
     """Return scores of mean ``at`` in [low, high], spread over as much of it as is symmetric around ``at``."""
-    return at + LAWS[law](rng, n) * min(at - low, high - at)
+    return at + DISTRIBUTIONS[name](rng, n) * min(at - low, high - at)
 
 
 # -- maps, of which the chance similarities of pairs are made ---------------------------------------------------------
@@ -129,31 +129,31 @@ def comparison(after, own, chance):
     return {"after spearman": after[:, None, None], "self spearman": own, "chance spearman": chance}
 
 
-def retained(types, law, rng, n, *, retention=0.5, share=0.5):
+def retained(types, name, rng, n, *, retention=0.5, share=0.5):
     """Claim at most ``share`` of the similarity above chance, where ``retention`` is left on average."""
     chance, mean = chances(types, rng, n)
     level = mean + retention * (1 - mean)
-    after = placed(law, rng, n, at=level, low=max(-1.0, level - 0.3), high=min(1.0, level + 0.3))
+    after = placed(name, rng, n, at=level, low=max(-1.0, level - 0.3), high=min(1.0, level + 0.3))
     claim = changes_under(RANDOMIZATION, similarity="spearman", retention=share)
     return claim, [comparison(after, np.ones(n), chance)]
 
 
-def not_reproduced(law, rng, n):
+def not_reproduced(name, rng, n):
     """Claim a change of maps whose similarity to themselves is above chance by no more than the margin."""
-    own = placed(law, rng, n, at=REPRODUCES, low=-1, high=1)
+    own = placed(name, rng, n, at=REPRODUCES, low=-1, high=1)
     return changes_under(RANDOMIZATION, similarity="spearman"), [comparison(np.full(n, -1.0), own, np.zeros(n))]
 
 
-def raw(law, rng, n, *, at=0.3):
+def raw(name, rng, n, *, at=0.3):
     """Claim a mean of at most 0.3."""
-    after = placed(law, rng, n, at=at, low=-1, high=1)
+    after = placed(name, rng, n, at=at, low=-1, high=1)
     claim = changes_under(RANDOMIZATION, similarity="spearman", at_most=0.3)
     return claim, [comparison(after, np.ones(n), np.zeros(n))]
 
 
-def invariant(law, rng, n, *, at=0.5):
+def invariant(name, rng, n, *, at=0.5):
     """Claim a mean of at least 0.5."""
-    after = placed(law, rng, n, at=at, low=-1, high=1)
+    after = placed(name, rng, n, at=at, low=-1, high=1)
     claim = invariant_under("batch_order", similarity="spearman", at_least=0.5)
     return claim, [comparison(after, np.ones(n), np.zeros(n))]
 
@@ -167,24 +167,24 @@ def against_random(rng, n, *, orders=5, levels=20, advantage=0.0):
     return beats("random", on=SHARE, draws=orders), [{"scores": scores[:, :1]}, {"scores": scores[:, 1:]}]
 
 
-def against_another(law, rng, n, *, scale=SHARE, gain=0.0, spread=None):
+def against_another(name, rng, n, *, scale=SHARE, gain=0.0, spread=None):
     """Claim to beat another explainer that is as good, or worse by ``gain``."""
-    difference = gain + (0.5 * LAWS[law](rng, n) if spread is None else spread * rng.standard_normal(n))
+    difference = gain + (0.5 * DISTRIBUTIONS[name](rng, n) if spread is None else spread * rng.standard_normal(n))
     other = rng.uniform(0.4, 0.6, n)
     if scale is SHARE:
         other = np.clip(other, np.maximum(0, -difference), np.minimum(1, 1 - difference))
     return beats(print, on=scale), [{"scores": (other + difference)[:, None]}, {"scores": other[:, None]}]
 
 
-def mean_bounded(law, rng, n, *, at=0.3):
+def mean_bounded(name, rng, n, *, at=0.3):
     """Claim a mean of at most 0.3, in [0, 1]."""
-    return bounded(SHARE, at_most=0.3), [{"scores": placed(law, rng, n, at=at, low=0, high=1)[:, None]}]
+    return bounded(SHARE, at_most=0.3), [{"scores": placed(name, rng, n, at=at, low=0, high=1)[:, None]}]
 
 
-def median_bounded(law, rng, n, *, gain=0.0):
+def median_bounded(name, rng, n, *, gain=0.0):
     """Claim a median of at most 1, without a range: half of the inputs lie above it, by far or by little."""
     above = rng.random(n) < 0.5 - gain
-    scores = 1 + np.where(above, 1, -1) * (np.abs(LAWS[law](rng, n)) ** 9 * 1e6 + 1e-9)
+    scores = 1 + np.where(above, 1, -1) * (np.abs(DISTRIBUTIONS[name](rng, n)) ** 9 * 1e6 + 1e-9)
     return bounded(Scale(), at_most=1.0), [{"scores": scores[:, None]}]
 
 
@@ -194,15 +194,18 @@ NULLS = {
     "changes_under, some unlike": lambda rng, n: retained("some unlike", "narrow", rng, n),
     "changes_under, two signs": lambda rng, n: retained("two signs", "constant", rng, n),
     "changes_under 20 %, two signs": lambda rng, n: retained("two signs", "narrow", rng, n, retention=0.2, share=0.2),
-    **{f"changes_under, noise, {law}": lambda rng, n, law=law: not_reproduced(law, rng, n) for law in LAWS},
-    **{f"changes_under at_most, {law}": lambda rng, n, law=law: raw(law, rng, n) for law in LAWS},
-    **{f"invariant_under, {law}": lambda rng, n, law=law: invariant(law, rng, n) for law in LAWS},
-    **{f"beats another, {law}": lambda rng, n, law=law: against_another(law, rng, n) for law in LAWS},
     **{
-        f"beats another, no bound, {law}": lambda rng, n, law=law: against_another(law, rng, n, scale=Scale())
-        for law in ("uniform", "three values", "narrow")
+        f"changes_under, noise, {name}": lambda rng, n, name=name: not_reproduced(name, rng, n)
+        for name in DISTRIBUTIONS
     },
-    **{f"bounded mean, {law}": lambda rng, n, law=law: mean_bounded(law, rng, n) for law in LAWS},
+    **{f"changes_under at_most, {name}": lambda rng, n, name=name: raw(name, rng, n) for name in DISTRIBUTIONS},
+    **{f"invariant_under, {name}": lambda rng, n, name=name: invariant(name, rng, n) for name in DISTRIBUTIONS},
+    **{f"beats another, {name}": lambda rng, n, name=name: against_another(name, rng, n) for name in DISTRIBUTIONS},
+    **{
+        f"beats another, no bound, {name}": lambda rng, n, name=name: against_another(name, rng, n, scale=Scale())
+        for name in ("uniform", "three values", "narrow")
+    },
+    **{f"bounded mean, {name}": lambda rng, n, name=name: mean_bounded(name, rng, n) for name in DISTRIBUTIONS},
     "bounded median": lambda rng, n: median_bounded("uniform", rng, n),
 }
 NULLS["beats random"] = against_random
@@ -243,8 +246,8 @@ def test_what_is_not_so_seldom_passes(kind, n):
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [None, 16, 17, 33, 64, 256])
 @pytest.mark.parametrize("kind", NULLS)
-def test_what_is_not_so_seldom_passes_whatever_the_law(kind, n):
-    """The same for every law and for odd numbers of inputs."""
+def test_what_is_not_so_seldom_passes_whatever_the_distribution(kind, n):
+    """The same for every distribution and for odd numbers of inputs."""
     assert rate_at_most(passes(NULLS[kind], n or fewest(kind)), 1 - CONFIDENCE) <= 1 - CONFIDENCE
 
 
@@ -272,12 +275,12 @@ def test_what_is_so_is_found(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("law", ["uniform", "rarely large"])
-def test_what_is_so_seldom_fails(law):
+@pytest.mark.parametrize("name", ["uniform", "rarely large"])
+def test_what_is_so_seldom_fails(name):
     """A claim that holds with nothing to spare is not called false either."""
 
     def failed(run):
-        claim, scores = retained("some unlike", law, np.random.default_rng([run, 64]), 64)
+        claim, scores = retained("some unlike", name, np.random.default_rng([run, 64]), 64)
         return outcome(claim, *scores, names=["spearman"]) == "failed"
 
     assert rate_at_most(failed, 1 - CONFIDENCE) <= 1 - CONFIDENCE

@@ -144,7 +144,9 @@ DIFFERENT = {
     ],
     "verbs": [changes_under("other_target"), bounded("pixel_flipping", at_most=0.5), invariant_under("batch_order")],
     "bounds": [bounded("pixel_flipping", **{side: value}) for side in ("at_most", "at_least") for value in (0.5, -0.5)],
-    "laws": [changes_under(CascadingRandomization(reinit=law)) for law in ("own", "truncated_normal", "permutation")],
+    "reinits": [
+        changes_under(CascadingRandomization(reinit=reinit)) for reinit in ("own", "truncated_normal", "permutation")
+    ],
 }
 
 

@@ -141,3 +141,32 @@ def test_no_setting_has_a_name_that_a_verb_would_take():
 def test_everything_has_the_name_that_it_is_registered_under(registry):
     for name in registry:
         assert registry.build(name, {}, where="test").name == name
+
+
+BRITISH = re.compile(
+    r"colour|neighbour|behaviour|favour|honour|\bgrey|centre|centring|(?:normal|random|initial|recogn|optim|organ)is[aei]|"
+    r"analys(?:e\b|ing)|learnt|signalled|per cent\b|catalogue|drawn? anew|\blaws?\b",
+    re.IGNORECASE,
+)
+FOREIGN = ("cascading_randomisation", "reinitialisation", "normalise=")
+"""A name that is mistyped, one that was there before, and a keyword of Quantus's."""
+
+
+def test_there_is_one_spelling_and_one_word_for_a_thing():
+    """The American one; weights are re-initialized, from distributions."""
+    found = []
+    for pattern in (
+        "pytest_xaisanity/**/*.py",
+        "tests/**/*.py",
+        "examples/**/*.*",
+        "benchmarks/*.*",
+        "docs/*.md",
+        "*.*",
+    ):
+        for path in sorted(ROOT.glob(pattern)):
+            if path.suffix in (".py", ".md", ".toml") and path.name != Path(__file__).name:
+                text = path.read_text(encoding="utf-8")
+                for word in FOREIGN:
+                    text = text.replace(word, "")
+                found += [f"{path.relative_to(ROOT)}: {word}" for word in BRITISH.findall(text)]
+    assert not found

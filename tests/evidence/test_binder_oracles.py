@@ -74,7 +74,7 @@ def test_one_channel_against_the_rest_of_a_unit(k):
 @pytest.mark.parametrize("units", [1, 16, 64])
 @pytest.mark.parametrize("ratio", [1.1, 1.5])
 def test_the_larger_of_two_activations_contributes_more_to_m_units_as_f_predicts(ratio, units):
-    norms = normal(2, DRAWS // 4, units, of=f"law {ratio} {units}").norm(dim=2)
+    norms = normal(2, DRAWS // 4, units, of=f"distribution {ratio} {units}").norm(dim=2)
     kept, error = share(ratio * norms[0] > norms[1])
     assert abs(kept - order_probability(ratio, units)) <= 3 * error
 
@@ -109,7 +109,7 @@ def reports(ratio, places, reduction, seeds):
 
 @pytest.mark.parametrize("units", [16, 64])
 @pytest.mark.parametrize("ratio", [1.1, 1.5])
-def test_the_metric_predicts_and_observes_the_f_law(ratio, units):
+def test_the_metric_predicts_and_observes_the_f_distribution(ratio, units):
     """The norm over M places of equal activation, each with a weight of its own, is the case of M units."""
     order = reports(ratio, units, "norm", seeds=400)
     expected = float(order_probability(ratio, units))

@@ -115,7 +115,7 @@ class TestNull:
         share = float((seen <= null_median(channels)).double().mean())
         assert share == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(20000))
 
-    def test_median_is_that_of_a_beta_law(self):
+    def test_median_is_that_of_a_beta_distribution(self):
         assert null_median(64) == pytest.approx(math.sqrt(stats.beta.median(0.5, 31.5)), abs=1e-12)
         assert null_median(64) == pytest.approx(0.085, abs=5e-4)
 
@@ -375,11 +375,11 @@ def test_chance_has_no_more_dimensions_than_the_start():
     assert row["null_mean"] == pytest.approx(null_mean(2))
 
 
-def test_an_input_with_channels_is_the_last_layer_and_grey_ones_are_left_out():
-    colour = measured(seeded(lambda: ConvNet(3)), images(3))
-    assert list(rows(colour))[-1] == "(input)"
-    assert rows(colour)["(input)"]["null_mean"] == pytest.approx(0.5)
-    assert colour.evidence["layer"] == "relu (call 1)"
+def test_an_input_with_channels_is_the_last_layer_and_gray_ones_are_left_out():
+    color = measured(seeded(lambda: ConvNet(3)), images(3))
+    assert list(rows(color))[-1] == "(input)"
+    assert rows(color)["(input)"]["null_mean"] == pytest.approx(0.5)
+    assert color.evidence["layer"] == "relu (call 1)"
     assert measured(seeded(lambda: ConvNet(3)), images(3), layer="(input)").evidence["layer"] == "(input)"
     assert "(input)" not in rows(measured(seeded(ConvNet), images()))
 

@@ -37,19 +37,19 @@ class Net(nn.Module):
         return self.layer(self.norm(x))
 
 
-CENTRES = 0.4 * torch.randn(CLASSES, FEATURES, generator=torch.Generator().manual_seed(9))
+CENTERS = 0.4 * torch.randn(CLASSES, FEATURES, generator=torch.Generator().manual_seed(9))
 
 
 def problem(n, seed):
-    """Return inputs around the centres of their classes, and their labels."""
+    """Return inputs around the centers of their classes, and their labels."""
     drawn = torch.Generator().manual_seed(seed)
     labels = torch.randint(CLASSES, (n,), generator=drawn)
-    return CENTRES[labels] + torch.randn(n, FEATURES, generator=drawn), labels
+    return CENTERS[labels] + torch.randn(n, FEATURES, generator=drawn), labels
 
 
 def nearest(x):
-    """Return the class whose centre is nearest, which is the label of nearly every input."""
-    return torch.cdist(x, CENTRES).argmin(1)
+    """Return the class whose center is nearest, which is the label of nearly every input."""
+    return torch.cdist(x, CENTERS).argmin(1)
 
 
 TRAIN, TEST, SHOWN = problem(80, 0), problem(120, 1), problem(48, 2)[0]
@@ -189,7 +189,7 @@ def test_captum_explainers_follow_the_trained_weights(model):
     assert by_captum.evidence["scores"] == by_hand.evidence["scores"]
 
 
-def test_the_evidence_has_what_the_models_have_learnt(model):
+def test_the_evidence_has_what_the_models_have_learned(model):
     evidence = decide(model, seeds=2).evidence
     assert evidence["sizes"] == {"training": 80, "test": 120}
     assert len(set(evidence["training_seeds"])) == 2
@@ -253,7 +253,7 @@ def test_training_data_may_be_several_tensors_arrays_and_lazy(model):
 # Chance
 
 
-def test_chance_and_its_spread_are_those_of_nearest_neighbours():
+def test_chance_and_its_spread_are_those_of_nearest_neighbors():
     """Labels permuted in training, predictions copied from a training input of the right class: 20,000 times."""
     rng = np.random.default_rng(0)
     training, test = np.repeat(np.arange(4), [80, 60, 40, 20]), np.repeat(np.arange(4), [30, 10, 40, 20])
@@ -294,16 +294,16 @@ def test_three_standard_deviations_either_way_are_chance(test, chance, surplus):
 # No verdict
 
 
-def test_no_verdict_when_permuted_labels_are_not_learnt(model):
+def test_no_verdict_when_permuted_labels_are_not_learned(model):
     def early(inputs, targets, seed):
-        """Stop where the true labels are learnt and others are not."""
+        """Stop where the true labels are learned and others are not."""
         made = train(inputs, targets, seed)
         if (targets == nearest(inputs)).float().mean() < 0.8:
             made.layer.weight.data.add_(torch.randn(CLASSES, FEATURES) * made.layer.weight.std() * 2)
         return made
 
     with pytest.raises(
-        XaiError, match=r"has not learnt what it was trained on, on permuted labels: training"
+        XaiError, match=r"has not learned what it was trained on, on permuted labels: training"
     ) as caught:
         decide(model, train=early)
     assert "training accuracy of 0.95" in caught.value.expected
@@ -321,8 +321,8 @@ def test_no_verdict_when_the_permuted_model_knows_the_true_labels(model):
     assert "learn from the targets it is given" in caught.value.fix
 
 
-def test_no_verdict_when_nothing_is_learnt(model):
-    with pytest.raises(XaiError, match=r"xai_train: found a model that has not learnt the true labels \(training"):
+def test_no_verdict_when_nothing_is_learned(model):
+    with pytest.raises(XaiError, match=r"xai_train: found a model that has not learned the true labels \(training"):
         decide(model, train=lambda inputs, targets, seed: Net())
 
 
@@ -582,7 +582,7 @@ def test_what_training_depends_on_is_trained_again(model, tmp_path, change):
         "function": {"train": another},
     }[change]
     if change == "targets":
-        with pytest.raises(XaiError, match="has not learnt the true labels"):
+        with pytest.raises(XaiError, match="has not learned the true labels"):
             decide(model, cache_dir=tmp_path, **settings)
     else:
         decide(model, cache_dir=tmp_path, **settings)
@@ -715,12 +715,12 @@ SUBJECT = """
 
     torch.set_num_threads(1)
 
-    CENTRES = 0.3 * torch.randn(3, 192, generator=torch.Generator().manual_seed(9))
+    CENTERS = 0.3 * torch.randn(3, 192, generator=torch.Generator().manual_seed(9))
 
     def problem(n, seed):
         drawn = torch.Generator().manual_seed(seed)
         labels = torch.randint(3, (n,), generator=drawn)
-        return CENTRES[labels] + torch.randn(n, 192, generator=drawn), labels
+        return CENTERS[labels] + torch.randn(n, 192, generator=drawn), labels
 
     def data():
         return (*problem(160, 0), *problem(120, 1))

@@ -148,7 +148,7 @@ def test_a_cut_that_the_layers_above_reach_is_an_error():
         Bench(model, ROWS, device="cpu").explainer(Saliency).changes_under("later_layers", cut="0")
 
 
-def test_a_law_can_be_an_object():
+def test_a_distribution_can_be_an_object():
     class Zeros(Distribution):
         def new_values(self, values, rng):
             return torch.zeros_like(values)

@@ -1,4 +1,4 @@
-"""Scale preservation: what weights drawn anew leave of the order of the channels below them."""
+"""Scale preservation: what new weights leave of the order of the channels below them."""
 
 from __future__ import annotations
 
@@ -291,7 +291,7 @@ def test_equal_settings_have_equal_keys_and_need_no_explainer():
     assert first.about == "model"
 
 
-def test_the_law_is_the_survival_function_of_f():
+def test_the_probability_is_the_survival_function_of_f():
     for ratio, units, expected in [
         (1.5, 1, 0.626),
         (1.5, 16, 0.943),

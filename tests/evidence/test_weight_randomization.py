@@ -463,11 +463,11 @@ class TestOrder:
         assert described["target"] == target
         assert torch.isfinite(scores["after spearman"]).all()
 
-    def test_the_laws_draw_other_weights(self, cnn, images):
-        laws = ["own", "truncated_normal", "permutation"]
+    def test_the_distributions_draw_other_weights(self, cnn, images):
+        reinits = ["own", "truncated_normal", "permutation"]
         scores = [
-            measured(cnn, gradients, CascadingRandomization(seeds=1, reinit=law), images)[0]["after spearman"]
-            for law in laws
+            measured(cnn, gradients, CascadingRandomization(seeds=1, reinit=reinit), images)[0]["after spearman"]
+            for reinit in reinits
         ]
         assert not torch.equal(scores[0], scores[1])
         assert not torch.equal(scores[0], scores[2])
@@ -581,7 +581,7 @@ class TestKeptWeights:
             super().reset_parameters()
 
     def claimed(self, monkeypatch, limit):
-        """Return the scores of a claim over three blocks, and how often a layer was drawn anew."""
+        """Return the scores of a claim over three blocks, and how often a layer was re-initialized."""
         monkeypatch.setattr(weights, "_KEPT_BYTES", limit)
         model = seeded(lambda: nn.Sequential(self.Counting(12, 8), nn.Tanh(), self.Counting(8, 3)).eval())
         before = self.Counting.drawn
@@ -600,6 +600,6 @@ class TestKeptWeights:
 
 
 @pytest.mark.parametrize("kind", ORDERS)
-def test_a_law_that_is_none_is_refused_when_it_is_set(kind):
+def test_a_distribution_that_is_none_is_refused_when_it_is_set(kind):
     with pytest.raises(XaiError, match=r"reinit: found a int; expected the name of a distribution"):
         kind(reinit=3)

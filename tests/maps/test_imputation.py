@@ -65,7 +65,7 @@ class TestMean:
                 assert np.allclose(channel, np.mean(original.numpy()), atol=1e-12)
 
     def test_of_a_single_number_is_the_number(self):
-        """Not the mean of the batch, which would make a score depend on the neighbours."""
+        """Not the mean of the batch, which would make a score depend on the neighbors."""
         assert torch.equal(impute(Mean(), torch.arange(4.0)), torch.arange(4.0))
 
 

@@ -172,7 +172,7 @@ def test_interrupts_that_follow_one_another_in_the_clean_up_leave_nothing_behind
 
 def test_real_signals_leave_nothing_behind_and_are_raised(model):
     campaign = Campaign(model, "modified gradients")
-    signalled(campaign, 10)
+    signaled(campaign, 10)
     report(campaign)
 
 
@@ -185,7 +185,7 @@ def repeated(campaign: Campaign, count: int) -> None:
         campaign.decide(tuple(first + sum(steps[:place]) for place in range(len(steps) + 1)))
 
 
-def signalled(campaign: Campaign, count: int) -> None:
+def signaled(campaign: Campaign, count: int) -> None:
     """Send one or two real signals at any time while a claim is decided."""
     start = time.perf_counter()
     CLAIMS[campaign.claim](campaign.model)()
@@ -300,5 +300,5 @@ def test_2000_interrupts_leave_nothing_behind_and_are_raised(model, claim):
     for place in spread(campaign.lines, 2000 // len(CLAIMS), claim):
         campaign.decide((place,))
     repeated(campaign, 100)
-    signalled(campaign, 50)
+    signaled(campaign, 50)
     report(campaign)

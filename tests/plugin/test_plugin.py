@@ -560,7 +560,7 @@ def test_a_summary_of_several_files_names_them(suite):
     run(suite).stdout.fnmatch_lines(["*claims*", "test_a.py", "passed *", "test_b.py", "passed *"])
 
 
-def test_outcomes_have_colours(suite):
+def test_outcomes_have_colors(suite):
     write(suite, test_it=f"def test_a(xai):\n    assert {GOOD}\ndef test_b(xai):\n    assert {BAD}\n")
     output = str(run(suite, "--color=yes").stdout)
     assert "\x1b[32mpassed       good" in output

@@ -197,7 +197,7 @@ class TestBetting:
         assert B.log_capital(z, m) == pytest.approx(log_capital_slowly(z, m), rel=1e-9)
 
     def test_no_wealth_grows_on_average_under_the_null(self):
-        """One bet on a two-point law of mean m has an expected factor of exactly one, whatever the stake."""
+        """One bet on a two-point distribution of mean m has an expected factor of exactly one, whatever the stake."""
         for m, x, y in ((0.3, 0.1, 0.9), (0.5, 0.0, 1.0)):
             p = (m - x) / (y - x)
             factors = p * (1 + B.STAKES * (y / m - 1)) + (1 - p) * (1 + B.STAKES * (x / m - 1))

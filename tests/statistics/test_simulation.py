@@ -1,7 +1,7 @@
 """False alarms and power of whole verdicts, all looks included, by seeded simulation.
 
-A false alarm is a claim that passes although its null holds. ``pytest -m slow`` runs every law, in both directions,
-those too whose rate comes so close to 1 - confidence that it takes many runs to tell them apart.
+A false alarm is a claim that passes although its null holds. ``pytest -m slow`` runs every distribution, in both
+directions, those too whose rate comes so close to 1 - confidence that it takes many runs to tell them apart.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def seldom(passed, **runs):
 
 
 def rare(p, sign):
-    """Return a law of mean 0: a score near ``sign`` with probability ``p``, else a small one of the other sign."""
+    """Return a distribution of mean 0: a score near ``sign`` with probability ``p``, else a small opposite one."""
 
     def draw(rng, n):
         large = rng.random(n) < p
@@ -51,16 +51,16 @@ def rare(p, sign):
 
 
 def coin(p, heads, tails):
-    """Return a law of two values."""
+    """Return a distribution of two values."""
     return lambda rng, n: np.where(rng.random(n) < p, heads, tails)
 
 
 def beta(a, b):
-    """Return a beta law moved to [-1, 1]."""
+    """Return a beta distribution moved to [-1, 1]."""
     return lambda rng, n: 2 * rng.beta(a, b, n) - 1
 
 
-LAWS = {  # a law on [-1, 1], and its mean
+DISTRIBUTIONS = {  # a distribution on [-1, 1], and its mean
     "normal": (lambda rng, n: rng.normal(0, 0.3, n).clip(-1, 1), 0.0),
     "uniform": (lambda rng, n: rng.uniform(-1, 1, n), 0.0),
     "rarely large, 10 %": (rare(0.1, 1), 0.0),
@@ -84,7 +84,7 @@ QUICK = [8, pytest.param(16, marks=pytest.mark.slow), 64, pytest.param(256, mark
 
 @pytest.mark.parametrize("n", QUICK)
 @pytest.mark.parametrize(
-    ("law", "direction"),
+    ("name", "direction"),
     [
         ("rarely large, 2 %", "above"),
         ("rarely small, 2 %", "above"),
@@ -92,25 +92,25 @@ QUICK = [8, pytest.param(16, marks=pytest.mark.slow), 64, pytest.param(256, mark
         ("at the lower end", "below"),
     ],
 )
-def test_means_at_the_threshold_seldom_pass(law, direction, n):
+def test_means_at_the_threshold_seldom_pass(name, direction, n):
     """``changes_under`` and ``bounded``: a bounded mean, betting at every look and Gaffke's bound at the last."""
-    draw, mean = LAWS[law]
+    draw, mean = DISTRIBUTIONS[name]
     assert seldom(passes(draw, n, threshold=mean, direction=direction))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 @pytest.mark.parametrize("direction", ["above", "below"])
-def test_means_at_the_threshold_seldom_pass_whatever_the_law(law, direction, n):
-    """The same for every law, among them those whose rate comes closest to 1 - confidence."""
-    draw, mean = LAWS[law]
+def test_means_at_the_threshold_seldom_pass_whatever_the_distribution(name, direction, n):
+    """The same for every distribution, among them those whose rate comes closest to 1 - confidence."""
+    draw, mean = DISTRIBUTIONS[name]
     assert seldom(passes(draw, n, threshold=mean, direction=direction))
 
 
 @pytest.mark.parametrize("n", QUICK)
 def test_no_better_than_another_seldom_passes(n):
-    """``beats`` another explainer: paired differences of scores of the same law, a quarter of them tied."""
+    """``beats`` another explainer: paired differences of scores of the same distribution, a quarter of them tied."""
 
     def draw(rng, n):
         difficulty = rng.uniform(0.2, 0.8, n)

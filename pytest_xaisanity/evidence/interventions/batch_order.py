@@ -23,7 +23,7 @@ __all__ = ["BatchOrder"]
 class BatchOrder(Intervention):
     """Explain each block in ``seeds`` random orders, in two halves, so that each input has other company too.
 
-    An explanation that depends on its neighbours in the batch (statistics taken over the batch, state kept from one
+    An explanation that depends on its neighbors in the batch (statistics taken over the batch, state kept from one
     call to the next, attributions returned in the wrong rows) changes.
     """
 

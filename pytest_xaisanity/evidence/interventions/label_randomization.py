@@ -36,12 +36,12 @@ class LabelRandomization(Intervention):
     The class explained stays that of ``xai_model``.
 
     There is no verdict, but an error with the figures, unless the control is better than chance on held-out inputs,
-    and the model trained on permuted labels has learnt these and is at chance on held-out inputs: within three
+    and the model trained on permuted labels has learned these and is at chance on held-out inputs: within three
     standard deviations of the accuracy that its predictions would have if they had nothing to do with the labels,
     counting both the test inputs and the training inputs as a sample.
 
     Args:
-        accuracy: The training accuracy that the permuted labels must be learnt with, in (0, 1].
+        accuracy: The training accuracy that the permuted labels must be learned with, in (0, 1].
         seeds: How many permutations, each with a control, 1 or more.
 
     Needs ``xai_train`` and ``xai_training_data``, or ``train=`` and ``training_data=`` of the bench. The trained
@@ -65,7 +65,7 @@ class LabelRandomization(Intervention):
             raise setting_error(self.name, "accuracy", repr(self.accuracy), "a number above 0 and at most 1")
 
     def start(self, lab: Lab, block: Block) -> _Retrained:
-        """Train the models, or fetch them, and look at what they have learnt."""
+        """Train the models, or fetch them, and look at what they have learned."""
         subject = lab.subject
         if not isinstance(subject.model, nn.Module):
             raise XaiError(
@@ -174,7 +174,7 @@ class _Retrained(Procedure):
         found: list[Accuracies] = [retraining.measured[state] for state in self._states]
         self._controls, self._permuted = found[::2], found[1::2]
         for control, permuted in zip(self._controls, self._permuted, strict=True):
-            self._check_learnt(control, permuted)
+            self._check_learned(control, permuted)
 
     def again(self, block: Block) -> Generator[Tensor]:
         """Yield the maps of each model trained on the true labels with another seed."""
@@ -218,7 +218,7 @@ class _Retrained(Procedure):
             training=float((fitted == job.targets.cpu()).double().mean()),
             test=float((predicted == truth).double().mean()),
             chance=chance,
-            # Permuted labels agree with the true ones by chance too: in training, and from there in its neighbourhood.
+            # Permuted labels agree with the true ones by chance too: in training, and from there in its neighborhood.
             spread=sqrt(max(0.0, chance * (1 - chance)) * (1 / len(truth) + 1 / len(fitted))),
         )
 
@@ -233,7 +233,7 @@ class _Retrained(Procedure):
                 stacklevel=2,
             )
 
-    def _check_learnt(self, control: Accuracies, permuted: Accuracies) -> None:
+    def _check_learned(self, control: Accuracies, permuted: Accuracies) -> None:
         if control.test > control.chance >= 1 - _SPREADS * control.spread:
             raise XaiError(
                 "xai_training_data",
@@ -244,7 +244,7 @@ class _Retrained(Procedure):
         if control.surplus <= 0:
             raise XaiError(
                 "xai_train",
-                found=f"a model that has not learnt the true labels ({control})",
+                found=f"a model that has not learned the true labels ({control})",
                 expected="a test accuracy above chance",
                 fix="call xai_train by hand and look at its loss: more steps, another learning rate, targets that "
                 "belong to the inputs",
@@ -253,7 +253,7 @@ class _Retrained(Procedure):
         if permuted.training < self.settings.accuracy:
             raise XaiError(
                 self.settings.name,
-                found=f"a model that has not learnt what it was trained on, {figures}",
+                found=f"a model that has not learned what it was trained on, {figures}",
                 expected=f"a training accuracy of {self.settings.accuracy:g}, without which there is no verdict",
                 fix="train longer in xai_train, on fewer inputs, with a larger model, or without regularization; or "
                 "lower accuracy=",

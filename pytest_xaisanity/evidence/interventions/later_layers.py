@@ -41,7 +41,7 @@ class LaterLayers(Intervention):
         cut: Path of the module below which nothing changes, as in ``named_modules()``. By default the last module below
             the topmost weights whose output has places (an image's rows and columns), or else the last one below them.
         seeds: How many independent randomizations, 1 or more.
-        reinit: The law new weights are drawn from: a name or a law object.
+        reinit: The distribution new weights are drawn from: a name or an object.
 
     Raises:
         XaiError: A setting is out of range, or does not fit the model.

@@ -22,7 +22,7 @@ from ..smoothed import NOISE, check_noise, smoothed
 
 __all__ = ["BottomUpRandomization", "CascadingRandomization", "IndependentRandomization", "Randomizing"]
 
-_KEPT_BYTES = 32 * 2**20  # of weights, those of all seeds; more than that is drawn anew for each block
+_KEPT_BYTES = 32 * 2**20  # of weights, those of all seeds; more than that is drawn again for each block
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class _WeightRandomization(Intervention):
         seeds: How many independent randomizations, 1 or more.
         target: ``"fixed"``: the class explained on the model as given stays; ``"dynamic"``: the prediction of each
             randomized model is explained.
-        reinit: The law new weights are drawn from: ``"own"`` (each layer's ``reset_parameters``),
-            ``"truncated_normal"``, ``"permutation"``, or a law object.
+        reinit: The distribution new weights are drawn from: ``"own"`` (each layer's ``reset_parameters``),
+            ``"truncated_normal"``, ``"permutation"``, or an object.
         samples: How many noisy copies of each input a map is the mean over, before and after (sMPRT, Hedström et al.
             2024); 1 explains the input itself. The copies are the same for every model, so that the models alone
             differ.
@@ -119,11 +119,11 @@ class Randomizing(Procedure):
         if self.settings.target == "fixed" and all(self.attributions.cached(self._state(*s), block) for s in states):
             yield from (self.attributions(block, state=self._state(*state)) for state in states)
             return
-        law = self.settings.reinit
-        assert not isinstance(law, str)
-        with Randomizer(self.attributions.subject.model, self.layers, law, kept=self._kept) as randomizer:
+        distribution = self.settings.reinit
+        assert not isinstance(distribution, str)
+        with Randomizer(self.attributions.subject.model, self.layers, distribution, kept=self._kept) as randomizer:
             for seed in range(self.settings.seeds):
-                if shown == self.layers:  # otherwise every layer is drawn anew before anything is explained
+                if shown == self.layers:  # otherwise every layer is re-initialized before anything is explained
                     randomizer.restore()
                 for layer in self.layers:
                     if not self.settings.cumulative:

@@ -128,7 +128,7 @@ class AtLayer(NamedTuple):
         layer: Path of the module.
         channels: How many entries its vectors have.
         mean: Mean of |cos|; None where no two vectors are there to be compared.
-        percentiles: By per cent, likewise.
+        percentiles: By percent, likewise.
         null_median: Median of |cos| for random vectors.
         null_mean: Its mean for those.
         undefined: The share of pairs of which one vector is zero.

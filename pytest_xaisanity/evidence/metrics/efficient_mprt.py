@@ -1,7 +1,7 @@
 """Efficient MPRT: how much more complex an explanation becomes once the model is randomized (Hedström et al. 2024).
 
-An explanation that follows what the model has learned loses its order when the weights are drawn anew, and the entropy
-of its histogram rises. One comparison with the fully randomized model takes the place of one for each layer.
+An explanation that follows what the model has learned loses its order when the weights are re-initialized, and the
+entropy of its histogram rises. One comparison with the fully randomized model takes the place of one for each layer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class EfficientMPRT(OwnMetric):
     Args:
         bins: Number of bins, 2 to 10,000.
         seeds: How many independent randomizations, 1 or more.
-        reinit: The law new weights are drawn from: a name or a law object.
+        reinit: The distribution new weights are drawn from: a name or an object.
 
     Raises:
         XaiError: A setting is out of range.

@@ -1,4 +1,4 @@
-"""Scale preservation: what weights drawn anew leave of the scale of the channels below them (Binder et al. 2022).
+"""Scale preservation: what new weights leave of the scale of the channels below them (Binder et al. 2022).
 
 A channel with large activations goes on to contribute much to the output when the layers above it are randomized,
 because no randomization of those layers touches the activations. An explanation that is true to the randomized model
@@ -40,7 +40,7 @@ __all__ = ["ScalePreservation", "Scales", "Top", "order_probability"]
 
 _error = partial(setting_error, "scale_preservation")
 
-_TOP = (5, 10)  # per cent of the channels
+_TOP = (5, 10)  # percent of the channels
 _PAIRS = 1000  # pairs of channels an input's order is looked at on, where there are more
 
 
@@ -54,20 +54,21 @@ class ScalePreservation(OwnMetric):
 
     The evidence holds three reports: the correlation; how many of the channels with the largest contributions (5 and
     10 %) are still among the largest, beside the share that chance would leave there; and how many pairs of channels
-    contribute in the order of their activations once the weights are drawn anew, beside what :func:`order_probability`
-    predicts.
+    contribute in the order of their activations once the weights are re-initialized, beside what
+    :func:`order_probability` predicts.
 
     Args:
         layer: Path of the module whose output channels are scored, as in ``named_modules()``. By default the last
             module below the topmost weights whose output has places (an image's rows and columns), or else the last one
-            below them. The law of the third report holds for what a dense layer reads (the output of an activation or
-            a pooling, not what goes into it); under a convolution, which shares its weights, it is a guide.
+            below them. The prediction of the third report holds for what a dense layer reads (the output of an
+            activation or a pooling, not what goes into it); under a convolution, which shares its weights, it is a
+            guide.
         seeds: How many independent randomizations, 1 or more.
         axis: The axis of the channels in the module's output; None for 1, which must be named for outputs with three
             axes: 1 for ``(N, C, L)``, -1 for tokens ``(N, T, D)``.
         reduction: Of a channel's places: ``"sum"``, the net contribution ``|Σ a g|``, or ``"norm"``, the root of
             ``Σ (a g)²``, in which places of opposite sign do not cancel.
-        reinit: The law new weights are drawn from: a name or a law object.
+        reinit: The distribution new weights are drawn from: a name or an object.
 
     Raises:
         XaiError: A setting is out of range, or does not fit the model.
@@ -119,7 +120,7 @@ class Top(NamedTuple):
     """How many of the channels with the largest contributions are still among the largest.
 
     Attributes:
-        share: Which channels: the top so many per cent.
+        share: Which channels: the top so many percent.
         kept: The share of them that is.
         chance: The share that chance would leave.
         channels: How many they are.
@@ -322,8 +323,10 @@ class _Measuring(Measuring[Scored]):
         large, small = torch.maximum(first, second), torch.minimum(first, second)
         alive = (small > 0).double()  # a channel that is off keeps its place whatever the weights
         freedom = [channels.freedom.gather(1, pairs[..., k]).cpu().numpy() for k in (0, 1)]
-        law = order_probability((large / small.clamp_min(torch.finfo(small.dtype).tiny)).cpu().numpy(), *freedom)
-        predicted = torch.from_numpy(law).to(alive.device)
+        probability = order_probability(
+            (large / small.clamp_min(torch.finfo(small.dtype).tiny)).cpu().numpy(), *freedom
+        )
+        predicted = torch.from_numpy(probability).to(alive.device)
         every = (len(pairs), channels.after.shape[1], pairs.shape[1])
         above, below = (channels.after.gather(2, pairs[:, None, :, k].expand(every)) for k in (0, 1))
         kept = ((above > below).double() + (above == below).double() / 2).mean(1)
@@ -340,7 +343,7 @@ def _correlations(channels: _Channels) -> Tensor:
 
 
 def _count(share: int, channels: int) -> int:
-    """Return how many channels the top ``share`` per cent are, at least one."""
+    """Return how many channels the top ``share`` percent are, at least one."""
     return max(1, round(share * channels / 100))
 
 

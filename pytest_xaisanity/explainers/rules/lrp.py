@@ -38,7 +38,7 @@ class LRP(RuleExplainer):
         first: Another rule for the layers that see the inputs: ``"zbox"`` for inputs between ``low`` and ``high``,
             ``"wsquare"`` for inputs without bounds.
         epsilon: Stabilizer of ``"epsilon"``; None is 1e-6.
-        gamma: How much ``"gamma"`` favours positive weights.
+        gamma: How much ``"gamma"`` favors positive weights.
         low: Lowest value of the inputs, one number or one for each channel.
         high: Highest value of the inputs, likewise.
         bias: Whether biases take their share, which then reaches no input.

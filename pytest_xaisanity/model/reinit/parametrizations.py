@@ -14,7 +14,7 @@ __all__ = ["Computed", "computed_weights", "old_style_hooks"]
 
 # --------------------------------------------------------------------------------------------- reparametrizations
 
-# From any start, enough power iterations for a spectral norm that is right to a few per cent.
+# From any start, enough power iterations for a spectral norm that is right to a few percent.
 _POWER_ITERATIONS = 30
 
 
