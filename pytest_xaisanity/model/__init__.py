@@ -1,4 +1,4 @@
-"""The user's network: lending it, watching a forward pass, its layers, new weights, training.
+"""The user's network: a snapshot of it, lending it, watching a forward pass, its layers, new weights, training.
 
 Imports common.
 """
