@@ -23,7 +23,7 @@ from sixt_networks import DeepCNN, trained_deep_cnn
 from pytest_xaisanity.claims.changes_under import Readings
 from pytest_xaisanity.evidence.metrics.cosine_similarity_convergence import Convergence
 
-CONVERGENCE = "cosine_similarity_convergence"
+RELATIVES_OF_Z_PLUS = ["LRP α1β0", "Deep Taylor", "Excitation Backprop", "LRP α2β1", "LRP composite"]
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,7 @@ def test_signed_methods_are_sound(method, name, claim):
     "name",
     [
         "LRP z+",
-        "LRP α1β0",
-        "Deep Taylor",
-        "Excitation Backprop",
-        "LRP α2β1",
-        "LRP composite",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in RELATIVES_OF_Z_PLUS),
         "PatternAttribution",
         "DeepLIFT Ablation",
         "Guided Backprop",

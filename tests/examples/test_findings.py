@@ -7,6 +7,7 @@ import pytest
 import torch
 from captum.attr import GuidedBackprop, IntegratedGradients, Occlusion, Saliency
 from digits import accuracy
+from rates import rate_at_most
 
 from pytest_xaisanity import Bench, PixelFlipping, XaiError, beats, changes_under, invariant_under
 from pytest_xaisanity.adversaries.uninformative import SEEDINGS, UninformativeExplainer
@@ -138,9 +139,9 @@ class TestUninformativeMaps:
 
     @pytest.mark.slow
     def test_what_knows_nothing_of_the_model_passes_in_one_of_twenty_sessions_at_most(self, digits, digits_cnn):
-        """Of 200, each with other digits, noise of another family and another seeding."""
-        passed = 0
-        for seed in range(200):
+        """Of 90, each with other digits, noise of another family and another seeding: if none passes, that is shown."""
+
+        def passes(seed):
             chosen = torch.randperm(len(digits.test_images), generator=torch.Generator().manual_seed(seed))[:72]
             match = "input" if seed % 5 == 4 else "nothing"
             family = FAMILIES[seed % len(FAMILIES)]
@@ -148,9 +149,10 @@ class TestUninformativeMaps:
             noise = UninformativeMap(family, sign, size=1 + seed % 3, match=match)
             fake = UninformativeExplainer(noise, SEEDINGS[seed % 3])
             session = Bench(digits_cnn, digits.test_images[chosen], seed=seed)
-            search = {"on": "pixel_flipping", "steps": 8, "max_examples": 30}
-            passed += session.explainer(fake).beats("uninformative", **search).passed
-        assert passed <= 10
+            search = {"on": "pixel_flipping", "steps": 8, "max_examples": 10}
+            return session.explainer(fake).beats("uninformative", **search).passed
+
+        assert rate_at_most(passes, 1 / 20, most=90) <= 1 / 20
 
 
 class TestAudit:
