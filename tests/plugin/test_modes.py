@@ -110,22 +110,14 @@ BLOCKED = """
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-p", "xdist.plugin", "-n1")], ids=["alone", "workers"])
-def test_a_suite_of_a_blocked_plugin_is_collected_and_its_claims_are_skipped(suite, workers):
+def test_a_suite_of_a_blocked_plugin_is_collected_and_its_claims_are_skipped(suite):
     """Though pytest would take an explainer for what is marked; strictly, and with settings in the ini file."""
     suite.makepyfile(test_it=BLOCKED)
     suite.makeini("[pytest]\nxai_seed = 3\naddopts = --strict-markers --strict-config\n")
     named = ("-p", "no:xaisanity", "-p", "pytest_xaisanity.plugin.blocked")
-    result = pytest_command(suite, *named, *workers, "-rs", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    result = pytest_command(suite, *named, "-rs", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     result.assert_outcomes(passed=1, skipped=3)
     result.stdout.fnmatch_lines(["SKIPPED * pytest-xaisanity is blocked, by -p no:xaisanity"])
-
-
-def test_a_plugin_that_is_not_blocked_has_no_stand_in(suite):
-    suite.makepyfile(test_it=SUITE)
-    named = ("-p", "pytest_xaisanity.plugin", "-p", "pytest_xaisanity.plugin.blocked")
-    result = pytest_command(suite, *named, "-k", "test_marked", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
-    result.assert_outcomes(passed=3, failed=1, deselected=4)
 
 
 def test_pytest_finds_the_plugin_and_what_is_left_of_it_when_it_is_blocked():

@@ -434,7 +434,9 @@ def test_a_doctest_makes_claims(suite):
 
 def test_tests_have_no_fixture_that_they_did_not_ask_for(suite):
     write(suite, test_it="def test_it():\n    pass\n")
-    run(suite, "--setup-show").stdout.fnmatch_lines(["        test_it.py::test_it ."])
+    result = run(suite, "--setup-show")
+    result.stdout.fnmatch_lines(["        test_it.py::test_it*."])
+    result.stdout.no_fnmatch_line("*fixtures used*")
 
 
 def test_each_thread_has_its_own_running_test():
