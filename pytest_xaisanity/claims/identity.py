@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from numbers import Integral, Real
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 from torch import nn
 
@@ -24,6 +24,14 @@ _DIGITS = 8  # hexadecimal ones
 _LAST = ("confidence", "early")
 
 
+@runtime_checkable
+class _Named(Protocol):
+    """What has a name of its own: metrics, interventions, baselines, explainers of a bench."""
+
+    @property
+    def name(self) -> str: ...
+
+
 def label(spec: object) -> str:
     """Return the word that stands for an object in claims and reasons."""
     if spec is None or isinstance(spec, (str, Real)):
@@ -32,7 +40,7 @@ def label(spec: object) -> str:
         return str(spec.__name__)
     if isinstance(spec, (tuple, list)):
         return "+".join(map(label, spec))
-    return str(getattr(spec, "name", type(spec).__name__))
+    return str(spec.name) if isinstance(spec, _Named) else type(spec).__name__
 
 
 def kind_of(claim: DataclassInstance, verb: str) -> str:

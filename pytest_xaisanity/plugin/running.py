@@ -39,11 +39,14 @@ class Running:
     def test(self, item: pytest.Item) -> Iterator[None]:
         """Let ``item`` be the running test of this thread."""
         thread = threading.get_ident()
+        outer = self._items.get(thread)  # of a plugin that runs a test within another
         self._items[thread] = item
         try:
             yield
         finally:
             del self._items[thread]
+            if outer is not None:
+                self._items[thread] = outer
 
     @contextmanager
     def setup(self, item: pytest.Item) -> Iterator[None]:
