@@ -23,7 +23,7 @@ __all__ = ["Changes", "Kept", "Modes", "RequiresGrad", "Snapshot", "TorchState",
 Changes: TypeAlias = dict[tuple[str, str], str]
 """Kind and name of what was found changed (``("buffer", "norm.running_mean")``) to how (``"replaced"``)."""
 
-COPIED_BYTES = 2**31  # of parameters and gradients; of more, no copy is kept
+COPIED_BYTES = 2**31  # of parameters; of more, no copy is kept
 _KINDS = {"_parameters": "parameter", "_buffers": "buffer", "_modules": "module"}
 _CONTAINERS = tuple(name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set))
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -38,9 +38,10 @@ class Snapshot:
 
     Args:
         model: The model.
-        values: What the values of its tensors are to be, by name; by default copies
-            of what they are. Of parameters and gradients that take more than 2 GiB none are copied; where a parameter
-            was changed in place, that is noted then, and cannot be undone.
+        values: What the values of its tensors are to be, by name; by default copies of what they are. Of parameters
+            that take more than 2 GiB none are copied, nor their gradients: where one was changed in place, that is
+            noted, and cannot be undone.
+        copied: Whether values count at all.
 
     Attributes:
         changes: What was found changed, and should not have been: parameters, buffers, submodules, classes,
