@@ -26,10 +26,9 @@ _NONE: Settings = {}
 def as_similarity(spec: object, *, where: str) -> Similarity:
     """Return the similarity that ``spec`` is or names; ``where`` is the argument that held it, for the error."""
     name = spec.name if isinstance(spec, Similarity) else spec
-    known = isinstance(name, str) and name in SIMILARITIES
-    if not known and not isinstance(spec, Similarity):
-        raise unknown_name(where, spec, SIMILARITIES, kind="similarity")
-    found: object = SIMILARITIES.get(str(name), where=where) if known else None
+    if not isinstance(name, str) or name not in SIMILARITIES:
+        raise unknown_name(where, name, SIMILARITIES, kind="similarity")
+    found: object = SIMILARITIES.get(name, where=where)
     if not isinstance(found, Similarity) or found.name != name or spec not in (name, found):
         raise XaiError(
             where,
