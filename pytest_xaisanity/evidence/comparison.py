@@ -77,6 +77,7 @@ class Comparing(Measuring[Compared]):
 
     def __init__(self, comparison: Comparison, lab: Lab, block: Block) -> None:
         self.procedure = comparison.intervention.start(lab, block)
+        self.intervention = comparison.intervention.name
         self.attributions, self.seed = self.procedure.attributions, lab.seed
         self.similarities = _similarities(comparison.similarities, self.procedure.readings, block.empty_maps())
         self.controls: tuple[Control, ...] = ()
@@ -96,12 +97,23 @@ class Comparing(Measuring[Compared]):
             self.controls = self._measured_controls(block, before)
             if resemblance is not None:
                 self.controls += (resemblance.control(self.procedure.shape[1]),)
-        shape = (len(block), *self.procedure.shape)
         return Compared.of(
-            after={name: scores.reshape(shape) for name, scores in after.items()},
+            after={name: self._by_position(scores) for name, scores in after.items()},
             own={name: scores.mean(1) for name, scores in own.items()},
             chance=chance,
         )
+
+    def _by_position(self, scores: Tensor) -> Tensor:
+        """Return scores ``(b, maps)`` as ``(b, seeds, positions)``."""
+        count, (seeds, positions) = scores.shape[1], self.procedure.shape
+        if count != seeds * positions:
+            raise XaiError(
+                f"intervention {self.intervention!r}",
+                found=f"{count} batches of maps where its procedure has the shape {self.procedure.shape}",
+                expected=f"{seeds * positions} batches: those of all positions of the first seed first",
+                fix="set the shape of the procedure to (seeds, positions), or yield as many maps",
+            )
+        return scores.reshape(len(scores), seeds, positions)
 
     def describe(self) -> tuple[Part, ...]:
         """Return the similarities, the controls and what the intervention says of itself."""
