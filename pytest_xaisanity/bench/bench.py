@@ -50,7 +50,7 @@ class Bench:
         training_data: ``(inputs, targets)``, a tenth of which is held out of training to test on, or ``(inputs,
             targets, test_inputs, test_targets)``; or a function without arguments that returns it.
         cache_dir: A folder in which trained weights are kept for later sessions (see
-            :class:`~pytest_xaisanity.training.Retraining`); None keeps none.
+            :class:`~pytest_xaisanity.model.training.Retraining`); None keeps none.
         progress: A stream for the progress bar of trainings; standard error by default, if it is a terminal.
 
     >>> bench = Bench(model, images)                                     # doctest: +SKIP
@@ -98,15 +98,20 @@ class Bench:
         bound.on(self)  # where something is wrong with it, say so at once
         return bound
 
-    def decide(self, claim: Claim, explainer: Explainer) -> Verdict:
+    def decide(self, claim: Claim, explainer: Explainer | BoundExplainer) -> Verdict:
         """Return the verdict on a claim, measuring no more inputs than it takes.
 
         What was measured when this raises is forgotten: it may come from a model that something changed.
         """
+        if isinstance(explainer, BoundExplainer):
+            explainer = explainer.on(self)
         try:
             if isinstance(claim, Compound):
                 return self._resolve(claim, explainer)
-            return self.subject.lend(lambda: self._decide(claim, explainer))
+            verdict = self.subject.lend(lambda: self._decide(claim, explainer))
+            if self.subject.touched:  # other explainers shall not be judged by what was measured meanwhile
+                self._forget()
+            return verdict
         except BaseException:
             self._forget()
             raise
@@ -173,6 +178,7 @@ class Bench:
 
     def _forget(self) -> None:
         """Forget all that was measured."""
+        self.subject.forget()
         self._runs.clear()
         self._attributions.clear()
         self._retraining.measured.clear()

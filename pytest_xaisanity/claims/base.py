@@ -265,16 +265,21 @@ class Worst(Part):
     """The inputs that speak most against a claim, for a person to look at.
 
     Attributes:
-        indices: The inputs.
-        values: A score of each, or None.
-        against: How much each score speaks against the claim.
+        inputs: Index and score of each, the worst first.
         unit: What the scores are.
     """
 
-    indices: Sequence[int]
-    values: Sequence[float | None]
-    against: Callable[[float], float]
+    inputs: tuple[tuple[int, float], ...]
     unit: str
+
+    @classmethod
+    def of(
+        cls, indices: Sequence[int], values: Sequence[float | None], against: Callable[[float], float], unit: str
+    ) -> Worst:
+        """Return the worst of the inputs that have a score; ``against`` tells how much one speaks against the claim."""
+        known = [(index, value) for index, value in zip(indices, values, strict=True) if value is not None]
+        ordered = sorted(known, key=lambda pair: (against(pair[1]), -pair[0]), reverse=True)
+        return cls(tuple(ordered[:_WORST]), unit)
 
     def plain(self) -> dict[str, object]:
         """Return nothing: all scores are in the evidence already."""
@@ -282,10 +287,8 @@ class Worst(Part):
 
     def rows(self) -> Iterator[Row]:
         """Yield the inputs with their scores."""
-        known = [(value, index) for value, index in zip(self.values, self.indices, strict=True) if value is not None]
-        ordered = sorted(known, key=lambda pair: (self.against(pair[0]), -pair[1]), reverse=True)[:_WORST]
-        if ordered:
-            shown = ", ".join(f"{index} ({number(value)})" for value, index in ordered)
+        if self.inputs:
+            shown = ", ".join(f"{index} ({number(value)})" for index, value in self.inputs)
             yield "worst inputs", f"{shown}: {self.unit}"
 
 

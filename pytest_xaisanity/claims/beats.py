@@ -157,7 +157,7 @@ class Beats(Claim):
                 Means({name: mean(np.array(plain(value), float)) for name, value in scores.items()}, curves),
                 *look.parts[0],
                 PerInput({name: plain(value) for name, value in scores.items()}, values),
-                Worst(look.indices, values, lambda value: -value, asked.quantity),
+                Worst.of(look.indices, values, lambda value: -value, asked.quantity),
             ),
         )
 

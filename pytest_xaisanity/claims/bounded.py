@@ -115,7 +115,7 @@ class Bounded(Claim):
                 *look.parts[0],
                 PerInput({"explainer": shown}),
                 Constant(constant),
-                Worst(look.indices, shown, self._beyond, "score"),
+                Worst.of(look.indices, shown, self._beyond, "score"),
             ),
         )
 

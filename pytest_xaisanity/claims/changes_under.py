@@ -250,7 +250,7 @@ class _View:
         if not self.unit:
             return ()
         sign = self.sign
-        return (Worst(look.indices, self.scores, lambda value: sign * value, self.unit),)
+        return (Worst.of(look.indices, self.scores, lambda value: sign * value, self.unit),)
 
 
 def _raw_view(s: Similarity, after: Scores, at_most: float, look: Look, reading: Reading) -> _View:

@@ -81,7 +81,7 @@ class InvariantUnder(Claim):
                 *look.parts[0],
                 PerInput({DISTANCE.name: values}),
                 Tolerance(limit),
-                Worst(look.indices, values, lambda moved: moved, unit),
+                Worst.of(look.indices, values, lambda moved: moved, unit),
             ),
         )
 
@@ -110,7 +110,7 @@ class InvariantUnder(Claim):
             evidence=(
                 *look.parts[0],
                 PerInput({s.name: values}),
-                Worst(look.indices, values, lambda value: sign * value, f"{s.name} before and after"),
+                Worst.of(look.indices, values, lambda value: sign * value, f"{s.name} before and after"),
             ),
         )
 

@@ -10,11 +10,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..common.errors import XaiError
 from ..common.seeding import isolated
 from ..model.lending import evaluating
+from ..model.snapshot import Hooks
 from ..subject.batches import MicroBatches, out_of_memory
 from ..subject.block import Block, Inputs
 from ..subject.layout import Layout
@@ -185,6 +186,7 @@ class Attributions:
     def _called(self, request: Request, stage: str) -> Tensor:
         """Return the maps of rows that are explained in one call."""
         originals = request.inputs
+        hooks = Hooks(self.subject.model) if isinstance(self.subject.model, nn.Module) else None
         try:
             with torch.inference_mode(False), torch.enable_grad():
                 given = tuple(tensor.clone() for tensor in originals)
@@ -195,6 +197,9 @@ class Attributions:
         except Exception as error:
             if out_of_memory(error):
                 self.subject.restore()  # what it was cut off in the middle of; it is called again with fewer inputs
+            if hooks is not None:
+                hooks.restore()  # with those of earlier calls, which are the explainer's own
+            if out_of_memory(error):
                 raise
             raise self._raised(error, request, stage) from error
         finally:

@@ -13,11 +13,12 @@ from ..common.errors import XaiError
 from ..common.seeding import State, global_state, restore_state, seed_globally
 from ..common.undoing import undoing, undone
 from .inventory import plain_name
-from .snapshot import Changes, Snapshot, TorchState, modules_with_modes
+from .snapshot import Changes, Snapshot, TorchState, modules_with_modes, plain_attributes
 
 __all__ = ["Lending", "evaluating", "own_changes"]
 
 T = TypeVar("T")
+_SILENT = ("hooks", "attribute")  # put back without an error
 
 
 class Lending:
@@ -31,7 +32,7 @@ class Lending:
         model: The model, or another callable, of which nothing is known.
         device: Where it is to run.
         seed: Seeds the global generators.
-        own: Names of buffers that the model itself changes; they are put back without a word.
+        own: Names of buffers and plain attributes that the model itself changes; they are put back without a word.
     """
 
     def __init__(self, model: object, device: torch.device, seed: int, own: Collection[str] = ()) -> None:
@@ -66,6 +67,11 @@ class Lending:
         with undone(self._end, self._begin):
             yield
         self._complain()
+
+    @property
+    def touched(self) -> bool:
+        """Whether hooks or plain attributes were found changed that the model does not itself change: no error."""
+        return any(kind in _SILENT and name not in self._own for kind, name in self._changes)
 
     def restore(self) -> None:
         """Put back, while the model is lent, what an explainer that was cut off has left: all but weights and buffers.
@@ -121,7 +127,11 @@ class Lending:
 
     def _complain(self) -> None:
         """Raise where the model was changed."""
-        changes = {key: what for key, what in self._changes.items() if key[0] != "buffer" or key[1] not in self._own}
+        changes = {
+            (kind, name): what
+            for (kind, name), what in self._changes.items()
+            if kind not in _SILENT and (kind != "buffer" or name not in self._own)
+        }
         if not changes:
             return
         weights = {*changes.values()} == {"changed"} and {kind for kind, _ in changes} == {"parameter"}
@@ -132,7 +142,8 @@ class Lending:
             f"({', '.join(told[:3])}{f' and {len(told) - 3} more' if len(told) > 3 else ''})",
             expected=f"an explainer that leaves the {'weights' if weights else 'model'} alone; "
             f"{'they have' if weights else 'it has'} been restored",
-            fix="let the explainer work on a copy of the model (copy.deepcopy)",
+            fix="let the explainer work on a copy of the model (copy.deepcopy); where the model itself builds a part "
+            "when it is first called, call it once in the fixture",
         )
 
 
@@ -165,16 +176,18 @@ def evaluating(model: object) -> list[str]:
 
 
 def own_changes(model: object, run: Callable[[], T]) -> tuple[T, set[str]]:
-    """Return ``run()``, which calls the model alone, and the names of the buffers that it has changed meanwhile."""
+    """Return ``run()``, which calls the model alone, and names of buffers and plain attributes changed meanwhile."""
     if not isinstance(model, nn.Module):
         return run(), set()
     before = {name: (buffer, buffer._version) for name, buffer in model.named_buffers() if not buffer.is_inference()}
+    plain = plain_attributes(model)
     result = run()
     now = dict(model.named_buffers())
     changed = {
         name for name, (buffer, version) in before.items() if now.get(name) is not buffer or buffer._version != version
     }
-    return result, changed | (now.keys() - before.keys())
+    counted = {name for name, value in plain_attributes(model).items() if plain.get(name, value) != value}
+    return result, changed | (now.keys() - before.keys()) | counted
 
 
 def _move(model: nn.Module, device: torch.device) -> None:

@@ -18,7 +18,17 @@ from ..common.digest import digest_of
 from .reinit.parametrizations import old_style_hooks
 from .tracing import function_modes, put_function_modes
 
-__all__ = ["Changes", "Kept", "Modes", "RequiresGrad", "Snapshot", "TorchState", "modules_with_modes"]
+__all__ = [
+    "Changes",
+    "Hooks",
+    "Kept",
+    "Modes",
+    "RequiresGrad",
+    "Snapshot",
+    "TorchState",
+    "modules_with_modes",
+    "plain_attributes",
+]
 
 Changes: TypeAlias = dict[tuple[str, str], str]
 """Kind and name of what was found changed (``("buffer", "norm.running_mean")``) to how (``"replaced"``)."""
@@ -26,6 +36,7 @@ Changes: TypeAlias = dict[tuple[str, str], str]
 COPIED_BYTES = 2**31  # of parameters; of more, no copy is kept
 _KINDS = {"_parameters": "parameter", "_buffers": "buffer", "_modules": "module"}
 _CONTAINERS = tuple(name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set))
+_PLAIN = (bool, int, float, str, type(None))
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -44,8 +55,8 @@ class Snapshot:
         copied: Whether values count at all.
 
     Attributes:
-        changes: What was found changed, and should not have been: parameters, buffers, submodules, classes,
-            ``forward`` methods, and modes. The rest is put back without a word.
+        changes: What was found changed: parameters, buffers, submodules, classes, ``forward`` methods, modes, hooks,
+            and attributes with plain values. The rest is put back without a note.
     """
 
     def __init__(self, model: nn.Module, *, values: Mapping[str, Tensor] | None = None, copied: bool = True) -> None:
@@ -117,6 +128,33 @@ class Modes:
                 module.training = training
 
 
+def plain_attributes(model: nn.Module) -> dict[str, object]:
+    """Return the attributes of a model's modules that hold numbers, strings and the like, their modes left out."""
+    return {
+        _join(path, name): value
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, _PLAIN) and name != "training"
+    }
+
+
+class Hooks:
+    """The hooks of a model's modules, in their order."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._hooks = [
+            _Contents(held)
+            for module in model.modules()
+            for name, held in vars(module).items()
+            if name in _CONTAINERS and name not in _KINDS and type(held) in (dict, OrderedDict, set)
+        ]
+
+    def restore(self) -> None:
+        """Put them back."""
+        for hooks in self._hooks:
+            hooks.restore()
+
+
 class RequiresGrad:
     """Whether each parameter of a model asks for gradients."""
 
@@ -162,13 +200,18 @@ class _Contents:
 
     def restore(self) -> None:
         now, before = self.container, self._copy
+        if not self.differs:
+            return
+        now.clear()
+        now.update(before)  # type: ignore[arg-type]  # both are dictionaries, or both are sets
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything else is in it now, or in another order."""
+        now, before = self.container, self._copy
         if isinstance(now, dict) and isinstance(before, dict):
-            if [*now] != [*before] or not _are(now.values(), before.values()):
-                now.clear()
-                now.update(before)
-        elif isinstance(now, set) and isinstance(before, set) and now != before:
-            now.clear()
-            now.update(before)
+            return [*now] != [*before] or not _are(now.values(), before.values())
+        return now != before
 
     def changes(self) -> Iterator[tuple[str, str]]:
         """Yield each name whose entry is another one, and what became of it."""
@@ -186,7 +229,9 @@ class _Tree:
 
     def __init__(self, path: str, module: nn.Module) -> None:
         self.path, self.module, self.kind = path, module, type(module)
-        self.attributes = {name: value for name, value in vars(module).items() if name != "training"}
+        # A loaded or frozen script keeps its forward() as an attribute once it is called.
+        self.passed_by = {"training", "forward"} if isinstance(module, torch.jit.ScriptModule) else {"training"}
+        self.attributes = {name: value for name, value in vars(module).items() if name not in self.passed_by}
         held = {name: self.attributes.get(name) for name in _CONTAINERS}
         self.contents = {n: _Contents(v) for n, v in held.items() if type(v) in (dict, OrderedDict, set)}  # type: ignore[arg-type]
         self.computed = {hook.name for hook in old_style_hooks(module)}
@@ -198,9 +243,8 @@ class _Tree:
         if type(module) is not self.kind:
             module.__class__ = self.kind
         left = set() if computed else self.computed
-        for name in [name for name in attributes if name not in self.attributes]:
-            if name != "training":
-                del attributes[name]
+        for name in [name for name in attributes if name not in self.attributes and name not in self.passed_by]:
+            del attributes[name]
         for name, value in self.attributes.items():
             if name not in left and (name not in attributes or attributes[name] is not value):
                 attributes[name] = value
@@ -211,7 +255,7 @@ class _Tree:
         now = vars(self.module)
         if type(self.module) is not self.kind:
             changes["class", self.path] = f"replaced by {type(self.module).__name__}"
-        if now.get("forward") is not self.attributes.get("forward"):
+        if "forward" not in self.passed_by and now.get("forward") is not self.attributes.get("forward"):
             changes["forward", self.path] = "replaced"
         for container, kind in _KINDS.items():
             if container not in self.contents:
@@ -220,6 +264,11 @@ class _Tree:
                 changes[kind, self.path] = "replaced"
             for name, what in self.contents[container].changes():
                 changes[kind, _join(self.path, name)] = what
+        if any(contents.differs for name, contents in self.contents.items() if name not in _KINDS):
+            changes["hooks", self.path] = "changed"
+        for name, value in self.attributes.items():
+            if isinstance(value, _PLAIN) and now.get(name, value) != value:
+                changes["attribute", _join(self.path, name)] = "changed"
 
 
 # ------------------------------------------------------------------------------------------------------- tensors

@@ -80,6 +80,7 @@ class Subject:
         self._batch_size = batch_size
         self.batches = MicroBatches(batch_size, self.device)
         self.dtype = floating_dtype(model)
+        self.touched = False  # whether hooks or plain attributes had to be put back, the last time
         self._said_training = False
         self._known_as = ""
         self._checked = False
@@ -89,7 +90,7 @@ class Subject:
         self._sizes: tuple[int, ...] = ()
         self._kept: tuple[Hashable, Any] = (None, None)
         self._lending: Lending | None = None
-        self._own: set[str] = set()  # buffers that the model itself changes
+        self._own: set[str] = set()  # buffers and plain attributes that the model itself changes
 
     @property
     def streamed(self) -> bool:
@@ -105,9 +106,14 @@ class Subject:
         """Forget predictions made with other weights, and return the subject's fingerprint."""
         fingerprint = self.fingerprint()
         if fingerprint != self._known_as:
-            self._known_as, self._checked, self._kept = fingerprint, False, (None, None)
-            self._predicted.clear()
+            self._known_as = fingerprint
+            self.forget()
         return fingerprint
+
+    def forget(self) -> None:
+        """Forget what the model has said of the inputs."""
+        self._checked, self._kept = False, (None, None)
+        self._predicted.clear()
 
     def fingerprint(self) -> str:
         """Return a digest of the model, inputs and targets (a stream counts by identity).
@@ -131,7 +137,9 @@ class Subject:
         """
         before, self._lending = self._lending, self._begin_lending()
         try:
-            return self._lending.during(work)
+            result = self._lending.during(work)
+            self.touched = self._lending.touched
+            return result
         finally:
             self._lending = before
 

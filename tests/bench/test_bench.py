@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -204,6 +205,59 @@ class TestTheModelMayChange:
         model[2].setting = value
         bound.changes_under(RANDOMIZATION, early=False)
         assert explain.pause() > 0
+
+
+def leave_a_hook(model):
+    """Double what a layer gives, from now on."""
+    model[2].register_forward_hook(lambda module, given, output: 2 * output)
+
+
+def change_an_attribute(model):
+    """Change what the forward pass of :class:`Sloped` reads."""
+    model[2].slope = 3.0
+
+
+class Sloped(nn.Module):
+    """An activation with a setting."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope = 1.0
+
+    def forward(self, x):
+        return torch.tanh(self.slope * x)
+
+
+class TestOneExplainerIsNotJudgedByWhatAnotherLeft:
+    @pytest.mark.parametrize("leave", [leave_a_hook, change_an_attribute])
+    def test_a_sound_explainer_has_the_figures_of_a_fresh_bench(self, model, leave):
+        model[2] = Sloped()
+
+        def careless(model, inputs, targets):
+            leave(model)
+            return gradients(model, inputs, targets)
+
+        bench = Bench(model, images())
+        bench.explainer(careless).beats("random", on="pixel_flipping", steps=4)
+        verdict = bench.explainer(gradients).beats("random", on="pixel_flipping", steps=4)
+        fresh = Bench(model, images()).explainer(gradients).beats("random", on="pixel_flipping", steps=4)
+        assert verdict.evidence == fresh.evidence
+
+    def test_a_model_that_counts_its_calls_is_not_measured_anew(self, model):
+        class Counted(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner, self.calls = model, 0
+
+            def forward(self, x):
+                self.calls += 1
+                return self.inner(x)
+
+        bound = Bench(Counted().eval(), images()).explainer(explain := Counting())
+        bound.changes_under(RANDOMIZATION)
+        explain.pause()
+        bound.changes_under(RANDOMIZATION, retention=0.3)
+        assert explain.pause() == 0
 
 
 def claims_of(bench, explain, order):
@@ -418,7 +472,19 @@ class TestDecide:
 
     def test_a_claim_object_is_decided_as_the_method_would(self, model):
         bound = Bench(model, images()).explainer(gradients)
-        assert bound.decide(changes_under(RANDOMIZATION)) == bound.changes_under(RANDOMIZATION)
+        verdict = bound.changes_under(RANDOMIZATION)
+        assert bound.decide(changes_under(RANDOMIZATION)) == verdict
+        assert bound.bench.decide(changes_under(RANDOMIZATION), bound) == verdict
+
+    def test_a_verdict_can_be_pickled(self, model):
+        bound = Bench(model, images()).explainer(gradients)
+        for verdict in (
+            bound.changes_under(RANDOMIZATION),
+            bound.beats("random", on="pixel_flipping", steps=4),
+            bound.bounded("pixel_flipping", at_least=-0.9, steps=4),
+            bound.invariant_under("batch_order"),
+        ):
+            assert pickle.loads(pickle.dumps(verdict)) == verdict
 
     def test_the_confidence_is_the_claims_or_else_the_benchs(self, model):
         bound = Bench(model, images(), confidence=0.9).explainer(gradients)
@@ -468,6 +534,17 @@ def test_a_scripted_model_with_buffers_is_measured():
     scripted = torch.jit.script(net.eval())
     verdict = Bench(scripted, torch.randn(64, 6)).explainer(explain_again).changes_under(RANDOMIZATION, seeds=1)
     assert verdict.evidence["layer_order"] == "registration"
+
+
+def test_a_scripted_model_from_a_file_is_measured(tmp_path):
+    """It keeps its forward() as an attribute from its first call on."""
+    net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
+    torch.jit.script(net).save(str(tmp_path / "net.pt"))
+    loaded = torch.jit.load(str(tmp_path / "net.pt"))
+    assert Bench(loaded, torch.randn(64, 6)).explainer(explain_again).changes_under(RANDOMIZATION, seeds=1) is not None
+    frozen = torch.jit.freeze(torch.jit.script(net))
+    bench = Bench(frozen, torch.randn(64, 6))
+    assert bench.explainer(explain_again).beats("random", on="pixel_flipping", steps=3) is not None
 
 
 def test_an_explanation_that_depends_on_its_company_is_not_invariant_under_batch_order():

@@ -469,7 +469,7 @@ class TestArguments:
             (lambda: changes_under(None), "found None; expected an intervention"),
             (lambda: changes_under(Plain()), "expected an intervention, or its name"),
             (lambda: changes_under(RANDOMIZATION, similarity=Plain()), "expected one of abs_pearson"),
-            (lambda: changes_under(RANDOMIZATION, similarity=DISTANCE), "expected a similarity that is registered"),
+            (lambda: changes_under(RANDOMIZATION, similarity=DISTANCE), "expected one of abs_pearson"),
             (lambda: bounded(None, at_most=1), "found None; expected a metric"),
             (lambda: bounded("pixel_flipping"), "at_most= or at_least="),
             (lambda: bounded("pixel_flipping", at_most=3), "between -1 and 1"),

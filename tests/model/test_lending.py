@@ -197,23 +197,27 @@ def test_buffers_that_the_model_itself_changes_are_put_back_without_a_word(net):
             self.inner = net
             self.register_buffer("calls", torch.zeros(()))
             self.register_buffer("cache", torch.zeros(()))
+            self.last_size = 0
 
         def forward(self, x):
             self.calls += 1
             self.cache = x.mean()
+            self.last_size = len(x)
             return self.inner(x)
 
     model = Counting().eval()
     before = state_of(model)
     result, own = own_changes(model, lambda: model(X))
-    assert own == {"calls", "cache"}
+    assert own == {"calls", "cache", "last_size"}
     assert result.shape == (4, 3)
     with pytest.raises(XaiError, match="buffer calls changed"):
         Lending(model, CPU, 0).during(lambda: model(X))
     model.calls.zero_()
     model.cache = torch.zeros(())
     before = state_of(model)
-    Lending(model, CPU, 0, own).during(lambda: model(X))
+    lending = Lending(model, CPU, 0, own)
+    lending.during(lambda: model(X))
+    assert not lending.touched
     assert state_of(model) == before
 
 
@@ -343,6 +347,33 @@ def test_an_explainer_that_runs_out_of_memory_is_run_again_without_what_it_has_l
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             maps.append(subject.lend(lambda subject=subject: explained(subject, hooked)))
+    assert torch.allclose(*maps)
+
+
+def test_of_a_call_that_ran_out_of_memory_only_its_own_hooks_are_taken_away(net):
+    """An explainer that hooks the model once, and keeps what passes, needs its hook at the next try."""
+    inputs = torch.linspace(-1, 1, 120).reshape(20, 6)
+
+    class Hooked:
+        def __init__(self):
+            self.kept = None
+
+        def __call__(self, model, x, targets):
+            if self.kept is None:
+                model.first.register_forward_hook(lambda module, given, output: self.kept.append(output.detach()))
+            self.kept = []
+            x = x.requires_grad_()
+            maps = torch.autograd.grad(model(x).sum(), x)[0] * self.kept[-1].sum(1, keepdim=True)
+            if len(x) > 8:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return maps
+
+    maps = []
+    for size in (8, 20):
+        subject, explainer = Subject(net, inputs, device="cpu", batch_size=size), Hooked()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            maps.append(subject.lend(lambda subject=subject, explainer=explainer: explained(subject, explainer)))
     assert torch.allclose(*maps)
 
 

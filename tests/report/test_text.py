@@ -34,11 +34,11 @@ def test_a_record_comes_back_from_its_plain_values():
 
 
 def test_the_worst_inputs_are_those_that_speak_most_against_the_claim():
-    worst = Worst([7, 8, 9, 4], [0.1, 3.0, 0.4, None], lambda value: 0.5 - value, "score")
+    worst = Worst.of([7, 8, 9, 4], [0.1, 3.0, 0.4, None], lambda value: 0.5 - value, "score")
     assert list(worst.rows()) == [("worst inputs", "7 (0.1), 9 (0.4), 8 (3): score")]
-    other = Worst([7, 8, 9], [-0.9, 0.2, -0.1], lambda value: value, "score")
+    other = Worst.of([7, 8, 9], [-0.9, 0.2, -0.1], lambda value: value, "score")
     assert list(other.rows()) == [("worst inputs", "8 (0.2), 9 (-0.1), 7 (-0.9): score")]
-    assert not list(Worst([1], [None], lambda value: value, "score").rows())
+    assert not list(Worst.of([1], [None], lambda value: value, "score").rows())
 
 
 def test_a_similarity_tells_what_is_left_of_it():
