@@ -14,7 +14,6 @@ import pytest
 from sixt_methods import CLAIMS, explainer, flags
 from sixt_networks import POOLING, DeepCNN, trained_deep_cnn
 
-
 pytestmark = pytest.mark.slow  # trains a network of its own
 
 
