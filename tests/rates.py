@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scipy import stats
 
-LOOKS = (200, 500, 1000, 2000, 5000, 10_000, 20_000)
+LOOKS = (150, 250, 500, 1000, 2000, 5000, 10_000, 20_000)
 EARLY = 0.0005
 """What each look but the last spends of the 1 % by which a bound may be wrong."""
 

@@ -35,6 +35,7 @@ from pytest_xaisanity.evidence.controls import Alike, Controls, Resemblance
 from pytest_xaisanity.evidence.interventions.label_randomization import Trained
 
 CASCADING, INDEPENDENT, LABELS = "cascading_randomization", "independent_randomization", "label_randomization"
+LATER = pytest.param(INDEPENDENT, marks=pytest.mark.slow)  # where the cascade tells the same sooner
 SENSITIVE = ["Gradient", "SmoothGrad", "GradCAM"]
 MULTIPLIED = ["Gradient × Input", "Integrated Gradients"]
 WEIGHTS = {"seeds": 3, "early": False}
@@ -57,7 +58,7 @@ def test_the_network_reads_digits(xai_model, xai_training_data):
 # Randomized weights
 
 
-@pytest.mark.parametrize("order", [CASCADING, INDEPENDENT])
+@pytest.mark.parametrize("order", [CASCADING, LATER])
 @pytest.mark.parametrize("method", SENSITIVE)
 def test_gradients_and_grad_cam_are_sensitive(explainers, method, order):
     """By every similarity."""
@@ -122,7 +123,7 @@ def test_guided_grad_cam_of_a_class_that_no_longer_wins_is_zero(explainers):
     assert counts["fixed"] > 3 * counts["dynamic"]
 
 
-@pytest.mark.parametrize("order", [CASCADING, INDEPENDENT, LABELS])
+@pytest.mark.parametrize("order", [CASCADING, LATER, LABELS])
 @pytest.mark.parametrize("method", MULTIPLIED)
 def test_what_is_multiplied_by_the_input_depends_on_the_similarity(explainers, method, order):
     """The paper gives no verdict, and neither do we."""
@@ -131,7 +132,7 @@ def test_what_is_multiplied_by_the_input_depends_on_the_similarity(explainers, m
     assert verdict.reason.startswith("it depends on the similarity (spearman: ")
 
 
-@pytest.mark.parametrize("order", [CASCADING, INDEPENDENT, LABELS])
+@pytest.mark.parametrize("order", [CASCADING, LATER, LABELS])
 @pytest.mark.parametrize("method", MULTIPLIED)
 def test_what_is_multiplied_by_the_input_keeps_its_size_and_not_its_sign(explainers, method, order):
     """Absolute ranks see the input, which no randomization touches; signed ranks see the gradient."""

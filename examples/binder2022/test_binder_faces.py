@@ -62,6 +62,7 @@ def test_channels_keep_their_scale(xai, reduction, at_least):
     assert scales.observed == pytest.approx(scales.predicted, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_rankings_disagree(xai, capsys):
     """Grad-CAM apart, what is good at the one is bad at the other."""
     bench = xai.bench

@@ -14,6 +14,8 @@ import pytest
 from sixt_methods import CLAIMS, explainer, flags
 from sixt_networks import POOLING, DeepCNN, trained_deep_cnn
 
+pytestmark = pytest.mark.slow  # trains a network of its own
+
 
 @pytest.fixture(scope="module")
 def xai_model(digits) -> DeepCNN:
