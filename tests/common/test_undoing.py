@@ -114,6 +114,13 @@ def test_an_action_is_repeated_until_it_ends_and_the_interrupt_is_raised_then():
 
 
 class TestSignals:
+    @pytest.fixture(autouse=True)
+    def handled(self):
+        """Handle the signal as Python does by default; a shell starts what runs in its background to ignore it."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+        signal.signal(signal.SIGINT, before)
+
     def press(self):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.001)
