@@ -99,8 +99,7 @@ class _Until:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            self.interrupt = error
+        self.interrupt = _interrupt_in(error) or self.interrupt
         while not self.done:
             try:
                 self.action()
@@ -109,6 +108,13 @@ class _Until:
                 self.interrupt = interrupt
         if self.interrupt is not None and not isinstance(error, KeyboardInterrupt):
             raise self.interrupt
+
+
+def _interrupt_in(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the interrupt that ``error`` is, or in whose stead it was raised by a clean-up that was cut off."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 class _Signals:

@@ -159,6 +159,16 @@ class TestSignals:
             undoing(self.press, work)
         assert isinstance(caught.value.__context__, ValueError)
 
+    def test_are_raised_where_the_clean_up_of_the_work_itself_failed_for_them(self):
+        def work():
+            try:
+                self.press()
+            finally:
+                raise RuntimeError("pop from empty mode stack")
+
+        with pytest.raises(KeyboardInterrupt):
+            undoing(lambda: None, work)
+
     def test_go_to_the_handler_that_was_there(self, monkeypatch):
         seen = []
         before = signal.signal(signal.SIGINT, lambda *_: seen.append("own"))

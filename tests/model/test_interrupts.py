@@ -192,9 +192,11 @@ def signaled(campaign: Campaign, count: int) -> None:
     length, rng = time.perf_counter() - start, random.Random(campaign.claim)
     for _ in range(count):
         delays = [rng.uniform(0, 1.1 * length)] + [rng.uniform(0, 0.002)] * rng.randrange(2)
-        raised, result = interrupted(CLAIMS[campaign.claim](campaign.model), delays)
+        with unraisable() as lost:
+            raised, result = interrupted(CLAIMS[campaign.claim](campaign.model), delays)
         campaign.runs += 1
-        if raised and not isinstance(result, KeyboardInterrupt):
+        # One that arrives in a callback of a weak reference, of the standard library's or torch's, is printed there.
+        if raised > len(lost) and not isinstance(result, KeyboardInterrupt):
             campaign.swallowed.append(f"{campaign.claim} after {delays} of {length} s: {result!r}")
         campaign.compare(f"signals after {delays} s")
 
