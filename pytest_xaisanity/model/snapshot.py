@@ -6,6 +6,7 @@ alone, and what differs is put back, and noted where that matters.
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
@@ -169,9 +170,13 @@ class RequiresGrad:
 
 
 class TorchState:
-    """Gradient mode, function modes and hooks for all modules, as they are everywhere in this thread."""
+    """Gradient mode, function modes and hooks for all modules, as they are everywhere in this thread.
+
+    With them which list of filters for warnings is in use: an interrupted ``catch_warnings`` leaves its own.
+    """
 
     def __init__(self) -> None:
+        self._filters = warnings.filters
         self._grad = torch.is_grad_enabled()
         self._modes = function_modes()
         everywhere = {name: value for name, value in vars(torch_modules).items() if name.startswith("_global_")}
@@ -185,6 +190,10 @@ class TorchState:
         if torch_modules._global_is_full_backward_hook is not self._flag:
             torch_modules._global_is_full_backward_hook = self._flag
         put_function_modes(self._modes)
+        if warnings.filters is not self._filters:
+            warnings.filters = self._filters
+            with warnings.catch_warnings():  # which tells the warnings of modules so far that they count anew
+                pass
         if torch.is_grad_enabled() != self._grad:
             torch.set_grad_enabled(self._grad)
 
