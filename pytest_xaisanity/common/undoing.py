@@ -8,8 +8,12 @@ the work is over waits until the clean-up is, and is raised then.
 
 from __future__ import annotations
 
+import _thread
+import _weakrefset
 import signal
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator, ExitStack, contextmanager
 from types import FrameType, TracebackType
@@ -20,6 +24,7 @@ __all__ = ["Context", "undoing", "undone", "until_done"]
 F = TypeVar("F", bound=Callable[..., object])
 T = TypeVar("T")
 _ATTEMPTS = 8
+_WEAK = (weakref.__file__, _weakrefset.__file__)
 
 
 class Context(Protocol):
@@ -123,22 +128,38 @@ class _Signals:
     def __init__(self) -> None:
         self._before: Callable[[int, FrameType | None], object] | None = None
         self._waiting = False
+        self._raised = False
 
     def wait_unless(self, work: Callable[[], T]) -> T:
-        """Return ``work()``; from now on Ctrl-C waits unless it runs."""
+        """Return ``work()``; from now on Ctrl-C waits unless it runs.
+
+        Raises:
+            KeyboardInterrupt: One was raised where Python only prints it, such as in the callback of a weak reference.
+        """
         before = signal.getsignal(signal.SIGINT)
         if callable(before) and threading.current_thread() is threading.main_thread():
             self._before = before
             signal.signal(signal.SIGINT, self._arrived)
-        return _in_the_open(self.raise_waiting, work)
+        result = _in_the_open(self.raise_waiting, work)
+        if self._raised:
+            raise KeyboardInterrupt
+        return result
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
+        lost = False
         while frame is not None and frame.f_code not in (_in_the_open.__code__, undoing.__code__):
+            lost = lost or _would_be_lost(frame)
             frame = frame.f_back
         if frame is not None and frame.f_code is undoing.__code__:
             self._waiting = True
+        elif lost:
+            _thread.start_new_thread(_press_again, ())  # as threading would, but without its locks
         elif self._before is not None:
-            self._before(number, frame)
+            try:
+                self._before(number, frame)
+            except KeyboardInterrupt:
+                self._raised = True
+                raise
 
     def raise_waiting(self) -> None:
         """Hand on the Ctrl-C that has waited, if one has."""
@@ -151,6 +172,17 @@ class _Signals:
         if self._before is not None and signal.getsignal(signal.SIGINT) == self._arrived:
             signal.signal(signal.SIGINT, self._before)
         self.raise_waiting()
+
+
+def _would_be_lost(frame: FrameType) -> bool:
+    """Whether it is known of a frame that what is raised in it is only printed."""
+    code = frame.f_code
+    return code.co_name == "__del__" or (code.co_name in ("_remove", "remove") and code.co_filename in _WEAK)
+
+
+def _press_again() -> None:
+    time.sleep(0.002)
+    _thread.interrupt_main()
 
 
 def _in_the_open(check: Callable[[], object], work: Callable[[], T]) -> T:

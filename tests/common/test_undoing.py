@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+import weakref
+from contextlib import contextmanager
 
 import pytest
 from planting import PACKAGE, planted
@@ -113,6 +116,17 @@ def test_an_action_is_repeated_until_it_ends_and_the_interrupt_is_raised_then():
     assert len(calls) == 4
 
 
+@contextmanager
+def printing():
+    """Gather what Python would print because it cannot be raised."""
+    printed = []
+    before, sys.unraisablehook = sys.unraisablehook, printed.append
+    try:
+        yield printed
+    finally:
+        sys.unraisablehook = before
+
+
 class TestSignals:
     @pytest.fixture(autouse=True)
     def handled(self):
@@ -187,6 +201,38 @@ class TestSignals:
         with pytest.raises(KeyboardInterrupt):
             undoing(rooms[1].close, lambda: (rooms[1].work(), inner()))
         assert not any(room.open for room in rooms)
+
+    def test_that_arrive_where_python_only_prints_what_is_raised_are_raised_after_all(self):
+        class Dying:
+            pass
+
+        def work():
+            dying = Dying()
+            reference = weakref.ref(dying, lambda _: self.press())
+            del dying
+            return reference
+
+        with pytest.raises(KeyboardInterrupt), printing():
+            undoing(lambda: None, work)
+
+    def test_that_arrive_while_an_object_is_deleted_are_raised_when_it_is(self):
+        after = []
+
+        class Dying:
+            def __del__(_):  # noqa: N805 - self is the test
+                self.press()
+
+        def work():
+            dying = Dying()
+            del dying
+            for _ in range(1000):
+                time.sleep(0.001)
+            after.append("the end")
+
+        with pytest.raises(KeyboardInterrupt), printing() as printed:
+            undoing(lambda: None, work)
+        assert "the end" not in after
+        assert not printed
 
     def test_are_left_alone_in_other_threads(self):
         before, results = signal.getsignal(signal.SIGINT), []
