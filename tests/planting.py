@@ -14,7 +14,10 @@ PACKAGE = str(Path(pytest_xaisanity.__file__).parent)
 
 
 def planted(
-    run: Callable[[], object], places: Collection[int], error: Callable[[], BaseException], files: str = PACKAGE
+    run: Callable[[], object],
+    places: Collection[int],
+    error: Callable[[], BaseException],
+    files: tuple[str, ...] = (PACKAGE,),
 ) -> tuple[int, list[str], object]:
     """Do ``run`` and raise ``error()`` when the lines with these numbers, counted as they run, are about to.
 
@@ -22,7 +25,7 @@ def planted(
         run: What is done.
         places: Numbers of lines, from 1 on.
         error: Makes what is raised.
-        files: How the names of the files begin whose lines count.
+        files: How the names of the files begin whose lines count: not those of what other packages call meanwhile.
 
     Returns:
         How many lines ran, where something was raised, and what ``run`` returned or raised.
@@ -38,7 +41,7 @@ def planted(
         if event == "line":
             count += 1
             if count in places:
-                where.append(f"{frame.f_code.co_filename.removeprefix(files)}:{frame.f_lineno}")
+                where.append(f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno}")
                 raise error()
         return trace
 
