@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from pytest_xaisanity.evidence.base import Compared, Lab
+from pytest_xaisanity.evidence.cells import Cells
+from pytest_xaisanity.evidence.comparison import Similarities
+from pytest_xaisanity.evidence.controls import Controls
 from pytest_xaisanity.explainers.adapters import as_explainer
 from pytest_xaisanity.explainers.attributions import Attributions
 from pytest_xaisanity.report.records import Record
@@ -22,10 +26,34 @@ def evidence_of(measuring):
     return Evidence(*measuring.describe())
 
 
+def compared_of(scores, names):
+    """Return a comparison under every cell, and the parts that say so.
+
+    ``scores`` are ``after <similarity>`` ``(n, seeds, positions)``, ``self <similarity>`` and ``chance <similarity>``.
+    """
+    shape = next(values.shape for key, values in scores.items() if key.startswith("after"))
+    cells = Cells(*shape[1:], sampled=False)
+    flat = {
+        key.replace("self ", "own "): values.reshape(shape[0], -1) if key.startswith("after") else values
+        for key, values in scores.items()
+    }
+    every = np.broadcast_to(list(np.ndindex(shape[1:])), (shape[0], cells.draws, 2))
+    return Compared.of_arrays({**flat, "cells": every}), (Similarities(tuple(names), len(names)), cells, Controls())
+
+
 def tensors_of(found):
-    """Return what was measured as tensors: ``after <similarity>`` and so on, or ``scores`` and ``curve <name>``."""
+    """Return what was measured as tensors: ``after <similarity>`` and so on, or ``scores`` and ``curve <name>``.
+
+    What was measured under every cell is ``(n, seeds, positions)``.
+    """
     if isinstance(found, Compared):
-        return {name.replace("own ", "self "): torch.from_numpy(array) for name, array in found.arrays().items()}
+        arrays = {name.replace("own ", "self "): torch.tensor(array) for name, array in found.arrays().items()}
+        seeds, positions = (found.cells.reshape(-1, 2).max(0) + 1).tolist()
+        return {
+            name: array.reshape(-1, seeds, positions) if name.startswith("after") else array
+            for name, array in arrays.items()
+            if name != "cells"
+        }
     curves = {f"curve {name}": torch.from_numpy(curve) for name, curve in found.curves.items()}
     return {"scores": torch.from_numpy(found.values), **curves}
 

@@ -192,7 +192,8 @@ def _row(name: str, place: int, after: Mapping[str, Sequence[Floats]], scores: S
 
 def _after(compared: Compared, similarity: str, name: str) -> Floats:
     """Return the similarities after the randomization, ``(n, seeds, layers)``."""
-    after = compared.after[similarity].astype(float)
+    seeds, layers = (compared.cells[0].max(0) + 1).tolist()
+    after = compared.after[similarity].astype(float).reshape(-1, seeds, layers)
     if np.isnan(after).all():
         raise XaiError(
             f"gap explainer {name}",

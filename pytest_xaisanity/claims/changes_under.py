@@ -1,20 +1,20 @@
-"""The verb ``changes_under``: each similarity decides by itself, on raw values or on retention."""
+"""The verb ``changes_under``: how much an intervention leaves, over all cells and over the upper third of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from ..evidence.base import Compared, Intervention
+from ..evidence.cells import Cells, Chosen
 from ..evidence.comparison import Comparison, Similarities
+from ..evidence.controls import Alike, Controls
 from ..maps.similarity import SIMILARITIES, Similarity
 from ..statistics.evidence import Evidence, Part, Row, number
-from ..statistics.question import FIRST_LOOK, Decision, Question
+from ..statistics.question import FIRST_LOOK, Decision, Level, Question
 from ..statistics.verdict import Outcome, Verdict
 from .base import (
     Claim,
@@ -23,7 +23,6 @@ from .base import (
     PerInput,
     Scores,
     Worst,
-    by_axis,
     closer_to,
     constant_note,
     extremes,
@@ -32,14 +31,13 @@ from .base import (
     require_inputs,
     settled_by,
 )
+from .retention import REPRODUCED, REPRODUCES, Between, Retained
 
 __all__ = ["ChangesUnder", "Reading", "Readings"]
 
-REPRODUCES = 0.1  # an explainer reproduces itself when s_self - s_chance is shown to be above this
 _POSITIONS = 12  # of a curve that a person reads
-
-_REPRODUCED = Question(-1.0, 1.0, REPRODUCES)
-_NOT_KEPT = Question(-1.0, 1.0, 0.0, "below")
+_INVERTED = -0.25  # less than this is left of maps that turn over
+_ALIKE = 0.1  # of retentions, that of maps and that of input times noise
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ class Reading:
         calibrated: Whether retention was asked for, rather than the raw similarity.
         gap: ``own - chance``, as it was measured on pairs of inputs; None where it is not known.
         retention: The share of the gap that is left; None where the explainer is not shown to reproduce itself.
+        upper_third: The share that is left in the upper third of the positions, likewise.
     """
 
     after_by_position: tuple[float | None, ...]
@@ -65,6 +64,7 @@ class Reading:
     calibrated: bool = False
     gap: float | None = None
     retention: float | None = None
+    upper_third: float | None = None
 
     @property
     def retention_by_position(self) -> tuple[float | None, ...]:
@@ -86,7 +86,11 @@ class Reading:
             "self": self.own,
             "chance": self.chance,
             "constant_or_not_finite": self.constant,
-            **({"gap": self.gap, "retention": self.retention} if self.calibrated else {}),
+            **(
+                {"gap": self.gap, "retention": self.retention, "upper_third": self.upper_third}
+                if self.calibrated
+                else {}
+            ),
         }
 
 
@@ -117,6 +121,7 @@ class Readings(Part):
             curve = " ".join(number(value) for value in reading.after_by_position[:_POSITIONS])
             more = " ..." if len(reading.after_by_position) > _POSITIONS else ""
             kept = f"; retention {number(reading.retention)}" if reading.calibrated else ""
+            kept += "" if reading.upper_third is None else f", in the upper third {number(reading.upper_third)}"
             yield (
                 name,
                 f"{again} {number(reading.own)}, unrelated inputs {number(reading.chance)}, "
@@ -129,9 +134,10 @@ class ChangesUnder(Claim):
     """The attributions differ once the intervention is made. See :func:`~pytest_xaisanity.changes_under`."""
 
     intervention: Intervention
-    similarity: str | None = None
+    similarity: tuple[str, ...] = ()
     at_most: float | None = None
     retention: float = 0.5
+    cells: Chosen | None = None
     verb: ClassVar[str] = "changes_under"
 
     @property
@@ -154,61 +160,80 @@ class ChangesUnder(Claim):
 
     def needs(self) -> Sequence[Need]:
         """One comparison of the maps before and after."""
-        return [Need(Comparison(self.intervention, () if self.similarity is None else (self.similarity,)))]
+        cells = self.cells or ("sample" if self.early else "all")
+        return [Need(Comparison(self.intervention, self.similarity, cells))]
 
     def decide(self, look: Look) -> Verdict | None:
         """Decide each similarity by itself; where they contradict one another the verdict is inconclusive."""
         if self.at_most is None and look.n <= FIRST_LOOK and not look.final:
             return None  # retention is decided on pairs, which are half as many as the first look is made for
         measured = Evidence(*look.parts[0])
-        similarities = measured.get_part(Similarities)
-        ceiling = similarities.ceiling
-        views = [self._view(SIMILARITIES[name], look, ceiling) for name in similarities.names]
+        similarities, cells = measured.get_part(Similarities), measured.get_part(Cells)
+        seen = _Seen(look, look.compared(), cells, similarities.ceiling)
+        names = similarities.names
+        views = [self._view(SIMILARITIES[name], seen) for name in names[: similarities.deciding]]
         outcome = _joint([view.outcome for view in views])
         if outcome is None:
             return None
         main = _worst(views, outcome)
         if outcome == "inconclusive" and main.settles and look.final:
             self._check_enough(look)
+        beside = [self._view(SIMILARITIES[name], seen) for name in names[similarities.deciding :]]
         return self._verdict(
             look,
             main.decision,
             outcome=outcome,
             quantity=main.quantity,
-            reason=_reason(views, outcome, main),
+            reason=_reason(views, outcome, main) + _otherwise(beside, outcome, measured.get_part(Controls)),
             evidence=(
-                Readings({view.name: view.reading for view in views}, ceiling),
+                Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
                 *look.parts[0],
-                PerInput({view.name: view.scores for view in views}),
+                PerInput({view.name: view.scores for view in (*views, *beside)}),
                 *main.worst(look),
             ),
-            estimate=main.estimate,
-            interval=main.interval,
         )
 
-    def _view(self, similarity: Similarity, look: Look, ceiling: str) -> _View:
-        compared = look.compared()
-        after, own, chance = (part[similarity.name] for part in (compared.after, compared.own, compared.chance))
-        reading = Reading(
-            after_by_position=tuple(by_axis(after, 2)),
-            after_by_seed=tuple(by_axis(after, 1)),
-            own=mean(own),
-            chance=mean(chance),
-            constant=int((np.isnan(after).any((1, 2)) | np.isnan(own)).sum()),
-            calibrated=self.at_most is None,
-        )
+    def _view(self, similarity: Similarity, seen: _Seen) -> _View:
         if self.at_most is not None:
-            return _raw_view(similarity, after, self.at_most, look, reading)
-        return _retention_view(similarity, compared, self.retention, look, reading, ceiling)
+            return _raw_view(similarity, self.at_most, seen)
+        return _retention_view(similarity, self.retention, seen)
 
     def _check_enough(self, look: Look) -> None:
-        if self.at_most is not None and self.similarity is not None:
-            s = SIMILARITIES[self.similarity]
+        if self.at_most is not None:
+            s = SIMILARITIES[self.similarity[0]]
             least = Question(s.low, s.high, self.at_most, closer_to(s, below=True)).smallest_n(look.level)
         else:
-            pairs = _REPRODUCED.smallest_n(look.level)
+            pairs = REPRODUCED.smallest_n(look.level)
             least = None if pairs is None else 2 * pairs
         require_inputs(look.n, least, f"{look.explainer} {self}")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a comparison has seen at a look."""
+
+    look: Look
+    compared: Compared
+    cells: Cells
+    ceiling: str
+
+    def reading(self, name: str, *, calibrated: bool) -> Reading:
+        """Return what one similarity found, but for what is decided."""
+        after, own, chance = (part[name] for part in (self.compared.after, self.compared.own, self.compared.chance))
+        seeds, positions = np.moveaxis(self.compared.cells, -1, 0)
+        return Reading(
+            after_by_position=_grouped(after, positions, self.cells.positions),
+            after_by_seed=() if self.cells.fresh else _grouped(after, seeds, self.cells.seeds),
+            own=mean(own),
+            chance=mean(chance),
+            constant=int((np.isnan(after).any(1) | np.isnan(own)).sum()),
+            calibrated=calibrated,
+        )
+
+
+def _grouped(scores: Scores, group: Scores, count: int) -> tuple[float | None, ...]:
+    """Return the mean of the scores of each group."""
+    return tuple(mean(scores[group == place]) for place in range(count))
 
 
 @dataclass(frozen=True)
@@ -218,15 +243,14 @@ class _View:
     Attributes:
         name: The similarity.
         outcome: Its outcome, or None to measure more.
-        decision: What decided.
-        quantity: What ``estimate`` is of.
-        estimate: The estimate.
-        interval: Its bounds.
+        decision: What decided, with the estimate that is quoted.
+        quantity: What the estimate is of.
         reason: Why, in words.
         needed: How many inputs would settle it, where that is known.
         reading: What it found.
-        scores: The score of each input.
-        unit: What the scores are; nothing where no input was told apart by the intervention.
+        scores: The score of each input, over all cells.
+        against: Those that are quoted, of which the worst are named; none where no input was told apart.
+        unit: What they are.
         sign: 1 where large scores speak against the claim, -1 where small ones do.
         settles: Whether more inputs could settle it.
     """
@@ -235,26 +259,25 @@ class _View:
     outcome: Outcome | None
     decision: Decision
     quantity: str
-    estimate: float
-    interval: tuple[float, float]
     reason: str
     needed: int | None
     reading: Reading
     scores: list[float | None]
+    against: Sequence[float | None] = ()
     unit: str = ""
     sign: float = 1.0
     settles: bool = True
 
     def worst(self, look: Look) -> tuple[Part, ...]:
         """Return the inputs that speak most against the claim, where any do."""
-        if not self.unit:
+        if not self.against:
             return ()
-        sign = self.sign
-        return (Worst.of(look.indices, self.scores, lambda value: sign * value, self.unit),)
+        return (Worst.of(look.indices, self.against, lambda value: self.sign * value, self.unit),)
 
 
-def _raw_view(s: Similarity, after: Scores, at_most: float, look: Look, reading: Reading) -> _View:
-    lo, hi = extremes(after, s.low, s.high, axes=(1, 2))
+def _raw_view(s: Similarity, at_most: float, seen: _Seen) -> _View:
+    look, reading = seen.look, seen.reading(s.name, calibrated=False)
+    lo, hi = extremes(seen.cells.whole(seen.compared.after[s.name]), s.low, s.high, axes=(1,))
     question = Question(s.low, s.high, at_most, closer_to(s, below=True))
     decision = question.decide(lo, hi, look.level, final=look.final)
     word = "at most" if question.direction == "below" else "at least"
@@ -265,100 +288,107 @@ def _raw_view(s: Similarity, after: Scores, at_most: float, look: Look, reading:
         outcome=decision.outcome,
         decision=decision,
         quantity=f"{s.name} after",
-        estimate=decision.estimate,
-        interval=decision.interval,
         reason=reason + constant_note(reading.constant),
         needed=question.inputs_needed(lo, hi, look.level) if decision.outcome == "inconclusive" else None,
         reading=reading,
         scores=plain((lo + hi) / 2),
+        against=plain((lo + hi) / 2),
         unit=f"{s.name} before and after",
         sign=1.0 if question.direction == "below" else -1.0,
     )
 
 
-def _retention_view(s: Similarity, compared: Compared, r: float, look: Look, reading: Reading, ceiling: str) -> _View:
-    """Decide ``(s_after - s_chance) - r (s_self - s_chance) < 0``, once ``s_self - s_chance`` is above a margin.
+# ----------------------------------------------------------------------------------------------------------- retention
 
-    ``s_chance`` compares two inputs, so that the scores of the two are not independent of one another; the means of
-    pairs, which are, decide.
-    """
-    after_lo, after_hi = extremes(_unit(s, compared.after[s.name]), -1.0, 1.0, axes=(1, 2))
-    own_lo, own_hi = extremes(_unit(s, compared.own[s.name]), -1.0, 1.0)
-    chance_lo, chance_hi = extremes(_unit(s, compared.chance[s.name]), -1.0, 1.0)
-    least, most = after_lo - (1 - r) * chance_hi - r * own_hi, after_hi - (1 - r) * chance_lo - r * own_lo
-    gap_lo, gap_hi = _pairs(own_lo - chance_hi), _pairs(own_hi - chance_lo)
-    clipped = _clip(gap_lo), _clip(gap_hi)
-    gap = _REPRODUCED.decide(*clipped, look.level, final=look.final)
-    scores = plain((least + most) / 2)
+
+@dataclass(frozen=True)
+class _Third:
+    """What is left over some of the cells: all of them, or the upper third."""
+
+    where: str
+    retained: Retained
+    decision: Decision
+
+
+def _retention_view(s: Similarity, r: float, seen: _Seen) -> _View:
+    """Decide whether at most r is left over all cells and over the upper third, once there is something to lose."""
+    look, reading = seen.look, seen.reading(s.name, calibrated=True)
+    after, own = seen.compared.after[s.name], Between.of(s, seen.compared.own[s.name])
+    chance = Between.of(s, seen.compared.chance[s.name])
+    whole = Retained(Between.of(s, seen.cells.whole(after), (1,)), own, chance)
+    gap = REPRODUCED.decide(*whole.gap, look.level, final=look.final)
     if gap.outcome != "passed":
-        pairs = _REPRODUCED.inputs_needed(*clipped, look.level) if gap.outcome == "inconclusive" else None
-        return _unreproduced_view(s, gap, _twice(pairs), reading, scores, ceiling)
-    lo, hi = _clip(_pairs(least)), _clip(_pairs(most))
-    kept = _NOT_KEPT.decide(lo, hi, look.level, final=look.final)
-    scale = float((gap_lo + gap_hi).mean()) / 2  # not clipped: maps that are all kept have retention 1
-    estimate, low, high = (r + value / scale for value in (kept.estimate, *kept.interval))
-    sides = {"passed": "at most", "failed": "more than", "inconclusive": "perhaps more, perhaps less than", None: ""}
-    whole = f" of what {ceiling} leaves" if ceiling else ""
-    above_chance = f"the similarity above chance{f' that {ceiling} leaves' if ceiling else ''}"
-    reason = f"{sides[kept.outcome]} {r:.0%} of {above_chance} is left ({s.name})"
-    pairs = _NOT_KEPT.inputs_needed(lo, hi, look.level) if kept.outcome == "inconclusive" else None
+        return _unreproduced_view(s, gap, whole, r, reading, seen)
+    parts = {"": whole}
+    if seen.cells.positions > 1:
+        upper = Between.of(s, seen.cells.upper_third(after), (1,))
+        parts[" in the upper third"] = Retained(upper, own, chance)
+    level = replace(look.level, fails=len(parts))
+    thirds = [_Third(w, one, one.decide(r, level, final=look.final)) for w, one in parts.items()]
+    return _joined_view(s, r, thirds, level, replace(reading, gap=float(whole.gap.middle.mean())), seen)
+
+
+def _joined_view(
+    s: Similarity, r: float, thirds: Sequence[_Third], level: Level, reading: Reading, seen: _Seen
+) -> _View:
+    """Return what all parts say: a pass needs each of them, and each may fail."""
+    outcome = _together([third.decision.outcome for third in thirds])
+    quoted = max((t for t in thirds if t.decision.outcome == outcome), key=lambda t: t.decision.estimate)
+    whole = f" of what {seen.ceiling} leaves" if seen.ceiling else ""
+    open_for_ever = [third for third in thirds if third.retained.open_for_ever(r)]
+    needed = [third.retained.inputs_needed(r, level) for third in thirds if third.decision.outcome == "inconclusive"]
+    known = [count for count in needed if count is not None]
+    estimates = [_known(third.decision.estimate) for third in thirds]
     return _View(
         name=s.name,
-        outcome=kept.outcome,
-        decision=kept,
-        quantity=f"retention{whole} ({s.name})",
-        estimate=estimate,
-        interval=(low, high),
-        reason=reason + constant_note(reading.constant),
-        needed=_twice(pairs),
-        reading=replace(reading, gap=scale, retention=_finite(estimate)),
-        scores=scores,
+        outcome=outcome,
+        decision=quoted.decision,
+        quantity=f"retention{quoted.where}{whole} ({s.name})",
+        reason=_left(s, r, outcome, quoted, len(thirds), seen.ceiling) + constant_note(reading.constant),
+        needed=max(known) if len(known) == len(needed) and known else None,
+        reading=replace(reading, retention=estimates[0], upper_third=estimates[1] if len(estimates) > 1 else None),
+        scores=plain(thirds[0].retained.left(r).middle),
+        against=plain(quoted.retained.left(r).middle),
         unit=f"{s.name} left above what is accepted",
+        settles=not (outcome == "inconclusive" and open_for_ever),
     )
 
 
-def _unreproduced_view(
-    s: Similarity, gap: Decision, needed: int | None, reading: Reading, scores: list[float | None], ceiling: str
-) -> _View:
+def _together(outcomes: Sequence[Outcome | None]) -> Outcome | None:
+    if "failed" in outcomes:
+        return "failed"
+    if None in outcomes:
+        return None
+    return "passed" if set(outcomes) == {"passed"} else "inconclusive"
+
+
+def _left(s: Similarity, r: float, outcome: Outcome | None, quoted: _Third, parts: int, ceiling: str) -> str:
+    sides = {"passed": "at most", "failed": "more than", "inconclusive": "perhaps more, perhaps less than", None: ""}
+    above_chance = f"the similarity above chance{f' that {ceiling} leaves' if ceiling else ''}"
+    where = ", also in the upper third" if outcome == "passed" and parts > 1 else quoted.where
+    turned = "; the maps turn over" if quoted.decision.estimate < _INVERTED else ""
+    return f"{sides[outcome]} {r:.0%} of {above_chance} is left{where} ({s.name}){turned}"
+
+
+def _unreproduced_view(s: Similarity, gap: Decision, whole: Retained, r: float, reading: Reading, seen: _Seen) -> _View:
     """Quote the similarity of the explainer to itself, where it is not shown to be above chance."""
+    pairs = REPRODUCED.inputs_needed(*whole.gap, seen.look.level) if gap.outcome == "inconclusive" else None
+    lo, hi = whole.gap
     return _View(
         name=s.name,
         outcome=None if gap.outcome is None else "inconclusive",
         decision=gap,
-        quantity=f"{s.name} to {f'that of {ceiling}' if ceiling else 'itself'} above chance",
-        estimate=gap.estimate,
-        interval=gap.interval,
-        reason=_not_reproduced(s.name, reading, shown=gap.outcome == "failed", ceiling=ceiling),
-        needed=needed,
-        reading=replace(reading, gap=_finite(gap.estimate)),
-        scores=scores,
-        settles=gap.estimate > REPRODUCES or reading.constant > 0,
+        quantity=f"{s.name} to {f'that of {seen.ceiling}' if seen.ceiling else 'itself'} above chance",
+        reason=_not_reproduced(s.name, reading, shown=gap.outcome == "failed", ceiling=seen.ceiling),
+        needed=None if pairs is None else 2 * pairs,
+        reading=replace(reading, gap=_known(gap.estimate)),
+        scores=plain(whole.left(r).middle),
+        settles=gap.estimate > REPRODUCES and not lo.mean() < REPRODUCES < hi.mean(),
     )
 
 
-def _unit(similarity: Similarity, scores: Scores) -> Scores:
-    """Return scores on the scale where identical maps have 1 and the least alike -1."""
-    return np.asarray(similarity.unit(torch.from_numpy(scores)))
-
-
-def _pairs(scores: Scores) -> Scores:
-    """Return the mean of each two neighbors; an odd last one joins the two before it."""
-    starts = 2 * np.arange(max(1, len(scores) // 2))
-    sums = np.add.reduceat(scores, starts)
-    means: Scores = sums / np.diff([*starts, len(scores)])
-    return means
-
-
-def _clip(scores: Scores) -> Scores:
-    return np.clip(scores, -1.0, 1.0)
-
-
-def _twice(pairs: int | None) -> int | None:
-    return None if pairs is None else 2 * pairs
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+def _known(value: float) -> float | None:
+    return None if value != value else value
 
 
 def _not_reproduced(name: str, reading: Reading, *, shown: bool, ceiling: str) -> str:
@@ -393,14 +423,47 @@ def _worst(views: Sequence[_View], outcome: Outcome) -> _View:
         unsettled = [view for view in decided if view.outcome == "inconclusive"]
         if len({view.outcome for view in decided}) == 3:
             decided, unsettled = [view for view in decided if view not in unsettled], []
-        return unsettled[0] if unsettled else max(decided, key=lambda view: view.estimate)
-    return (max if outcome == "passed" else min)(decided, key=lambda view: view.estimate)
+        return unsettled[0] if unsettled else max(decided, key=_estimate)
+    return (max if outcome == "passed" else min)(decided, key=_estimate)
+
+
+def _estimate(view: _View) -> float:
+    return view.decision.estimate
 
 
 def _reason(views: Sequence[_View], outcome: Outcome, main: _View) -> str:
     opposed = [view for view in views if view.outcome in ("passed", "failed")]
     if len({view.outcome for view in opposed}) == 2:
-        told = "; ".join(f"{view.name}: {view.estimate:z.2f} retained ({view.outcome})" for view in opposed)
+        told = "; ".join(f"{view.name}: {_estimate(view):z.2f} retained ({view.outcome})" for view in opposed)
         return f"it depends on the similarity ({told}); name the one that matters with similarity="
-    unsettled = outcome == "inconclusive" and main.settles
-    return main.reason + (settled_by(main.needed) if unsettled else "")
+    if outcome != "inconclusive":
+        return main.reason
+    if not main.settles:
+        return f"{main.reason}; more inputs like these would not settle it" if main.reading.constant else main.reason
+    return main.reason + settled_by(main.needed)
+
+
+def _otherwise(beside: Sequence[_View], outcome: Outcome, controls: Controls) -> str:
+    """Return what a reason adds of the similarities that would have decided otherwise, and of why they would."""
+    if outcome == "inconclusive":
+        return ""
+    told = []
+    for view in beside:
+        if view.outcome in (None, "inconclusive", outcome):
+            continue
+        null = _left_of_the_null(controls, view.name)
+        found = f"{view.name} would have {view.outcome}: {_estimate(view):.0%} is left"
+        if view.outcome == "failed" and null is not None:
+            like = "as of any map multiplied by this input" if null >= _estimate(view) - _ALIKE else "of input × noise"
+            found += f", {like} ({null:.0%})"
+        told.append(found)
+    return "".join(f"; {one}" for one in told)
+
+
+def _left_of_the_null(controls: Controls, similarity: str) -> float | None:
+    """Return the retention of the input times noise."""
+    null = controls.find_control(Alike, "input × noise")
+    if null is None:
+        return None
+    after, chance = null.after[similarity], null.chance[similarity]
+    return None if after is None or chance is None or chance == 1 else (after - chance) / (1 - chance)

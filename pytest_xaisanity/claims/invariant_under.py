@@ -63,7 +63,7 @@ class InvariantUnder(Claim):
         compared = look.compared()
         after, own = compared.after[DISTANCE.name], compared.own[DISTANCE.name]
         limit = look.tolerance if self.tolerance is None else self.tolerance
-        worst: Scores = after.max((1, 2))
+        worst: Scores = after.max(1)
         changed = ~(worst <= limit)
         outcome = _invariance(changed, own, limit, final=look.final)
         if outcome is None:
@@ -88,7 +88,7 @@ class InvariantUnder(Claim):
     def _by_similarity(self, look: Look, name: str) -> Verdict | None:
         assert self.at_least is not None
         s = SIMILARITIES[name]
-        lo, hi = extremes(look.compared().after[s.name], s.low, s.high, axes=(1, 2))
+        lo, hi = extremes(look.compared().after[s.name], s.low, s.high, axes=(1,))
         question = Question(s.low, s.high, self.at_least, closer_to(s, below=False))
         decision = question.decide(lo, hi, look.level, final=look.final)
         if decision.outcome is None:

@@ -31,9 +31,10 @@ C = TypeVar("C", bound="Claim")
 def changes_under(
     intervention: str | Intervention,
     *,
-    similarity: str | Similarity | None = None,
+    similarity: str | Similarity | Sequence[str | Similarity] | None = None,
     at_most: float | None = None,
     retention: float = 0.5,
+    cells: Literal["sample", "all"] | None = None,
     confidence: float | None = None,
     early: bool = True,
     **settings: object,
@@ -42,43 +43,39 @@ def changes_under(
 
     Args:
         intervention: A name such as ``"cascading_randomization"``, or an intervention object.
-        similarity: ``"spearman"``, ``"abs_spearman"``, ``"ssim"``, ``"sign_flip_ssim"``, ``"hog"``, ``"cosine"``,
-            ``"pearson"``, ``"abs_pearson"`` or ``"mse"``. With none named, signed and absolute Spearman, and SSIM for
-            images, must agree, unless the intervention says better.
+        similarity: ``"sign_flip_spearman"``, ``"spearman"``, ``"abs_spearman"``, ``"ssim"``, ``"sign_flip_ssim"``,
+            ``"hog"``, ``"cosine"``, ``"pearson"``, ``"abs_pearson"`` or ``"mse"``; of several, all must agree. With
+            none named, ``sign_flip_spearman`` decides, unless the intervention says better: a map that is only turned
+            over has not changed. Signed and absolute ranks, and SSIM for images, are then measured beside it, and the
+            verdict says where they would have decided otherwise.
         at_most: Decide on the raw similarity, which must be named: its mean is at most this (for ``"mse"``, a
             distance, at least this).
         retention: Share of the similarity above chance that may be left, in (0, 1):
-            ``(s_after - s_chance) / (s_self - s_chance)``, averaged over layers and seeds. Decided on the means of
-            ``(s_after - s_chance) - retention (s_self - s_chance)`` over pairs of inputs, whose explanations are each
-            other's chance, clipped to [-1, 1].
+            ``(s_after - s_chance) / (s_self - s_chance)``, averaged over all cells, each a seed and a position in the
+            order of the layers, and over those of the upper third, the first third of the positions. Both must hold.
+            Decided on the means of ``(s_after - s_chance) - retention (s_self - s_chance)`` over pairs of inputs, whose
+            explanations are each other's chance, clipped to [-1, 1].
+        cells: ``"sample"``: each pair of inputs is explained under one cell drawn for it, and one of the upper third,
+            so that the cost does not depend on the depth and the seeds; ``"all"``: each input under all. By default
+            the latter with ``early=False`` alone.
         confidence: One minus the accepted rate of wrong passes; by default the bench's.
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the intervention.
     """
-    from ..evidence.names import as_intervention, as_similarity
+    from ..evidence.names import as_intervention
     from .changes_under import ChangesUnder
 
     given, also = _given(changes_under, locals()), _keywords(changes_under)
     built = as_intervention(intervention, settings, verb="changes_under", where="changes_under", also=also)
-    named = None if similarity is None else as_similarity(similarity, where="changes_under similarity")
-    if at_most is not None:
-        if named is None:
-            raise XaiError(
-                "changes_under at_most",
-                found="a bound on a raw similarity that is not named",
-                expected="similarity= beside it",
-                fix="name the similarity, or bound the calibrated share with retention=",
-            )
-        check_between("changes_under at_most", at_most, named.low, named.high)
-    check_between("changes_under retention", retention, 0.0, 1.0)
-    if at_most is not None and retention != 0.5:
-        fix = "bound the raw similarity with at_most=, or the calibrated share with retention="
-        raise _both("changes_under", f"at_most={at_most:g} and retention={retention:g}", fix)
+    named = _similarities(similarity, at_most, retention)
+    if cells is not None and not any(_same(cells, one) for one in ("sample", "all")):
+        raise unknown_name("changes_under cells", cells, ("sample", "all"), kind="choice")
     return ChangesUnder(
         intervention=built,
-        similarity=None if named is None else named.name,
+        similarity=tuple(dict.fromkeys(one.name for one in named)),
         at_most=at_most,
         retention=retention,
+        cells=cells,
         confidence=_confidence(confidence, "changes_under"),
         early=checked_early(early, "changes_under"),
         words=("changes_under", _words(intervention, {**settings, **given})),
@@ -303,6 +300,29 @@ def _same(value: object, default: object) -> bool:
 def _both(where: str, found: str, fix: str) -> XaiError:
     """Return the error for two settings that exclude one another."""
     return XaiError(where, found=found, expected="one of the two", fix=fix)
+
+
+def _similarities(given: object, at_most: float | None, retention: float) -> list[Similarity]:
+    """Return the similarities that ``changes_under`` names, of which a bound needs one."""
+    from ..evidence.names import as_similarity
+
+    several = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
+    named = [as_similarity(one, where="changes_under similarity") for one in several]
+    check_between("changes_under retention", retention, 0.0, 1.0)
+    if at_most is None:
+        return named
+    if len(named) != 1:
+        raise XaiError(
+            "changes_under at_most",
+            found=f"a bound on a raw similarity beside similarity={given!r}",
+            expected="one similarity",
+            fix="name one similarity, or bound the calibrated share with retention=",
+        )
+    check_between("changes_under at_most", at_most, named[0].low, named[0].high)
+    if retention != 0.5:
+        fix = "bound the raw similarity with at_most=, or the calibrated share with retention="
+        raise _both("changes_under", f"at_most={at_most:g} and retention={retention:g}", fix)
+    return named
 
 
 def _confidence(confidence: float | None, verb: str) -> float | None:

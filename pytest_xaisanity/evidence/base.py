@@ -7,7 +7,8 @@ default here, never something that is looked for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..common.errors import XaiError
 from ..explainers.attributions import Attributions
 from ..model.training import Retraining
 from ..statistics.evidence import Part
@@ -24,6 +26,7 @@ from ..subject.subject import Subject
 __all__ = [
     "Array",
     "Baseline",
+    "Cell",
     "Compared",
     "Intervention",
     "Lab",
@@ -36,13 +39,17 @@ __all__ = [
     "Procedure",
     "Scored",
     "Scores",
+    "Sweep",
     "Verb",
     "every_reading",
-    "sign_blind",
+    "other_than",
+    "part_of",
 ]
 
 Array: TypeAlias = NDArray[Any]
 Verb: TypeAlias = Literal["changes_under", "invariant_under"]
+Cell: TypeAlias = tuple[int, int]
+"""A seed of an intervention, and a position in its order."""
 
 
 # ----------------------------------------------------------------------------------------------------- measurements
@@ -120,24 +127,30 @@ class Compared(Measured):
     """Similarities of explanations, by the name of the similarity; NaN where a map is constant or not finite.
 
     Attributes:
-        after: To the explanation after an intervention, ``(n, seeds, positions)``.
+        after: To the explanations after an intervention, ``(n, draws)``.
         own: To a second run on the same input, or to what the intervention has in its place, ``(n,)``.
         chance: To the explanation of another input, ``(n,)``.
+        cells: The cell of each of ``after``, ``(n, draws, 2)``: its seed and its position.
     """
 
     after: Mapping[str, Array]
     own: Mapping[str, Array]
     chance: Mapping[str, Array]
+    cells: Array
 
     @classmethod
-    def of(cls, after: Mapping[str, Tensor], own: Mapping[str, Tensor], chance: Mapping[str, Tensor]) -> Compared:
+    def of(
+        cls, after: Mapping[str, Tensor], own: Mapping[str, Tensor], chance: Mapping[str, Tensor], cells: Array
+    ) -> Compared:
         """Return similarities that stand in tensors."""
-        return cls(*({name: _array(scores) for name, scores in part.items()} for part in (after, own, chance)))
+        parts = [{name: _array(scores) for name, scores in part.items()} for part in (after, own, chance)]
+        return cls(after=parts[0], own=parts[1], chance=parts[2], cells=cells)
 
     def arrays(self) -> Mapping[str, Array]:
-        """Return ``after <similarity>`` and so on."""
+        """Return ``after <similarity>`` and so on, and the cells."""
         parts = {"after": self.after, "own": self.own, "chance": self.chance}
-        return {f"{part} {name}": array for part, by_name in parts.items() for name, array in by_name.items()}
+        named = {f"{part} {name}": array for part, by_name in parts.items() for name, array in by_name.items()}
+        return {**named, "cells": self.cells}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, Array]) -> Self:
@@ -145,8 +158,9 @@ class Compared(Measured):
         parts: dict[str, dict[str, Array]] = {"after": {}, "own": {}, "chance": {}}
         for key, array in arrays.items():
             part, _, name = key.partition(" ")
-            parts[part][name] = array
-        return cls(**parts)
+            if name:
+                parts[part][name] = array
+        return cls(**parts, cells=arrays["cells"])
 
 
 def _array(scores: Tensor) -> Array:
@@ -236,12 +250,14 @@ class Procedure(ABC):
     Attributes:
         attributions: What makes the maps before the intervention as those after it are made: usually those of the lab.
         shape: ``(seeds, positions)``: how many maps it yields for each input; one, unless it says otherwise.
+        fresh: Whether any number is a seed, and each pair of inputs gets one of its own; ``shape`` then has one seed.
         ceiling: In words, the reason for which :meth:`again` yields other maps than a second run of the explainer;
             nothing where it does not.
     """
 
     attributions: Attributions
     shape: tuple[int, int] = (1, 1)
+    fresh: bool = False
     ceiling: str = ""
 
     @abstractmethod
@@ -251,13 +267,33 @@ class Procedure(ABC):
         The intervention is undone when the generator ends or is closed.
         """
 
+    def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        """Yield some cells with the maps of some inputs under them, in any order.
+
+        This takes them from :meth:`maps`, which explains every input under every cell; to explain no more than what is
+        wanted, override it.
+
+        Args:
+            block: The inputs.
+            wanted: The cells that are wanted, and for each the places of inputs in the block, in order.
+        """
+        before = self.attributions(block)
+        with closing(self.maps(block)) as every:
+            for place, maps in enumerate(other_than(before, every)):
+                cell = divmod(place, self.shape[1])
+                if cell in wanted:
+                    yield cell, maps[list(wanted[cell])]
+
     def again(self, block: Block) -> Iterable[Tensor]:
         """Return maps that are as like those before as can be asked of any: by default those of a second run."""
         return [self.attributions(block, run=1)]
 
     def readings(self, image: bool) -> tuple[str, ...]:
-        """Return the names of the similarities that decide where a claim names none."""
-        return every_reading(image)
+        """Return the names of the similarities that decide where a claim names none; several must agree.
+
+        By default it is blind to the sign of a map: one that is only turned over has not changed.
+        """
+        return ("sign_flip_spearman",)
 
     def describe(self) -> tuple[Part, ...]:
         """Return what belongs into the evidence: what was done, and what could not be."""
@@ -267,14 +303,54 @@ class Procedure(ABC):
         """Let go of what is only kept for the next block."""
 
 
+class Sweep(Procedure):
+    """A procedure that explains no more than what is wanted: a subclass writes :meth:`sampled`."""
+
+    @abstractmethod
+    def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        """Yield the cells that are wanted, in their order or with those first whose maps are kept already.
+
+        The intervention is undone when the generator ends or is closed.
+        """
+
+    def maps(self, block: Block) -> Generator[Tensor]:
+        """Yield the maps of all inputs under every cell."""
+        seeds, positions = self.shape
+        cells = [(seed, position) for seed in range(seeds) for position in range(positions)]
+        every = list(range(len(block)))
+        found: dict[Cell, Tensor] = {}
+        with closing(self.sampled(block, dict.fromkeys(cells, every))) as some:
+            for cell, maps in some:
+                found[cell] = maps
+                while cells and cells[0] in found:
+                    yield found.pop(cells.pop(0))
+
+
+def part_of(block: Block, rows: Sequence[int]) -> Block:
+    """Return the inputs at these places: the block itself for all of them, whose maps may be kept."""
+    return block if len(rows) == len(block) else block.rows(rows)
+
+
+def other_than(before: Tensor, changed: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the maps after an intervention, which are never those that are kept of the model as given.
+
+    Raises:
+        XaiError: They are.
+    """
+    for maps in changed:
+        if maps is before:
+            raise XaiError(
+                "intervention",
+                found="the kept maps of the model as given, yielded as those after it",
+                expected="maps that are asked for, and kept, under a key of what was done",
+                fix="pass state=(name, *settings) to attributions(block, ...)",
+            )
+        yield maps
+
+
 def every_reading(image: bool) -> tuple[str, ...]:
-    """Return the similarities that decide together where nothing is known of the change."""
+    """Return the similarities of the papers, which are measured beside those that decide."""
     return ("spearman", "abs_spearman", *(["ssim"] if image else []))
-
-
-def sign_blind(image: bool) -> tuple[str, ...]:
-    """Return the similarity for maps that differ by a scalar of either sign when nothing has changed."""
-    return ("sign_flip_ssim",) if image else ("abs_pearson",)
 
 
 # ----------------------------------------------------------------------------------------------------------- metrics

@@ -16,7 +16,19 @@ from ..maps.noise import noise_maps
 from ..maps.similarity import SIMILARITIES, Prepared, Similarity
 from ..statistics.evidence import Part
 from ..subject.block import Block
-from .base import Compared, Intervention, Lab, Measurement, Measuring
+from .base import (
+    Array,
+    Cell,
+    Compared,
+    Intervention,
+    Lab,
+    Measurement,
+    Measuring,
+    Procedure,
+    every_reading,
+    other_than,
+)
+from .cells import Cells, Chosen
 from .controls import CONTROLLED, Alike, Control, Controls
 from .edge_resemblance import EdgeResemblance, mean
 
@@ -28,21 +40,23 @@ class Similarities(Part):
     """The similarities that were measured.
 
     Attributes:
-        names: Their names.
+        names: Their names, those that decide first.
+        deciding: How many of them decide; the others stand beside them.
         ceiling: What maps are compared with in place of a second run on the same input, in words; or nothing.
     """
 
     names: tuple[str, ...]
+    deciding: int
     ceiling: str = ""
 
     def plain(self) -> dict[str, object]:
-        """Return the names."""
-        return {"similarities": list(self.names)}
+        """Return the names of those that decide."""
+        return {"similarities": list(self.names[: self.deciding])}
 
 
 @dataclass(frozen=True)
 class Comparison(Measurement[Compared]):
-    """Similarity of an explanation to itself, to unrelated ones, and to the one after an intervention.
+    """Similarity of an explanation to itself, to unrelated ones, and to those after an intervention.
 
     The similarity to itself is that of two runs on the same input, or the mean over what the intervention has in its
     place. That to unrelated ones compares each two inputs that are visited in a row with one another, and an odd last
@@ -50,12 +64,14 @@ class Comparison(Measurement[Compared]):
 
     Args:
         intervention: What is done.
-        similarities: Names of the similarities, or none: those that the intervention prefers, or else signed and
-            absolute Spearman, and SSIM for images.
+        similarities: Names of the similarities, or none: those that the intervention prefers decide, and signed and
+            absolute Spearman, and SSIM for images, are measured beside them.
+        cells: Which cells each input is explained under, see :mod:`.cells`.
     """
 
     intervention: Intervention
     similarities: tuple[str, ...] = ()
+    cells: Chosen = "all"
 
     @property
     def retrains(self) -> bool:  # type: ignore[override]
@@ -65,7 +81,7 @@ class Comparison(Measurement[Compared]):
     @property
     def key(self) -> Hashable:
         """Equal for comparisons that measure the same."""
-        return ("comparison", self.intervention.name, self.intervention.key, self.similarities)
+        return ("comparison", self.intervention.name, self.intervention.key, self.similarities, self.cells)
 
     def start(self, lab: Lab, block: Block) -> Comparing:
         """Begin on the first block."""
@@ -79,64 +95,107 @@ class Comparing(Measuring[Compared]):
         self.procedure = comparison.intervention.start(lab, block)
         self.intervention = comparison.intervention.name
         self.attributions, self.seed = self.procedure.attributions, lab.seed
-        self.similarities = _similarities(comparison.similarities, self.procedure.readings, block.empty_maps())
+        sides = tuple(block.empty_maps().shape[1:])
+        self.deciding, beside = _names(comparison.similarities, self.procedure.readings, sides)
+        self.similarities = _similarities((*self.deciding, *beside), sides)
+        self.cells = _cells(comparison, self.procedure, lab.seed)
         self.controls: tuple[Control, ...] = ()
         self._changes = "changes_under" in comparison.intervention.verbs
         self._lasts: dict[str, Prepared] = {}
 
     def measure(self, block: Block) -> Compared:
         """Return the similarities of one block."""
-        before = self.attributions(block)
-        prepared = {s.name: s.prepare(before) for s in self.similarities}
-        own = self._compared(prepared, self.procedure.again(block))
+        before, cells = self.attributions(block), self.cells.of(block)
+        prepared = self._prepared(before)
+        again = [self._compared(prepared, maps) for maps in self.procedure.again(block)]
         chance = {s.name: self._chance(s, prepared[s.name]) for s in self.similarities}
         resemblance = self._resemblance(block, before) if self._changes and not self.controls else None
-        with closing(self.procedure.maps(block)) as changed:  # however this ends, the intervention is undone here
-            after = self._compared(prepared, _other_than(before, changed), resemblance)
+        after = [self._compared(prepared, maps) for maps in self._after(block, before, cells, resemblance)]
         if not self.controls:
             self.controls = self._measured_controls(block, before)
             if resemblance is not None:
-                self.controls += (resemblance.control(self.procedure.shape[1]),)
+                self.controls += (resemblance.control(self.cells.positions),)
         return Compared.of(
-            after={name: self._by_position(scores) for name, scores in after.items()},
-            own={name: scores.mean(1) for name, scores in own.items()},
+            after={s.name: torch.stack([one[s.name] for one in after], dim=1) for s in self.similarities},
+            own={s.name: torch.stack([one[s.name] for one in again], dim=1).mean(1) for s in self.similarities},
             chance=chance,
+            cells=cells,
         )
 
-    def _by_position(self, scores: Tensor) -> Tensor:
-        """Return scores ``(b, maps)`` as ``(b, seeds, positions)``."""
-        count, (seeds, positions) = scores.shape[1], self.procedure.shape
-        if count != seeds * positions:
+    def _after(
+        self, block: Block, before: Tensor, cells: Array, resemblance: EdgeResemblance | None
+    ) -> Iterator[Tensor]:
+        """Yield the maps of all inputs after the intervention, under the first cell of each, the second and so on."""
+        if self.cells.sampled:
+            yield from self._under(block, before, cells, resemblance)
+            return
+        count, rows = 0, torch.arange(len(block), device=before.device)
+        with closing(self.procedure.maps(block)) as changed:  # however this ends, the intervention is undone here
+            for maps in other_than(before, changed):
+                if resemblance is not None:
+                    resemblance.add(maps, rows, count % self.cells.positions)
+                count += 1
+                yield maps
+        if count != self.cells.draws:
             raise XaiError(
                 f"intervention {self.intervention!r}",
                 found=f"{count} batches of maps where its procedure has the shape {self.procedure.shape}",
-                expected=f"{seeds * positions} batches: those of all positions of the first seed first",
+                expected=f"{self.cells.draws} batches: those of all positions of the first seed first",
                 fix="set the shape of the procedure to (seeds, positions), or yield as many maps",
             )
-        return scores.reshape(len(scores), seeds, positions)
+
+    def _under(
+        self, block: Block, before: Tensor, cells: Array, resemblance: EdgeResemblance | None
+    ) -> tuple[Tensor, ...]:
+        """Return maps under the cells drawn, ``(b, *places)`` for each draw; one that is not finite is NaN."""
+        wanted: dict[Cell, list[int]] = {}
+        for row, drawn in enumerate(cells.tolist()):
+            for cell in dict.fromkeys((seed, position) for seed, position in drawn):
+                wanted.setdefault(cell, []).append(row)
+        missing = set(wanted)
+        found = before.new_full((self.cells.draws, *before.shape), torch.nan)
+        with closing(self.procedure.sampled(block, wanted)) as changed:
+            for cell, maps in changed:
+                rows = wanted[cell]
+                missing.discard(cell)
+                places = torch.tensor(rows, device=before.device)
+                if resemblance is not None:
+                    resemblance.add(maps, places, cell[1])
+                for draw in range(self.cells.draws):
+                    under = torch.from_numpy((cells[rows, draw] == cell).all(1)).to(before.device)
+                    found[draw, places[under]] = maps[under].to(before.dtype)
+        if missing:
+            raise XaiError(
+                f"intervention {self.intervention!r}",
+                found=f"no maps for {len(missing)} cells where its procedure has the shape {self.procedure.shape}",
+                expected="maps for every cell (seed, position) that is asked for",
+                fix="set the shape of the procedure to (seeds, positions), or yield as many maps",
+            )
+        return found.unbind(0)
 
     def describe(self) -> tuple[Part, ...]:
-        """Return the similarities, the controls and what the intervention says of itself."""
+        """Return the similarities, the cells, the controls and what the intervention says of itself."""
         names = tuple(s.name for s in self.similarities)
-        return (Similarities(names, self.procedure.ceiling), Controls(self.controls), *self.procedure.describe())
+        similarities = Similarities(names, len(self.deciding), self.procedure.ceiling)
+        return (similarities, self.cells, Controls(self.controls), *self.procedure.describe())
 
     def rest(self) -> None:
         """Let go of what the intervention keeps for the next block."""
         self.procedure.rest()
 
-    def _compared(
-        self, prepared: Mapping[str, Prepared], others: Iterable[Tensor], resemblance: EdgeResemblance | None = None
-    ) -> dict[str, Tensor]:
-        """Return the similarity of a block's maps to each of several others, ``(b, others)``; NaN to infinite ones."""
-        columns: dict[str, list[Tensor]] = {s.name: [] for s in self.similarities}
-        for maps in others:
-            finite = torch.isfinite(torch.linalg.vector_norm(maps.flatten(1), ord=inf, dim=1))
-            for s in self.similarities:
-                later = s.prepare(maps)
-                columns[s.name].append(torch.where(finite, s.compare(prepared[s.name], later), torch.nan))
-                if resemblance is not None:
-                    resemblance.add(s, later, finite)
-        return {name: torch.stack(scores, dim=1) for name, scores in columns.items()}
+    def _prepared(self, maps: Tensor) -> dict[str, Prepared]:
+        """Return what each similarity makes of maps, which some of them share."""
+        made = {s.prepare: s.prepare(maps) for s in {s.prepare: s for s in self.similarities}.values()}
+        return {s.name: made[s.prepare] for s in self.similarities}
+
+    def _compared(self, prepared: Mapping[str, Prepared], others: Tensor) -> dict[str, Tensor]:
+        """Return the similarity ``(b,)`` of a block's maps to others; NaN to those that are not finite."""
+        finite = torch.isfinite(torch.linalg.vector_norm(others.flatten(1), ord=inf, dim=1))
+        later = self._prepared(others)
+        return {
+            s.name: torch.where(finite, s.compare(prepared[s.name], later[s.name]), torch.nan)
+            for s in self.similarities
+        }
 
     def _chance(self, similarity: Similarity, prepared: Prepared) -> Tensor:
         """Return the similarity of each input's maps to those of its partner."""
@@ -171,19 +230,6 @@ class Comparing(Measuring[Compared]):
         return tuple(_control(name, self.similarities, *maps_of) for name, maps_of in pairs.items())
 
 
-def _other_than(before: Tensor, changed: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield the maps after an intervention, which are never those that are kept of the model as given."""
-    for maps in changed:
-        if maps is before:
-            raise XaiError(
-                "intervention",
-                found="the kept maps of the model as given, yielded as those after it",
-                expected="maps that are asked for, and kept, under a key of what was done",
-                fix="pass state=(name, *settings) to attributions(block, ...)",
-            )
-        yield maps
-
-
 def _of_images(block: Block) -> bool:
     return block.layout.is_image and block.inputs[0].is_floating_point()
 
@@ -208,20 +254,42 @@ def _relative_distance(before: Prepared, after: Prepared) -> Tensor:
 DISTANCE = Similarity("distance", lambda maps: (maps.flatten(1),), _relative_distance, low=0.0, high=inf, identical=0.0)
 
 
-def _similarities(
-    names: tuple[str, ...], preferred: Callable[[bool], tuple[str, ...]], maps: Tensor
-) -> list[Similarity]:
-    sides = maps.shape[1:]
-    image = len(sides) == 2 and min(sides) >= 3
-    names = names or preferred(image)
+def _names(
+    named: tuple[str, ...], preferred: Callable[[bool], tuple[str, ...]], sides: tuple[int, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the similarities that decide, and of those that stand beside them."""
+    if named:
+        return named, ()
+    image = _are_images(sides)
+    deciding = preferred(image)
+    return deciding, tuple(name for name in every_reading(image) if name not in deciding)
+
+
+def _similarities(names: tuple[str, ...], sides: tuple[int, ...]) -> list[Similarity]:
     if names == (DISTANCE.name,):
         return [DISTANCE]
     for name in names:
-        if SIMILARITIES[name].needs_2d and not image:
+        if SIMILARITIES[name].needs_2d and not _are_images(sides):
             raise XaiError(
                 f"similarity {name!r}",
-                found=f"attribution maps of shape {tuple(sides)}",
+                found=f"attribution maps of shape {sides}",
                 expected="maps (H, W) of at least 3×3",
                 fix="use 'spearman', 'abs_spearman', 'cosine' or 'pearson'",
             )
     return [SIMILARITIES[name] for name in names]
+
+
+def _are_images(sides: tuple[int, ...]) -> bool:
+    return len(sides) == 2 and min(sides) >= 3
+
+
+def _cells(comparison: Comparison, procedure: Procedure, seed: int) -> Cells:
+    sampled = comparison.cells == "sample" and (procedure.fresh or procedure.shape != (1, 1))
+    if procedure.fresh and not sampled:
+        raise XaiError(
+            f"{comparison.intervention.name} seeds",
+            found="a seed for each pair of inputs, where every cell is measured",
+            expected="a number of seeds, whose cells can all be measured",
+            fix='pass seeds=8, or leave cells="all" and early=False out',
+        )
+    return Cells(*procedure.shape, sampled, procedure.fresh, seed)

@@ -111,6 +111,10 @@ class Controls(Part):
 
     controls: tuple[Control, ...] = ()
 
+    def find_control(self, kind: type[C], name: str) -> C | None:
+        """Return the control of a type and a name, or None."""
+        return next((one for one in self.controls if isinstance(one, kind) and one.name == name), None)
+
     def get_control(self, kind: type[C], name: str | None = None) -> C:
         """Return the first control of a type, and of that name where one is given; it must be there."""
         for control in self.controls:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..maps.edges import edge_maps
 from ..maps.noise import noise_maps
-from ..maps.similarity import Prepared, Similarity
+from ..maps.similarity import Similarity
 from .controls import Resemblance
 
 __all__ = ["EdgeResemblance"]
@@ -34,22 +34,28 @@ class EdgeResemblance:
         self, similarities: Sequence[Similarity], images: Tensor, maps: Tensor, *, indices: Sequence[int], seed: int
     ) -> None:
         edges, noise = edge_maps(images).to(maps.dtype), noise_maps(maps, seed=seed, indices=indices, draw="edges")
-        self.count = len(images)
+        self.similarities, self.count = similarities, len(images)
         self.edges = {s.name: s.prepare(edges) for s in similarities}
         self.before = {s.name: mean(s.compare(self.edges[s.name], s.prepare(maps))) for s in similarities}
         self.null = {s.name: mean(s.compare(self.edges[s.name], s.prepare(noise))) for s in similarities}
-        self.after: dict[str, list[Tensor]] = {s.name: [] for s in similarities}
+        self.after: dict[str, dict[int, list[Tensor]]] = {s.name: {} for s in similarities}
 
-    def add(self, similarity: Similarity, prepared: Prepared, finite: Tensor) -> None:
-        """Take in maps after the intervention: the first are those of the images."""
-        few = tuple(part[: self.count] for part in prepared)
-        scores = similarity.compare(self.edges[similarity.name], few)
-        self.after[similarity.name].append(torch.where(finite[: self.count], scores, torch.nan))
+    def add(self, maps: Tensor, rows: Tensor, position: int) -> None:
+        """Take in maps after the intervention, of the inputs at these places, the first of which are the images."""
+        few = rows < self.count
+        images, chosen = rows[few], maps[few]
+        if not len(images):
+            return
+        finite = torch.isfinite(chosen.flatten(1)).all(1)
+        for s in self.similarities:
+            edges = tuple(part[images] for part in self.edges[s.name])
+            scores = torch.where(finite, s.compare(edges, s.prepare(chosen)), torch.nan)
+            self.after[s.name].setdefault(position, []).append(scores)
 
     def control(self, positions: int) -> Resemblance:
         """Return, for each similarity, that before, that after by position, and that of noise to the edges."""
         after = {
-            name: [mean(torch.stack(scores[place::positions])) for place in range(positions)]
+            name: [mean(torch.cat(scores[place])) if place in scores else None for place in range(positions)]
             for name, scores in self.after.items()
         }
         return Resemblance("edge resemblance", self.before, after, self.null)

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ..common.checks import check_whole
 from ..model.layers import Layers
 from ..statistics.evidence import Part, Row
 
-__all__ = ["Randomized"]
+__all__ = ["SEEDS", "Randomized", "check_seeds"]
 
+SEEDS = 8  # randomizations, by default: each costs no more than its draws
 _SHOWN = 8  # layers that are named
 _UNTOUCHED = 5
+
+
+def check_seeds(where: str, seeds: object) -> None:
+    """Raise unless ``seeds`` is a number of randomizations, or ``"fresh"``."""
+    if not isinstance(seeds, str) or seeds != "fresh":
+        check_whole(where, "seeds", seeds, most=1000, also='"fresh"')
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Randomized(Part):
         not_randomized: Name to reason, for every parameter that was left alone.
         order: ``"execution"``, or ``"registration"`` where the inside of the model could not be watched.
         reinit: What new weights were drawn from.
-        seeds: How many randomizations.
+        seeds: How many randomizations, or ``"fresh"``.
         target: Which class is explained: ``"fixed"`` or ``"dynamic"``.
         cut: The module whose activations stay as they were, for what randomizes the layers above one.
         samples: How many noisy copies a map is the mean over.
@@ -34,7 +42,7 @@ class Randomized(Part):
     not_randomized: Mapping[str, str]
     order: str
     reinit: str
-    seeds: int
+    seeds: int | str
     target: str = "fixed"
     cut: str | None = None
     samples: int = 1
@@ -47,7 +55,7 @@ class Randomized(Part):
         found: Layers,
         *,
         reinit: object,
-        seeds: int,
+        seeds: int | str,
         target: str = "fixed",
         cut: str | None = None,
     ) -> Randomized:

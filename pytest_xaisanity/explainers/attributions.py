@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -85,6 +85,7 @@ class Attributions:
         self.fingerprint = ""
         self.sampling = Sampling(explainer, seed)
         self._varied = False
+        self._whole = False
         self._per_channel = False
 
     def remember(self, fingerprint: str) -> None:
@@ -122,6 +123,38 @@ class Attributions:
         if self.cache is not None and targets is None:
             self.cache.put(key, maps)
         return maps
+
+    def of_some(
+        self,
+        block: Block,
+        rows: Sequence[int],
+        *,
+        stage: str,
+        state: tuple[Hashable, ...],
+        targets: Tensor | None = None,
+    ) -> Tensor:
+        """Return the maps of the inputs at some places of a block, in order.
+
+        All are explained where the model takes no batches of another size.
+
+        Args:
+            block: The inputs.
+            rows: Their places.
+            stage: See :meth:`__call__`.
+            state: See :meth:`__call__`.
+            targets: Targets of the whole block, other than its own.
+        """
+        if len(rows) < len(block) and not self._whole:
+            some = block.rows(rows)
+            given = None if targets is None else targets[list(rows)]
+            try:
+                return self(some, stage=stage, state=state, targets=given)
+            except XaiError as error:
+                if error.__cause__ is None:
+                    raise
+                self._whole = True
+        maps = self(block, stage=stage, state=state, targets=targets)
+        return maps if len(rows) == len(block) else maps[list(rows)]
 
     def per_channel(self) -> Attributions:
         """Return the same, with a value for each channel: it returns maps ``(b, C, *places)``.

@@ -210,6 +210,26 @@ def abs_spearman(a: Tensor, b: Tensor) -> Tensor:
     return ABS_SPEARMAN(a, b)
 
 
+def sign_flip_spearman(a: Tensor, b: Tensor) -> Tensor:
+    """Return the larger of the rank correlations of ``a`` with ``b`` and with ``-b``.
+
+    A map that a randomization only turns over, as rules that have converged and multiplications by the input do, has
+    not changed. See :func:`spearman` for the rest.
+
+    Args:
+        a: Attribution maps, ``(N, *features)``.
+        b: Attribution maps of the same shape.
+
+    Returns:
+        Scores in [0, 1], ``(N,)``; 1 for the same or the reverse order, about ``sqrt(2 / (pi F))`` for unrelated maps
+        of F features, NaN for constant maps.
+
+    Raises:
+        XaiError: The shapes differ.
+    """
+    return SIGN_FLIP_SPEARMAN(a, b)
+
+
 # --- moments ----------------------------------------------------------------------------------------------------
 
 
@@ -636,6 +656,7 @@ class Similarity:
 
 SPEARMAN = Similarity("spearman", _prepare_spearman, _inner)
 ABS_SPEARMAN = Similarity("abs_spearman", _prepare_abs_spearman, _inner)
+SIGN_FLIP_SPEARMAN = Similarity("sign_flip_spearman", _prepare_spearman, _inner_magnitude, low=0.0)
 SSIM = Similarity("ssim", _prepare_ssim, _compare_ssim, needs_2d=True)
 HOG = Similarity("hog", _prepare_hog, _inner, needs_2d=True)
 COSINE = Similarity("cosine", _prepare_cosine, _inner)
@@ -647,6 +668,7 @@ MSE = Similarity("mse", _prepare_cosine, _squared_distance, low=0.0, high=4.0, i
 SIMILARITIES = Registry(
     "similarity",
     {
+        "sign_flip_spearman": ".maps.similarity:SIGN_FLIP_SPEARMAN",
         "spearman": ".maps.similarity:SPEARMAN",
         "abs_spearman": ".maps.similarity:ABS_SPEARMAN",
         "ssim": ".maps.similarity:SSIM",

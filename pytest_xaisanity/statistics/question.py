@@ -111,10 +111,13 @@ class Level:
     Attributes:
         confidence: One minus the accepted probability of a wrong pass, and of a wrong fail, over all looks, in (0, 1).
         early: Whether there are looks before the final one. Without, the whole budget goes to the final tool.
+        fails: How many questions a claim has, each of which may fail it: a wrong fail of one is accepted with a share
+            of the error alone. A wrong pass needs all of them, and each is asked at full confidence.
     """
 
     confidence: float
     early: bool = True
+    fails: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -142,6 +145,7 @@ class _Plan:
     tool: _Tool
     betting: float
     final: float
+    fails: int = 1
 
     @classmethod
     def of(cls, tool: _Tool, level: Level, n: int, *, final: bool) -> _Plan:
@@ -149,7 +153,12 @@ class _Plan:
             raise ValueError("without early looks there is only the final one")
         share = BETTING_SHARE if level.early and not (final and n <= FIRST_LOOK) else 0.0
         budget = SPENT * (1 - level.confidence)
-        return cls(tool, share * budget, (1 - share) * budget if final else 0.0)
+        return cls(tool, share * budget, (1 - share) * budget if final else 0.0, level.fails)
+
+    @property
+    def of_a_fail(self) -> _Plan:
+        """What may be spent on showing that the claim does not hold."""
+        return _Plan(self.tool, self.betting / self.fails, self.final / self.fails)
 
     @property
     def tools(self) -> str:
@@ -235,11 +244,16 @@ class Question:
         outcome, decided_by = asked.decide(plan, ranks)
         bounds = (math.nan, math.nan)
         if outcome is not None:
-            bounds = (plan.lower_bound(asked.lo), 1 - plan.lower_bound(1 - asked.hi))
+            bounds = (plan.lower_bound(asked.lo), 1 - plan.of_a_fail.lower_bound(1 - asked.hi))
         unit = np.array([asked.estimate, *bounds])
         shown = unit if self.direction == "above" else 1 - unit
         estimate, lower, upper = (self.low + (self.high - self.low) * shown).tolist()
         return Decision(outcome, estimate, (min(lower, upper), max(lower, upper)), decided_by)
+
+    def outcome(self, lo: ArrayLike, hi: ArrayLike, level: Level, *, final: bool) -> tuple[Outcome | None, str]:
+        """Return the outcome that :meth:`decide` comes to and the tool that decided, without estimate and interval."""
+        asked = self._unit(lo, hi)
+        return asked.decide(_Plan.of(_TOOLS[self.kind], level, asked.lo.size, final=final))
 
     def smallest_n(
         self, level: Level, *, best: float | None = None, orders: int | None = None, limit: int = 100_000
@@ -325,7 +339,7 @@ class _Asked:
         """Return the outcome, or None before it is known, and the tool that decided."""
         if tool := plan.shown_by(self.lo, self.threshold, ranks):
             return "passed", tool
-        if tool := plan.shown_by(1 - self.hi, 1 - self.threshold - self.margin):
+        if tool := plan.of_a_fail.shown_by(1 - self.hi, 1 - self.threshold - self.margin):
             return "failed", tool
         if not plan.final:
             return None, plan.tools

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -46,10 +47,16 @@ class Block:
         It comes without outputs: they would be there or not according to what was measured before, and those of a
         larger batch may differ in the last bit.
         """
-        rows = slice(start, stop)
+        return self._rows(slice(start, stop), self.indices[start:stop])
+
+    def rows(self, places: Sequence[int]) -> Block:
+        """Return the inputs at these places as a block; it comes without outputs too."""
+        return self._rows(list(places), tuple(self.indices[place] for place in places))
+
+    def _rows(self, rows: slice | list[int], indices: tuple[int, ...]) -> Block:
         return replace(
             self,
-            indices=self.indices[rows],
+            indices=indices,
             inputs=tuple(tensor[rows] for tensor in self.inputs),
             targets=None if self.targets is None else self.targets[rows],
             context=tuple(tensor[rows] for tensor in self.context),

@@ -102,17 +102,17 @@ class TestNothingIsComputedTwice:
         whole = explain.pause()
         bound.changes_under(RANDOMIZATION, similarity="cosine", at_most=0.3, early=False)
         bound.changes_under(RANDOMIZATION, depth=1, seeds=2, similarity="spearman", early=False)
-        assert whole == 2 + 40 * (2 + 5 * 2)  # two to see whether it draws; before, again, five seeds of two layers
+        assert whole == 2 + 40 * (2 + 8 * 2)  # two to see whether it draws; before, again, eight seeds of two layers
         assert explain.pause() == 0
 
     def test_a_claim_that_needs_more_inputs_measures_only_those(self, model):
         bound = Bench(model, images(160)).explainer(explain := Counting())
-        few = bound.changes_under(RANDOMIZATION, similarity="spearman")
+        few = bound.changes_under(RANDOMIZATION, similarity="spearman", cells="all")
         first = explain.pause()
-        more = bound.changes_under(RANDOMIZATION, similarity="spearman", confidence=0.999999)
+        more = bound.changes_under(RANDOMIZATION, similarity="spearman", cells="all", confidence=0.999999)
         assert (few.n, more.n) == (32, 128)
-        assert first == 2 + 32 * 12
-        assert explain.pause() == 96 * 12
+        assert first == 2 + 32 * 18
+        assert explain.pause() == 96 * 18
 
     def test_a_metric_goes_over_an_explainer_once(self, model):
         passes, bench = Passes(model), Bench(model, images())
@@ -140,7 +140,7 @@ class TestNothingIsComputedTwice:
         """Whatever the blocks: who is whose partner does not depend on them."""
         bound = Bench(model, images(70)).explainer(gradients)
         whole = bound.changes_under(RANDOMIZATION, early=False)
-        looked = bound.changes_under(RANDOMIZATION, confidence=0.9999999)
+        looked = bound.changes_under(RANDOMIZATION, cells="all", confidence=0.9999999)
         assert whole.n == looked.n == 70
         for name, scores in whole.evidence["scores"].items():
             assert scores == pytest.approx(looked.evidence["scores"][name], abs=1e-5)

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from laboratory import compared_of, tensors_of
 
 from pytest_xaisanity.claims.base import Look
 from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under, make
 from pytest_xaisanity.common.errors import XaiError
-from pytest_xaisanity.evidence.base import Compared, MapMetric, Scored
+from pytest_xaisanity.evidence.base import MapMetric, Scored
 from pytest_xaisanity.evidence.baselines.random import Random
-from pytest_xaisanity.evidence.comparison import DISTANCE, Similarities
+from pytest_xaisanity.evidence.comparison import DISTANCE
+from pytest_xaisanity.evidence.controls import Alike, Controls
 from pytest_xaisanity.evidence.interventions.batch_order import BatchOrder
 from pytest_xaisanity.evidence.interventions.weight_randomization import CascadingRandomization
 from pytest_xaisanity.evidence.metrics.pixel_flipping import PixelFlipping
@@ -46,19 +48,16 @@ UNBOUNDED = Plain(-math.inf, math.inf)
 def look(*scores, final=True, similarities=()):
     """Return a look at the scores of each measurement: ``after spearman`` and so on, or ``scores``."""
     n = len(next(iter(scores[0].values())))
-    found = [
-        Scored(one["scores"])
-        if "scores" in one
-        else Compared.of_arrays({key.replace("self ", "own "): value for key, value in one.items()})
-        for one in scores
-    ]
-    parts = tuple((Similarities(tuple(similarities)),) for _ in scores)
-    return Look("E", Level(0.95), tuple(range(n)), final, tuple(found), parts, 0, 1e-3)
+    found, parts = zip(
+        *((Scored(one["scores"]), ()) if "scores" in one else compared_of(one, similarities) for one in scores),
+        strict=True,
+    )
+    return Look("E", Level(0.95), tuple(range(n)), final, found, parts, 0, 1e-3)
 
 
 def arrays(seen):
     """Return the similarities that a look holds, by the names that :func:`look` takes."""
-    return {key.replace("own ", "self "): value for key, value in seen.compared().arrays().items()}
+    return {key: values.numpy() for key, values in tensors_of(seen.compared()).items()}
 
 
 def decided(claim, seen, name="E"):
@@ -107,8 +106,8 @@ class TestChangesUnder:
     def test_passes_when_little_of_the_similarity_above_chance_is_left(self):
         verdict = decided(self.claim, compared(spearman=(0.1, 1, 0)), "Saliency")
         assert verdict.passed
-        assert said(verdict) == "at most 50% of the similarity above chance is left (spearman)"
-        assert verdict.quantity == "retention (spearman)"
+        assert said(verdict) == "at most 50% of the similarity above chance is left, also in the upper third (spearman)"
+        assert verdict.quantity.startswith("retention")
 
     def test_fails_when_most_of_it_is_left(self):
         verdict = decided(self.claim, compared(spearman=(0.9, 1, 0)), "Edges")
@@ -157,7 +156,7 @@ class TestChangesUnder:
         assert verdict.inconclusive
         assert said(verdict).startswith("it depends on the similarity (spearman: ")
         assert "abs_spearman: 0.96 retained (failed)" in verdict.reason
-        assert verdict.quantity == "retention (abs_spearman)"
+        assert verdict.quantity == "retention in the upper third (abs_spearman)"
 
     def test_a_contradiction_is_quoted_from_the_similarities_that_are_decided(self):
         """At an early look others may still be open."""
@@ -171,6 +170,45 @@ class TestChangesUnder:
         assert verdict.inconclusive
         assert "(ssim)" in said(verdict)
 
+    @pytest.mark.parametrize("top", [0.9, -0.9])
+    def test_the_upper_third_counts_for_itself(self, top):
+        """On average 30 % is left, or less."""
+        scores = arrays(compared(256, spearman=(0, 1, 0)))
+        scores["after spearman"][:, :, 0] = top
+        verdict = decided(self.claim, look(scores, similarities=["spearman"]), "blind to the top")
+        assert verdict.failed == (top > 0)
+        found = verdict.evidence["by_similarity"]["spearman"]
+        assert found["retention"] == pytest.approx(top / 3, abs=0.01)
+        assert found["upper_third"] == pytest.approx(top, abs=0.01)
+        if top > 0:
+            assert said(verdict) == (
+                "more than 50% of the similarity above chance is left in the upper third (spearman)"
+            )
+            assert verdict.quantity == "retention in the upper third (spearman)"
+
+    def test_maps_that_turn_over_are_said_to(self):
+        assert said(decided(self.claim, compared(spearman=(-0.8, 1, 0)), "E")).endswith("; the maps turn over")
+
+    def test_a_similarity_that_is_measured_beside_it_does_not_decide_but_is_told(self):
+        seen = compared(spearman=(0, 1, 0), abs_spearman=(0.95, 1, 0))
+        similarities, *others = seen.parts[0]
+        verdict = decided(self.claim, replace(seen, parts=((replace(similarities, deciding=1), *others),)), "IG")
+        assert verdict.passed
+        assert said(verdict).endswith("; abs_spearman would have failed: 96% is left")
+
+    @pytest.mark.parametrize(
+        ("null", "words"), [(0.96, ", as of any map multiplied by this input (95%)"), (0.3, ", of input × noise (12%)")]
+    )
+    def test_the_null_of_input_times_noise_stands_beside_it(self, null, words):
+        """By hand: (0.96 - 0.2) / (1 - 0.2) and (0.3 - 0.2) / (1 - 0.2)."""
+        seen = compared(spearman=(0, 1, 0), abs_spearman=(0.95, 1, 0))
+        similarities, cells, _ = seen.parts[0]
+        controls = Controls((Alike("input × noise", {"abs_spearman": null}, {"abs_spearman": 0.2}),))
+        verdict = decided(
+            self.claim, replace(seen, parts=((replace(similarities, deciding=1), cells, controls),)), "IG"
+        )
+        assert said(verdict).endswith(f"; abs_spearman would have failed: 96% is left{words}")
+
     @pytest.mark.parametrize("retention", [0.0, 0.2, 0.5, 0.8])
     @pytest.mark.parametrize("n", [16, 17, 64])
     def test_retention_is_the_ratio_of_means(self, n, retention):
@@ -179,8 +217,11 @@ class TestChangesUnder:
         after, own, chance = (arrays(seen)[f"{part} spearman"].astype(float) for part in ("after", "self", "chance"))
         mean = [math.fsum(values.ravel()) / values.size for values in (after, own, chance)]
         verdict = decided(changes_under(RANDOMIZATION, retention=retention), seen, "E")
-        tolerance = 1e-6 if n % 2 == 0 else 0.02  # an odd last input shares the weight of a pair
-        assert verdict.estimate == pytest.approx((mean[0] - mean[2]) / (mean[1] - mean[2]), abs=tolerance)
+        tolerance = 1e-5 if n % 2 == 0 else 0.02  # an odd last input shares the weight of a pair
+        found = verdict.evidence["by_similarity"]["spearman"]
+        upper = after[:, :, 0]
+        ratios = [(math.fsum(a.ravel()) / a.size - mean[2]) / (mean[1] - mean[2]) for a in (after, upper)]
+        assert [found["retention"], found["upper_third"]] == pytest.approx(ratios, abs=tolerance)
         per_input = [
             math.fsum(a.ravel()) / a.size - c - retention * (o - c) for a, o, c in zip(after, own, chance, strict=True)
         ]
@@ -423,12 +464,14 @@ class TestArguments:
             (lambda: changes_under(RANDOMIZATION, dept=1), "use 'depth'"),
             (lambda: changes_under(RANDOMIZATION, similarty="ssim"), "use 'similarity'"),
             (lambda: changes_under(RANDOMIZATION, similarity="sim"), "use 'ssim'"),
-            (lambda: changes_under(RANDOMIZATION, similarity=["ssim"]), "expected one of abs_pearson"),
+            (lambda: changes_under(RANDOMIZATION, similarity=["ssim", 3]), "found 3; expected one of abs_pearson"),
+            (lambda: changes_under(RANDOMIZATION, cells="some"), "expected one of all, sample"),
             (lambda: changes_under(RANDOMIZATION, reinit="permute"), "use 'permutation'"),
             (lambda: changes_under(RANDOMIZATION, depth=0), "whole number of at least 1"),
-            (lambda: changes_under(RANDOMIZATION, seeds=True), "whole number of at least 1"),
+            (lambda: changes_under(RANDOMIZATION, seeds=True), 'whole number from 1 to 1,000, or "fresh"'),
             (lambda: changes_under(RANDOMIZATION, target="other"), "'fixed' or 'dynamic'"),
-            (lambda: changes_under(RANDOMIZATION, at_most=0.3), "similarity= beside it"),
+            (lambda: changes_under(RANDOMIZATION, at_most=0.3), "expected one similarity"),
+            (lambda: changes_under(RANDOMIZATION, similarity=["ssim", "mse"], at_most=0.3), "name one similarity"),
             (lambda: changes_under(RANDOMIZATION, similarity="ssim", at_most=2), "between -1 and 1"),
             (lambda: changes_under(RANDOMIZATION, similarity="mse", at_most=-1), "between 0 and 4"),
             (lambda: changes_under(RANDOMIZATION, similarity="ssim", at_most="0.3"), "found '0.3'"),

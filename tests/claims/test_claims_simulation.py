@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from laboratory import compared_of
 from rates import rate_at_least, rate_at_most
 
 from pytest_xaisanity.claims.base import Look
-from pytest_xaisanity.claims.changes_under import REPRODUCES
 from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under
-from pytest_xaisanity.evidence.base import Compared, MapMetric, Scored
-from pytest_xaisanity.evidence.comparison import Similarities
+from pytest_xaisanity.claims.retention import REPRODUCES
+from pytest_xaisanity.evidence.base import MapMetric, Scored
 from pytest_xaisanity.statistics import question
 from pytest_xaisanity.statistics.question import Level, looks
 
@@ -51,19 +51,17 @@ class Scale(MapMetric):
 SHARE = Scale(0.0, 1.0)
 
 
-def found_in(scores):
-    """Return what a measurement found: ``scores``, or ``after spearman`` and so on."""
-    if "scores" in scores:
-        return Scored(scores["scores"])
-    return Compared.of_arrays({key.replace("self ", "own "): values for key, values in scores.items()})
+def found_in(scores, names):
+    """Return what a measurement found, and what it says of itself: ``scores``, or ``after spearman`` and so on."""
+    return (Scored(scores["scores"]), ()) if "scores" in scores else compared_of(scores, names)
 
 
 def outcome(claim, *measured, names=()):
     """Return the outcome of a claim that looks at the inputs as a bench does."""
     n = len(next(iter(measured[0].values())))
     for count in looks(n):
-        seen = tuple(found_in(scores).head(count) for scores in measured)
-        parts = ((Similarities(tuple(names)),),) * len(seen)
+        found, parts = zip(*(found_in(scores, names) for scores in measured), strict=True)
+        seen = tuple(one.head(count) for one in found)
         level = Level(CONFIDENCE, claim.early)
         decided = claim.decide(Look("E", level, tuple(range(count)), count == n, seen, parts, 0, 1e-3))
         if decided is not None:

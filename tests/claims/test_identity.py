@@ -100,7 +100,7 @@ SAME = {
     ),
     "a setting that is the default": (
         changes_under("cascading_randomization"),
-        changes_under("cascading_randomization", seeds=5, reinit="own", retention=0.5, early=True),
+        changes_under("cascading_randomization", seeds=8, reinit="own", retention=0.5, early=True),
     ),
     "a number in another type": (
         bounded("pixel_flipping", at_least=0.5, at_most=1),

@@ -98,6 +98,7 @@ def bench(model, **settings):
 
 def decide(model, explainer=gradients, *, similarity="spearman", intervention=NAME, **settings):
     own = {key: settings.pop(key) for key in ("accuracy", "seeds", "at_most") if key in settings}
+    own = own if intervention != NAME else {"seeds": 1, **own}
     claims = bench(model, **settings).explainer(explainer)
     return claims.changes_under(intervention, similarity=similarity, early=False, **own)
 
@@ -184,8 +185,8 @@ def scipy_spearman(first, second):
 
 def test_captum_explainers_follow_the_trained_weights(model):
     claims = bench(model)
-    by_hand = claims.explainer(gradients).changes_under(NAME, similarity="spearman", early=False)
-    by_captum = claims.explainer(Saliency, abs=False).changes_under(NAME, similarity="spearman", early=False)
+    by_hand = claims.explainer(gradients).changes_under(NAME, similarity="spearman", seeds=1, early=False)
+    by_captum = claims.explainer(Saliency, abs=False).changes_under(NAME, similarity="spearman", seeds=1, early=False)
     assert by_captum.evidence["scores"] == by_hand.evidence["scores"]
 
 
@@ -245,7 +246,7 @@ def test_training_data_may_be_several_tensors_arrays_and_lazy(model):
     claims = Bench(subject.eval(), halves(SHOWN), train=train_two, training_data=lambda: data).explainer(
         Saliency, abs=False
     )
-    verdict = claims.changes_under(NAME, similarity="spearman", early=False)
+    verdict = claims.changes_under(NAME, similarity="spearman", seeds=1, early=False)
     assert verdict.estimate == pytest.approx(decide(model).estimate, abs=1e-5)
 
 
@@ -532,8 +533,8 @@ def test_training_cannot_change_the_data(model):
 def test_models_are_trained_once_a_session(model):
     claims = bench(model)
     for explainer in (gradients, magnitude):
-        claims.explainer(explainer).changes_under(NAME, similarity="spearman")
-        claims.explainer(explainer).changes_under(NAME, similarity="cosine")
+        claims.explainer(explainer).changes_under(NAME, similarity="spearman", seeds=1)
+        claims.explainer(explainer).changes_under(NAME, similarity="cosine", seeds=1)
     assert train.calls == 2
 
 
@@ -551,7 +552,9 @@ def test_accuracies_are_measured_once_for_each_state_of_the_model(model):
     for change in (None, None, "another attribute"):
         watched.attribute = change
         before = Watched.passes
-        claims.explainer(magnitude).changes_under(NAME, similarity="spearman" if not counts else "cosine", early=False)
+        claims.explainer(magnitude).changes_under(
+            NAME, similarity="spearman" if not counts else "cosine", seeds=1, early=False
+        )
         counts.append(Watched.passes - before)
     both = 2 * (len(TRAIN[0]) + len(TEST[0]))
     assert counts[0] - counts[1] >= both > counts[1]
@@ -747,7 +750,7 @@ SUBJECT = """
     def magnitude(model, inputs, targets):
         return inputs.abs()
 """
-CLAIM = 'assert xai.explainer({}).changes_under("label_randomization", similarity="spearman", early=False)'
+CLAIM = 'assert xai.explainer({}).changes_under("label_randomization", similarity="spearman", seeds=1, early=False)'
 
 
 @pytest.fixture
@@ -806,7 +809,7 @@ def test_the_marker_form_on_two_workers_trains_once(labels):
     labels.makepyfile("""
         import pytest
         from subject import weights
-        @pytest.mark.xai_changes_under("label_randomization", similarity="spearman")
+        @pytest.mark.xai_changes_under("label_randomization", similarity="spearman", seeds=1)
         @pytest.mark.xai_explainer(weights)
         def test_it(xai_verdict):
             assert xai_verdict

@@ -63,14 +63,14 @@ def test_an_explainer_of_the_lower_layers_fails_and_the_gradient_passes():
     failed = bench.explainer(lower_half).changes_under("later_layers", cut="act")
     assert failed.failed
     assert failed.estimate == pytest.approx(1, abs=1e-6)
-    assert failed.evidence["similarities"] == ["abs_pearson"]
+    assert failed.evidence["similarities"] == ["sign_flip_spearman"]
     assert bench.explainer(Saliency, abs=False).changes_under("later_layers", cut="act")
 
 
 def test_the_evidence_says_what_was_done():
     verdict = Bench(seeded(Dense), ROWS, device="cpu").explainer(Saliency, abs=False).changes_under("later_layers")
     evidence = verdict.evidence
-    assert (evidence["cut"], evidence["layers"], evidence["seeds"]) == ("act2", ["top"], 5)
+    assert (evidence["cut"], evidence["layers"], evidence["seeds"]) == ("act2", ["top"], 8)
     assert evidence["reinit"] == "Own()"
 
 
@@ -156,7 +156,7 @@ def test_a_distribution_can_be_an_object():
     explainer = Bench(seeded(Dense), ROWS, device="cpu").explainer(Saliency, abs=False)
     verdict = explainer.changes_under(LaterLayers(reinit=Permutation(), seeds=2))
     assert verdict.evidence["reinit"] == "Permutation()"
-    assert explainer.changes_under(LaterLayers(reinit=Zeros())).evidence["by_similarity"]["abs_pearson"][
+    assert explainer.changes_under(LaterLayers(reinit=Zeros())).evidence["by_similarity"]["sign_flip_spearman"][
         "constant_or_not_finite"
     ]
 

@@ -93,22 +93,24 @@ class TestTheClaim:
         verdict = bench.explainer(blind).changes_under("other_target")
         assert verdict.failed
         assert verdict.estimate == pytest.approx(1, abs=0.01)
-        assert verdict.evidence["similarities"] == (["abs_pearson"] if size == 20 else ["sign_flip_ssim"])
-        assert (verdict.evidence["classes"], verdict.evidence["drawn"]) == (10, 5)
+        assert verdict.evidence["similarities"] == ["sign_flip_spearman"]
+        assert (verdict.evidence["classes"], verdict.evidence["drawn"]) == (10, 8)
 
     def test_a_named_similarity_decides_alone(self):
         verdict = Bench(linear(10), ROWS, device="cpu").explainer(blind).changes_under("other_target", similarity="mse")
         assert verdict.evidence["similarities"] == ["mse"]
 
-    def test_between_two_classes_a_flip_is_left_to_the_user(self):
+    def test_between_two_classes_a_flip_is_a_change(self):
+        """The explanation of one is the negative of that of the other."""
         model = linear(2)
         with torch.no_grad():
             model[1].weight[1] = -model[1].weight[0]
         flipping = Bench(model, ROWS, device="cpu").explainer(gradient_times_input)
-        verdict = flipping.changes_under("other_target")
-        assert verdict.inconclusive
-        assert "depends on the similarity" in verdict.reason
-        assert flipping.changes_under("other_target", similarity="spearman")
+        verdict = flipping.changes_under("other_target", early=False)
+        assert verdict.passed
+        assert verdict.evidence["similarities"] == ["spearman"]
+        assert "; the maps turn over; abs_spearman would have failed: 100% is left" in verdict.reason
+        assert flipping.changes_under("other_target", similarity="sign_flip_spearman").failed
         assert flipping.changes_under("other_target", similarity="abs_pearson").failed
 
     def test_a_model_with_a_single_output_has_no_other_class(self):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import sqrt
@@ -20,7 +20,7 @@ from ...model.training import Job, Retraining, TrainingData, Weights, state_of
 from ...statistics.evidence import Part, Row, number
 from ...subject.block import Block
 from ...subject.subject import Subject
-from ..base import Intervention, Lab, Procedure
+from ..base import Cell, Intervention, Lab, Sweep, part_of
 
 __all__ = ["Accuracies", "LabelRandomization", "Trained"]
 
@@ -42,7 +42,7 @@ class LabelRandomization(Intervention):
 
     Args:
         accuracy: The training accuracy that the permuted labels must be learned with, in (0, 1].
-        seeds: How many permutations, each with a control, 1 or more.
+        seeds: How many permutations, each with a control, 1 to 100; one training says nothing about another.
 
     Needs ``xai_train`` and ``xai_training_data``, or ``train=`` and ``training_data=`` of the bench. The trained
     weights are loaded into ``xai_model`` in turns, so that everything bound to it follows, and it is restored bit for
@@ -50,7 +50,7 @@ class LabelRandomization(Intervention):
     """
 
     accuracy: float = 0.95
-    seeds: int = 1
+    seeds: int = 3
     name: ClassVar[str] = "label_randomization"
     randomizes: ClassVar[bool] = True
     advice: ClassVar[str] = (
@@ -60,7 +60,7 @@ class LabelRandomization(Intervention):
     retrains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "seeds", self.seeds)
+        check_whole(self.name, "seeds", self.seeds, most=100)
         if type(self.accuracy) not in (int, float) or not 0 < self.accuracy <= 1:
             raise setting_error(self.name, "accuracy", repr(self.accuracy), "a number above 0 and at most 1")
 
@@ -153,7 +153,7 @@ class Trained(Part):
             yield "trained", f"on {labels}: {'; '.join(shown)}"
 
 
-class _Retrained(Procedure):
+class _Retrained(Sweep):
     """Two trained models for each seed, whose weights are loaded into the subject's model in turns."""
 
     ceiling = "another training seed"
@@ -179,24 +179,24 @@ class _Retrained(Procedure):
     def again(self, block: Block) -> Generator[Tensor]:
         """Yield the maps of each model trained on the true labels with another seed."""
         for place in range(0, len(self._weights), 2):
-            yield self._maps(block, place, "the model trained again on the true labels")
+            yield self._maps(block, range(len(block)), place, "the model trained again on the true labels")
 
-    def maps(self, block: Block) -> Generator[Tensor]:
-        """Yield the maps of each model trained on permuted labels."""
-        for place in range(1, len(self._weights), 2):
-            yield self._maps(block, place, "the model trained on permuted labels")
+    def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        """Yield the maps of the models trained on permuted labels that are wanted."""
+        for cell, rows in wanted.items():
+            yield cell, self._maps(block, rows, 2 * cell[0] + 1, "the model trained on permuted labels")
 
     def describe(self) -> tuple[Part, ...]:
         """Return what the models have learned, and on what."""
         accuracies = {"true labels": tuple(self._controls), "permuted labels": tuple(self._permuted)}
         return (Trained(self.ceiling, accuracies, tuple(self._seeds), self._sizes),)
 
-    def _maps(self, block: Block, place: int, stage: str) -> Tensor:
+    def _maps(self, block: Block, rows: Sequence[int], place: int, stage: str) -> Tensor:
         state = (self.settings.name, self._states[place])
-        if self.attributions.cached(state, block):
-            return self.attributions(block, state=state)
+        if self.attributions.cached(state, part_of(block, rows)):
+            return self.attributions.of_some(block, rows, stage=stage, state=state)
         with _loaded(self.model, self._weights[place]):
-            return self.attributions(block, stage=stage, state=state)
+            return self.attributions.of_some(block, rows, stage=stage, state=state)
 
     def _accuracies(self, data: TrainingData, job: Job, weights: Weights) -> Accuracies:
         subject = self.attributions.subject

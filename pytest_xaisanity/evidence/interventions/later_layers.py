@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ...common.checks import check_whole
 from ...common.errors import setting_error
 from ...explainers.attributions import Attributions
 from ...model.cut import Cut, find_cut
@@ -19,8 +18,8 @@ from ...model.reinit.randomizer import Randomizer
 from ...model.tracing import Call, Watch
 from ...statistics.evidence import Part
 from ...subject.block import Block
-from ..base import Intervention, Lab, Procedure, sign_blind
-from ..randomized import Randomized
+from ..base import Cell, Intervention, Lab, Sweep, part_of
+from ..randomized import SEEDS, Randomized, check_seeds
 
 __all__ = ["LaterLayers"]
 
@@ -40,7 +39,7 @@ class LaterLayers(Intervention):
     Args:
         cut: Path of the module below which nothing changes, as in ``named_modules()``. By default the last module below
             the topmost weights whose output has places (an image's rows and columns), or else the last one below them.
-        seeds: How many independent randomizations, 1 or more.
+        seeds: How many independent randomizations, 1 to 1,000; or ``"fresh"``: one for each pair of inputs.
         reinit: The distribution new weights are drawn from: a name or an object.
 
     Raises:
@@ -48,7 +47,7 @@ class LaterLayers(Intervention):
     """
 
     cut: str | None = None
-    seeds: int = 5
+    seeds: int | Literal["fresh"] = SEEDS
     reinit: str | Distribution = "own"
     name: ClassVar[str] = "later_layers"
     randomizes: ClassVar[bool] = True
@@ -56,7 +55,7 @@ class LaterLayers(Intervention):
     def __post_init__(self) -> None:
         if self.cut is not None and not isinstance(self.cut, str):
             raise _error("cut", f"a {type(self.cut).__name__}", "the path of a module, as in named_modules()")
-        check_whole(self.name, "seeds", self.seeds)
+        check_seeds(self.name, self.seeds)
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
     def start(self, lab: Lab, block: Block) -> _Randomizing:
@@ -72,14 +71,11 @@ class LaterLayers(Intervention):
         return procedure
 
 
-class _Randomizing(Procedure):
+class _Randomizing(Sweep):
     def __init__(self, settings: LaterLayers, attributions: Attributions, cut: Cut) -> None:
         self.settings, self.attributions, self.cut = settings, attributions, cut
-        self.shape = (settings.seeds, 1)
-
-    def readings(self, image: bool) -> tuple[str, ...]:
-        """Return what is blind to the sign."""
-        return sign_blind(image)
+        self.fresh = settings.seeds == "fresh"
+        self.shape = (1 if isinstance(settings.seeds, str) else settings.seeds, 1)
 
     def check(self, run: Callable[[], object]) -> None:
         """Raise when the activations at the cut change with the layers above it."""
@@ -94,17 +90,23 @@ class _Randomizing(Procedure):
                 "a module that no randomized layer reaches",
             )
 
-    def maps(self, block: Block) -> Generator[Tensor]:
-        """Yield the maps of each randomized model; the model is restored when the iterator ends or is closed."""
-        seeds = range(self.settings.seeds)
-        if all(self.attributions.cached(self._state(seed), block) for seed in seeds):
-            yield from (self.attributions(block, state=self._state(seed)) for seed in seeds)
+    def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        """Yield the maps that are wanted, seed by seed."""
+        todo = {cell: wanted[cell] for cell in sorted(wanted)}
+        for cell in [
+            c for c, rows in todo.items() if self.attributions.cached(self._state(c[0]), part_of(block, rows))
+        ]:
+            yield cell, self._explain(block, todo.pop(cell), cell[0])
+        if not todo:
             return
         with self._randomizer() as randomizer:
-            for seed in seeds:
-                self._randomize(randomizer, seed)
-                stage = f"the model with the layers above {self.cut.path} randomized (seed {seed})"
-                yield self.attributions(block, stage=stage, state=self._state(seed))
+            for cell, rows in todo.items():
+                self._randomize(randomizer, cell[0])
+                yield cell, self._explain(block, rows, cell[0])
+
+    def _explain(self, block: Block, rows: Sequence[int], seed: int) -> Tensor:
+        stage = f"the model with the layers above {self.cut.path} randomized (seed {seed})"
+        return self.attributions.of_some(block, rows, stage=stage, state=self._state(seed))
 
     def describe(self) -> tuple[Part, ...]:
         """Return the cut, what was randomized above it, and what could not be."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +14,8 @@ from ...common.errors import XaiError
 from ...common.seeding import generator
 from ...statistics.evidence import Part
 from ...subject.block import Block
-from ..base import Intervention, Lab, Procedure, every_reading, sign_blind
+from ..base import Cell, Intervention, Lab, Sweep
+from ..randomized import SEEDS
 
 __all__ = ["OtherTarget"]
 
@@ -23,18 +24,16 @@ __all__ = ["OtherTarget"]
 class OtherTarget(Intervention):
     """Explain another class, drawn uniformly from the others by (seed, input): the random logit test.
 
-    Without a named similarity the maps are compared whatever their sign (``sign_flip_ssim`` for images, else
-    ``abs_pearson``), because a rule that has lost the class keeps a scalar of it, which may turn the map over. With two
-    classes the same happens to a sound explanation, which may well be the negative of that of the other class; signed
-    and absolute ranks and SSIM are then compared as for other interventions, and where they disagree the claim must
-    name the similarity that matters.
+    Without a named similarity the maps are compared whatever their sign, because a rule that has lost the class keeps a
+    scalar of it, which may turn the map over. With two classes the same happens to a sound explanation, which may well
+    be the negative of that of the other class; the signed rank correlation decides then.
 
     Maps that are multiplied by the input keep its shape for every class: on digits, bright strokes on black, 40 % of
     what is above chance. The default ``retention=0.5`` tells them from rules that have lost the class, which keep 70 %
     and more, given some two hundred inputs.
 
     Args:
-        seeds: How many classes are drawn, each anew, for each input, 1 or more.
+        seeds: How many classes are drawn, each anew, for each input, 1 to 1,000.
 
     Targets with several positions ``(N, k)`` get another one along the first axis of the outputs, that of the classes.
 
@@ -42,7 +41,7 @@ class OtherTarget(Intervention):
         XaiError: ``seeds`` is out of range, or the model has no other class.
     """
 
-    seeds: int = 5
+    seeds: int = SEEDS
     name: ClassVar[str] = "other_target"
     advice: ClassVar[str] = (
         "the explanation hardly depends on the class: use a method that mixes relevance of both signs "
@@ -50,7 +49,7 @@ class OtherTarget(Intervention):
     )
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "seeds", self.seeds)
+        check_whole(self.name, "seeds", self.seeds, most=1000)
 
     def start(self, lab: Lab, block: Block) -> _Retargeting:
         """Count the classes on a few inputs of the block."""
@@ -65,20 +64,22 @@ class OtherTarget(Intervention):
         return _Retargeting(self.seeds, lab, classes)
 
 
-class _Retargeting(Procedure):
+class _Retargeting(Sweep):
     def __init__(self, seeds: int, lab: Lab, classes: int) -> None:
         self.attributions, self.seed, self.classes = lab.attributions, lab.seed, classes
         self.shape = (seeds, 1)
 
     def readings(self, image: bool) -> tuple[str, ...]:
         """With more than two classes, return what is blind to the sign."""
-        return sign_blind(image) if self.classes > 2 else every_reading(image)
+        return super().readings(image) if self.classes > 2 else ("spearman",)
 
-    def maps(self, block: Block) -> Generator[Tensor]:
-        """Yield the maps of each drawn class."""
-        for seed, targets in enumerate(self._targets(block)):
-            stage = f"another class (seed {seed})"
-            yield self.attributions(block, stage=stage, state=("other_target", seed), targets=targets)
+    def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        """Yield the maps that are wanted, those of each drawn class."""
+        every = self._targets(block)
+        for (seed, position), rows in wanted.items():
+            stage, state = f"another class (seed {seed})", ("other_target", seed)
+            maps = self.attributions.of_some(block, rows, stage=stage, state=state, targets=every[seed])
+            yield (seed, position), maps
 
     def _targets(self, block: Block) -> list[Tensor]:
         """Return targets like the block's for each seed."""

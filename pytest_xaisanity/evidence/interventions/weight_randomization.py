@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -16,8 +18,8 @@ from ...model.reinit.distributions import Distribution, as_distribution
 from ...model.reinit.randomizer import Kept, Randomizer
 from ...statistics.evidence import Part
 from ...subject.block import Block
-from ..base import Intervention, Lab, Procedure
-from ..randomized import Randomized
+from ..base import Cell, Intervention, Lab, Sweep, part_of
+from ..randomized import SEEDS, Randomized, check_seeds
 from ..smoothed import NOISE, check_noise, smoothed
 
 __all__ = ["BottomUpRandomization", "CascadingRandomization", "IndependentRandomization", "Randomizing"]
@@ -31,7 +33,8 @@ class _WeightRandomization(Intervention):
 
     Args:
         depth: How many layers, counted from where the order begins; all by default.
-        seeds: How many independent randomizations, 1 or more.
+        seeds: How many independent randomizations, 1 to 1,000; or ``"fresh"``: one for each pair of inputs, so that a
+            verdict is about re-initializations at large rather than about those drawn.
         target: ``"fixed"``: the class explained on the model as given stays; ``"dynamic"``: the prediction of each
             randomized model is explained.
         reinit: The distribution new weights are drawn from: ``"own"`` (each layer's ``reset_parameters``),
@@ -46,7 +49,7 @@ class _WeightRandomization(Intervention):
     """
 
     depth: int | None = None
-    seeds: int = 5
+    seeds: int | Literal["fresh"] = SEEDS
     target: Literal["fixed", "dynamic"] = "fixed"
     reinit: str | Distribution = "own"
     samples: int = 1
@@ -58,8 +61,8 @@ class _WeightRandomization(Intervention):
     def __post_init__(self) -> None:
         if self.depth is not None:
             check_whole(self.name, "depth", self.depth)
-        check_whole(self.name, "seeds", self.seeds)
-        check_whole(self.name, "samples", self.samples)
+        check_seeds(self.name, self.seeds)
+        check_whole(self.name, "samples", self.samples, most=10_000)
         if self.target not in ("fixed", "dynamic"):
             raise setting_error(self.name, "target", repr(self.target), "'fixed' or 'dynamic'")
         check_noise(self.samples, self.noise, where=self.name)
@@ -92,7 +95,7 @@ class BottomUpRandomization(_WeightRandomization):
     from_output = False
 
 
-class Randomizing(Procedure):
+class Randomizing(Sweep):
     """A weight randomization of one subject: yields the maps of each randomized model."""
 
     def __init__(self, settings: _WeightRandomization, attributions: Attributions, layers: Layers) -> None:
@@ -103,50 +106,52 @@ class Randomizing(Procedure):
                 settings.name, "depth", str(settings.depth), f"at most the model's {len(ordered)} layers"
             )
         self.layers: tuple[Layer, ...] = tuple(ordered)[: settings.depth]
-        self.shape = (settings.seeds, len(self.layers))
+        self.fresh = settings.seeds == "fresh"
+        self.shape = (1 if isinstance(settings.seeds, str) else settings.seeds, len(self.layers))
         size = sum(p.numel() * p.element_size() for p in attributions.subject.model.parameters())
-        self._kept: Kept | None = {} if settings.seeds * size <= _KEPT_BYTES else None
+        self._kept: Kept | None = None if self.fresh or self.shape[0] * size > _KEPT_BYTES else {}
 
-    def maps(self, block: Block, *, last: bool = False) -> Generator[Tensor]:
-        """Yield the maps after each randomization; the model is restored when the iterator ends or is closed.
-
-        Args:
-            block: The inputs.
-            last: Whether only the last randomization of each seed is explained, that of all layers in a cascade.
-        """
-        shown = self.layers[-1:] if last else self.layers
-        states = [(seed, layer) for seed in range(self.settings.seeds) for layer in shown]
-        if self.settings.target == "fixed" and all(self.attributions.cached(self._state(*s), block) for s in states):
-            yield from (self.attributions(block, state=self._state(*state)) for state in states)
-            return
-        distribution = self.settings.reinit
-        assert not isinstance(distribution, str)
-        with Randomizer(self.attributions.subject.model, self.layers, distribution, kept=self._kept) as randomizer:
-            for seed in range(self.settings.seeds):
-                if shown == self.layers:  # otherwise every layer is re-initialized before anything is explained
-                    randomizer.restore()
-                for layer in self.layers:
-                    if not self.settings.cumulative:
-                        randomizer.restore()
-                    randomizer.randomize(layer, seed=self._seed(seed))
-                    if layer in shown:
-                        yield self._explain(block, seed, layer)
+    def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        """Yield the maps that are wanted: seed by seed, each in one sweep over the layers."""
+        todo = {cell: wanted[cell] for cell in sorted(wanted)}
+        if self.settings.target == "fixed":
+            kept = [c for c, rows in todo.items() if self.attributions.cached(self._state(*c), part_of(block, rows))]
+            for cell in kept:
+                yield cell, self._explain(block, todo.pop(cell), cell)
+        if todo:
+            yield from self._swept(block, todo)
         if block.last:
             self.rest()
 
-    def _explain(self, block: Block, seed: int, layer: Layer) -> Tensor:
+    def _swept(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        distribution, cumulative = self.settings.reinit, self.settings.cumulative
+        assert not isinstance(distribution, str)
+        with Randomizer(self.attributions.subject.model, self.layers, distribution, kept=self._kept) as randomizer:
+            for seed, cells in groupby(wanted, key=itemgetter(0)):
+                positions = [position for _, position in cells]
+                if positions[0] < len(self.layers) - 1:  # otherwise all are re-initialized before any is explained
+                    randomizer.restore()
+                for position in range(positions[-1] + 1) if cumulative else positions:
+                    if not cumulative:
+                        randomizer.restore()
+                    randomizer.randomize(self.layers[position], seed=self._seed(seed))
+                    if position in positions:
+                        yield (seed, position), self._explain(block, wanted[seed, position], (seed, position))
+
+    def _explain(self, block: Block, rows: Sequence[int], cell: Cell) -> Tensor:
         targets = None
         if self.settings.target == "dynamic" and block.targets is not None:
-            targets = self.attributions.subject.outputs(block.inputs).argmax(1)
+            targets = block.targets.clone()
+            targets[list(rows)] = self.attributions.subject.outputs(part_of(block, rows).inputs).argmax(1)
         doing = "from there on" if self.settings.cumulative else "alone"
-        stage = f"the model with layer {layer.name} randomized {doing} (seed {seed})"
-        return self.attributions(block, stage=stage, state=self._state(seed, layer), targets=targets)
+        stage = f"the model with layer {self.layers[cell[1]].name} randomized {doing} (seed {cell[0]})"
+        return self.attributions.of_some(block, rows, stage=stage, state=self._state(*cell), targets=targets)
 
     def _seed(self, seed: int) -> int:
         return self.attributions.seed * 1_000_003 + seed
 
-    def _state(self, seed: int, layer: Layer) -> tuple[Hashable, ...]:
-        return (self.settings.name, str(self.settings.reinit), seed, layer.name)
+    def _state(self, seed: int, position: int) -> tuple[Hashable, ...]:
+        return (self.settings.name, str(self.settings.reinit), seed, self.layers[position].name)
 
     def describe(self) -> tuple[Part, ...]:
         """Return what was randomized, in order, and what could not be."""

@@ -95,10 +95,13 @@ class _Measuring(Measuring[Scored]):
 
     def measure(self, block: Block) -> Scored:
         """Return ``scores`` ``(b, 1)`` and, as a curve, the entropies as given and of each randomized model."""
-        entropies = [histogram_entropy(self.attributions(block), self.metric.bins)]
-        with closing(self.randomizing.maps(block, last=True)) as randomized:
-            entropies += [histogram_entropy(maps, self.metric.bins) for maps in randomized]
-        curve = torch.stack(entropies, dim=1)
+        given = histogram_entropy(self.attributions(block), self.metric.bins)
+        seeds, positions = self.randomizing.shape
+        every = list(range(len(block)))
+        wanted = {(seed, positions - 1): every for seed in range(seeds)}
+        with closing(self.randomizing.sampled(block, wanted)) as randomized:
+            found = {seed: histogram_entropy(maps, self.metric.bins) for (seed, _), maps in randomized}
+        curve = torch.stack([given, *(found[seed] for seed in range(seeds))], dim=1)
         before, after = curve[:, :1], curve[:, 1:]
         rise = ((after - before) / before).mean(1, keepdim=True)  # exactly 0 where nothing changed
         return Scored.of(torch.where(before > 0, rise, torch.nan), {"entropy": curve})

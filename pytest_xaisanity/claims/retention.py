@@ -1,0 +1,142 @@
+"""Retention: the share of the similarity above chance that an intervention leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import optimize
+
+from ..evidence.base import Array
+from ..maps.similarity import Similarity
+from ..statistics.question import Decision, Level, Question
+from ..statistics.verdict import Outcome
+from .base import Scores, extremes
+
+__all__ = ["LIMITS", "REPRODUCED", "REPRODUCES", "Between", "Retained"]
+
+REPRODUCES = 0.1  # an explainer reproduces itself when s_self - s_chance is shown to be above this
+REPRODUCED = Question(-1.0, 1.0, REPRODUCES)
+LIMITS = -2.0, 3.0
+"""Between these a retention is looked for; a bound of an interval at one of them is not known."""
+
+_NOT_KEPT = Question(-1.0, 1.0, 0.0, "below")
+_STEPS = 14  # halvings of these limits, to 3e-4
+
+
+class Between(NamedTuple):
+    """The least and the greatest that scores ``(n,)`` may be, where some are not known."""
+
+    lo: Scores
+    hi: Scores
+
+    @classmethod
+    def of(cls, similarity: Similarity, scores: Array, axes: tuple[int, ...] = ()) -> Between:
+        """Return similarities on the scale where identical maps have 1 and the least alike -1, averaged over axes."""
+        unit = np.asarray(similarity.unit(torch.from_numpy(np.ascontiguousarray(scores))))
+        return cls(*extremes(unit, -1.0, 1.0, axes=axes))
+
+    def plus(self, factor: float, other: Between) -> Between:
+        """Return the sum with a multiple of others."""
+        least, most = (other.lo, other.hi) if factor >= 0 else (other.hi, other.lo)
+        return Between(self.lo + factor * least, self.hi + factor * most)
+
+    @property
+    def pairs(self) -> Between:
+        """The means of each two neighbors, clipped to [-1, 1]."""
+        return Between(*(np.clip(_pairs(side), -1.0, 1.0) for side in self))
+
+    @property
+    def middle(self) -> Scores:
+        """What lies between the two."""
+        return np.asarray((self.lo + self.hi) / 2)
+
+
+@dataclass(frozen=True)
+class Retained:
+    """Similarities from which the share that is left is estimated.
+
+    It is decided on ``(s_after - s_chance) - r (s_self - s_chance)`` whether at most r is left. ``s_chance`` compares
+    two inputs, so that the scores of the two are not independent of one another; the means of pairs, which are, decide.
+
+    Attributes:
+        after: Of the explanations before and after the intervention.
+        own: Of two runs on one input, or of what stands in its place.
+        chance: Of unrelated inputs.
+    """
+
+    after: Between
+    own: Between
+    chance: Between
+
+    @property
+    def gap(self) -> Between:
+        """``s_self - s_chance``, by pairs."""
+        return self.own.plus(-1.0, self.chance).pairs
+
+    def left(self, r: float) -> Between:
+        """Return what is left above a share r, for each input."""
+        return self.after.plus(r - 1, self.chance).plus(-r, self.own)
+
+    def decide(self, r: float, level: Level, *, final: bool) -> Decision:
+        """Decide whether at most r is left; estimate and interval are of the share.
+
+        The interval holds the shares that the same test would not have excluded, so that it never contradicts it.
+        """
+        outcome, decided_by = self._test(r, level, final)
+        if outcome is None:
+            return Decision(None, float("nan"), (float("nan"), float("nan")), decided_by)
+        estimate = self._estimate()
+        lower = _edge(lambda share: self._test(share, level, final)[0] == "failed", estimate, LIMITS[0])
+        upper = _edge(lambda share: self._test(share, level, final)[0] == "passed", estimate, LIMITS[1])
+        if outcome == "passed":  # to the last digit
+            upper = min(upper, r)
+        elif outcome == "failed":
+            lower = max(lower, r)
+        return Decision(outcome, estimate, (lower, upper), decided_by)
+
+    def inputs_needed(self, r: float, level: Level) -> int | None:
+        """Return about how many inputs would settle whether at most r is left, or None where it is not known."""
+        pairs = _NOT_KEPT.inputs_needed(*self.left(r).pairs, level)
+        return None if pairs is None else 2 * pairs
+
+    def open_for_ever(self, r: float) -> bool:
+        """Whether so many maps cannot be compared that more inputs like these would leave it open."""
+        lo, hi = self.left(r).pairs
+        return bool(lo.mean() < 0 < hi.mean() and (lo < hi).any())
+
+    def _test(self, share: float, level: Level, final: bool) -> tuple[Outcome | None, str]:
+        return _NOT_KEPT.outcome(*self.left(share).pairs, level, final=final)
+
+    def _estimate(self) -> float:
+        """Return the share of which as much is left as not, on average."""
+
+        def above(share: float) -> float:
+            return float(self.left(share).pairs.middle.mean())
+
+        low, high = LIMITS
+        if above(low) <= 0 or above(high) >= 0:
+            return low if above(low) <= 0 else high
+        return float(optimize.brentq(above, low, high, xtol=1e-6))
+
+
+def _edge(shown: Callable[[float], bool], start: float, end: float) -> float:
+    """Return the share nearest to ``start``, on the way to ``end``, from which on it is shown; else ``end``."""
+    if not shown(end):
+        return end
+    near, far = start, end
+    for _ in range(_STEPS):
+        middle = (near + far) / 2
+        near, far = (near, middle) if shown(middle) else (middle, far)
+    return far
+
+
+def _pairs(scores: Scores) -> Scores:
+    """Return the mean of each two neighbors; an odd last one joins the two before it."""
+    starts = 2 * np.arange(max(1, len(scores) // 2))
+    sums = np.add.reduceat(scores, starts)
+    means: Scores = sums / np.diff([*starts, len(scores)])
+    return means
