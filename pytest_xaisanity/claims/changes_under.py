@@ -338,7 +338,7 @@ def _joined_view(
     open_for_ever = [third for third in thirds if third.retained.open_for_ever(r)]
     needed = [third.retained.inputs_needed(r, level) for third in thirds if third.decision.outcome == "inconclusive"]
     known = [count for count in needed if count is not None]
-    estimates = [_known(third.decision.estimate) for third in thirds]
+    estimates = [third.retained.estimate for third in thirds]
     return _View(
         name=s.name,
         outcome=outcome,
@@ -452,7 +452,9 @@ def _otherwise(beside: Sequence[_View], outcome: Outcome, controls: Controls) ->
         if view.outcome in (None, "inconclusive", outcome):
             continue
         null = _left_of_the_null(controls, view.name)
-        found = f"{view.name} would have {view.outcome}: {_estimate(view):.0%} is left"
+        turned = _estimate(view) < _INVERTED
+        found = f"{view.name} would have {view.outcome}: "
+        found += "the maps turn over" if turned else f"{_estimate(view):.0%} is left"
         if view.outcome == "failed" and null is not None:
             like = "as of any map multiplied by this input" if null >= _estimate(view) - _ALIKE else "of input × noise"
             found += f", {like} ({null:.0%})"

@@ -89,7 +89,7 @@ class Retained:
         outcome, decided_by = self._test(r, level, final)
         if outcome is None:
             return Decision(None, float("nan"), (float("nan"), float("nan")), decided_by)
-        estimate = self._estimate()
+        estimate = self.estimate
         lower = _edge(lambda share: self._test(share, level, final)[0] == "failed", estimate, LIMITS[0])
         upper = _edge(lambda share: self._test(share, level, final)[0] == "passed", estimate, LIMITS[1])
         if outcome == "passed":  # to the last digit
@@ -111,8 +111,9 @@ class Retained:
     def _test(self, share: float, level: Level, final: bool) -> tuple[Outcome | None, str]:
         return _NOT_KEPT.outcome(*self.left(share).pairs, level, final=final)
 
-    def _estimate(self) -> float:
-        """Return the share of which as much is left as not, on average."""
+    @property
+    def estimate(self) -> float:
+        """The share of which as much is left as not, on average."""
 
         def above(share: float) -> float:
             return float(self.left(share).pairs.middle.mean())
