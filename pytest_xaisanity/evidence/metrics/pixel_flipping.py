@@ -338,7 +338,9 @@ def _floating(inputs: Inputs) -> Inputs:
         "pixel_flipping",
         found=f"inputs of {', '.join(str(tensor.dtype) for tensor in inputs)}",
         expected="floating-point inputs, whose pixels can be replaced by other values",
-        fix="explain a model that takes embedded tokens, as (N, channels, tokens)",
+        fix="wrap the model so that it takes real and imaginary parts as channels"
+        if any(tensor.is_complex() for tensor in inputs)
+        else "explain a model that takes embedded tokens, as (N, channels, tokens)",
     )
 
 
