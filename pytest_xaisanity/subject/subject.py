@@ -367,15 +367,28 @@ def _check_model(model: Any) -> None:
 def _refused(error: Exception, inputs: Inputs) -> XaiError:
     """Return the error for a model that raised when it was called with the inputs."""
     shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in inputs)
-    labels = len(inputs) == 2 and (are_flags(inputs[1]) or (inputs[1].ndim == 1 and not inputs[1].is_floating_point()))
     return XaiError(
         "xai_model",
         found=f"{type(error).__name__} when called with inputs {shapes} on {inputs[0].device}: {error}",
         expected="a model that accepts xai_inputs",
-        fix="give labels apart from inputs: in xai_targets, or in a stream of lists [inputs, targets]"
-        if labels
-        else "call the model by hand on one batch of xai_inputs; set --xai-device if it is the device",
+        fix=_where_labels_go(inputs)
+        or "call the model by hand on one batch of xai_inputs; set --xai-device if it is the device",
     )
+
+
+def _where_labels_go(inputs: Inputs) -> str:
+    """Return what to do with a last tensor that looks like labels, or like the values of a regression."""
+    *others, last = inputs
+    if not others or last.ndim > 2:
+        return ""
+    if are_flags(last) or (last.ndim == 1 and not last.is_floating_point()):
+        return "give labels apart from inputs: in xai_targets, or in a stream of lists [inputs, targets]"
+    if last.is_floating_point():
+        return (
+            "stream the inputs without the values that a regression should give, which are not needed, as in "
+            "[batch[0] for batch in loader]; if they are an input, call the model by hand on one batch"
+        )
+    return ""
 
 
 def _changed_shape(before: Sizes, after: Sizes) -> XaiError:

@@ -175,6 +175,20 @@ class TestListOfInputsAndTargets:
         )
 
 
+class TestLabelsAmongTheInputs:
+    @pytest.mark.parametrize(
+        "batch", [(X, given := torch.arange(N) % 3), (X, labels()), (X, labels().float()), [(X, given)]]
+    )
+    def test_are_told_where_to_go(self, batch):
+        assert "[inputs, targets]" in raised(linear(), batch).fix
+
+    def test_of_a_regression_are_told_to_stay_away(self):
+        for values in (normal(N), normal(N, 4)):
+            loader = DataLoader(TensorDataset(X, values), batch_size=8)
+            assert "[batch[0] for batch in loader]" in raised(linear(), loader).fix
+            read(Subject(linear(), [batch[0] for batch in loader]))
+
+
 class TestReadAgain:
     class Changing:
         """A stream that gives another number of batches at each reading."""

@@ -56,7 +56,7 @@ class PixelFlipping(MapMetric["_Flipping"]):
             already as they are; in a regression the output itself. ``"logit"`` takes any outputs as they are.
 
     Scores: ``"srg"`` of probabilities lies in [-1, 1], a single area in [0, 1]; logits and values have no bound, and
-    whether one is better is then decided on, not by how much.
+    whether one is better is then decided on, not by how much. To bound them outside of these ranges, say ``"logit"``.
 
     Ties are broken at random, by (seed, input).
 
