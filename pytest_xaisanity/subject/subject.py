@@ -29,7 +29,7 @@ from .inputs import Raw, Stream, block_sizes, source_of
 from .layout import Layout
 from .outputs import HALF, checked_output, columns
 from .targets import Sizes, are_flags, explained, has_several, is_multi_hot
-from .task import Link, checked_task, link_of
+from .task import Link, checked_task, lie_in_unit, link_of
 from .tensors import kind_of
 
 __all__ = ["Subject"]
@@ -37,6 +37,7 @@ __all__ = ["Subject"]
 T = TypeVar("T")
 
 _CHECKED = 16  # inputs on which the model is asked twice whether it answers alike
+_FAR = 100.0  # times as large inputs show whether outputs are probabilities
 
 
 class Subject:
@@ -328,8 +329,23 @@ class Subject:
             self._checked, self._sizes = True, tuple(outputs.shape[1:])
             known = targets if self._source.targets is None else self._source.targets
             several = has_several(known, self._sizes)
-            self._link = link_of(self.task, outputs[:_CHECKED].cpu(), several=several)
+            self._link = link_of(self.task, self._to_judge_by(inputs, outputs), several=several)
         return outputs
+
+    def _to_judge_by(self, inputs: Inputs, outputs: Tensor) -> Tensor:
+        """Return a few outputs to judge by what they are, also far from the inputs where they may be probabilities.
+
+        There only probabilities stay in [0, 1]. A model that keeps something of its inputs does not see such ones.
+        """
+        few = outputs[:_CHECKED].cpu()
+        if self.task == "regression" or self._own or not lie_in_unit(few):
+            return few
+        far = tuple(t[:_CHECKED] * _FAR if t.is_floating_point() else t[:_CHECKED] for t in inputs)
+        try:
+            there = self.outputs(far).cpu()
+        except Exception:  # a model may check its inputs
+            return few
+        return torch.cat([few, there[torch.isfinite(there.flatten(1)).all(1)]])
 
     def _check_reproducible(self, inputs: Inputs, outputs: Tensor) -> None:
         again, own = own_changes(self.model, lambda: self.outputs(tuple(tensor[:_CHECKED] for tensor in inputs)))

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..common.errors import XaiError, unknown_name
 from .outputs import HALF
 
-__all__ = ["TASKS", "Function", "Link", "Task", "checked_task", "link_of"]
+__all__ = ["TASKS", "Function", "Link", "Task", "checked_task", "lie_in_unit", "link_of"]
 
 Task = Literal["classification", "multilabel", "regression"]
 Function = Literal["softmax", "sigmoid", "identity"]
@@ -73,11 +73,10 @@ class Link:
         """
         if self.function != "identity" or not self.gives_probabilities or not values.numel():
             return
-        low, high = float(values.min()), float(values.max())
-        if low < -_tolerance(values) or high > 1 + _tolerance(values):
+        if not lie_in_unit(values):
             raise XaiError(
                 "xai_task",
-                found=f"{self}, but from {low:.3g} to {high:.3g} on other inputs",
+                found=f"{self}, but from {float(values.min()):.3g} to {float(values.max()):.3g} on other inputs",
                 expected="probabilities, in [0, 1] for any input",
                 fix="set xai_task (Bench(task=)) to what the outputs are: 'regression' if they are values, "
                 "'classification' if they are logits of classes; or take them as they are, with output='logit'",
@@ -91,10 +90,10 @@ def link_of(task: str, outputs: Tensor, *, several: bool) -> Link:
         task: The task, or ``"auto"`` to judge by the outputs: rows that sum to 1 over the classes are probabilities;
             values in [0, 1] that do not are probabilities of each label by itself; a single output of any other size is
             a value; others are logits, of labels where targets are multi-hot and of classes where they are not.
-        outputs: Some outputs ``(b, classes, ...)`` on inputs as they are.
+        outputs: Some outputs ``(b, classes, ...)``.
         several: Whether the targets are multi-hot.
     """
-    within = bool(outputs.min() >= -_tolerance(outputs)) and bool(outputs.max() <= 1 + _tolerance(outputs))
+    within = lie_in_unit(outputs)
     single = outputs.shape[1] == 1
     if task == "regression":
         return Link("regression", "identity", "values", given=True)
@@ -109,6 +108,12 @@ def link_of(task: str, outputs: Tensor, *, several: bool) -> Link:
     if within and not _sum_to_one(outputs):
         return _labels(True)
     return _classes(outputs, within)
+
+
+def lie_in_unit(outputs: Tensor) -> bool:
+    """Whether all outputs lie in [0, 1], but for rounding."""
+    low, high = outputs.aminmax()
+    return bool(low >= -_tolerance(outputs)) and bool(high <= 1 + _tolerance(outputs))
 
 
 def _labels(within: bool, *, given: bool = False) -> Link:

@@ -245,7 +245,7 @@ class TestTaken:
     def test_values_that_only_looked_like_probabilities_are_named(self):
         """The inputs as they are have values in [0, 1]; once features are removed, some have not."""
         x = torch.rand(64, 6, generator=torch.Generator().manual_seed(0))
-        model = Quadratic()
+        model = Decaying()
         assert 0 <= float(model(x).min()) <= float(model(x).max()) <= 1
 
         def explain(model, x, targets):
@@ -260,9 +260,9 @@ class TestTaken:
         beaten(Bench(model, x), explain, output="logit", **settings)
 
 
-class Quadratic(nn.Module):
-    """Two values that the mean feature of uniform inputs keeps in [0, 1], and no features drives beyond."""
+class Decaying(nn.Module):
+    """Two values that large inputs keep in [0, 1], and features that are all removed drive beyond."""
 
     def forward(self, x):
         mean = x.mean(1)
-        return torch.stack([(0.8 - mean) ** 2 * 2.2, mean / 2], 1)
+        return torch.stack([1.5 * (-3 * mean).exp(), 1.2 * (-2 * mean).exp()], 1)

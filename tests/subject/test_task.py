@@ -70,13 +70,75 @@ def test_what_they_stand_for_follows_its_definition(case):
 
 def test_it_is_judged_by_the_same_inputs_whatever_the_targets_and_blocks():
     """The first sixteen: of a stream whose first outputs alone lie in [0, 1]."""
-    x = torch.cat([torch.rand(16, 3, generator=torch.Generator().manual_seed(0)), 5 * normal(48, 3)])
+    x = torch.cat([0.4 + 0.6 * torch.rand(16, 3, generator=torch.Generator().manual_seed(0)), 5 * normal(48, 3)])
+
+    def near(x):
+        return torch.where(x.abs().amax(1, keepdim=True) > 30, 0.5, x)
+
     for early in (True, False):
         for targets in (None, torch.zeros(64).long()):
-            subject = Subject(nn.Identity().eval(), [x], targets)
+            subject = Subject(near, [x], targets)
             with subject.lent():
                 list(subject.blocks(early=early))
             assert subject.link.task == "multilabel"
+
+
+class Small(nn.Module):
+    """Logits that happen to lie in [0, 1] on the inputs as they are."""
+
+    def __init__(self, classes, function=None, most=2.0):
+        super().__init__()
+        self.classes, self.function, self.most = classes, function, most
+
+    def forward(self, x):
+        if x.max() > self.most:
+            raise ValueError("these are no images")
+        logits = 0.5 + x[:, : self.classes] / 10
+        return logits if self.function is None else self.function(logits)
+
+
+@pytest.mark.parametrize(
+    ("function", "classes", "task"),
+    [
+        (None, 3, "classification"),
+        (None, 1, "regression"),
+        (torch.sigmoid, 3, "multilabel"),
+        (torch.sigmoid, 1, "classification"),
+        (lambda z: z.softmax(1), 3, "classification"),
+    ],
+)
+def test_far_from_the_inputs_only_probabilities_stay_in_the_unit_interval(function, classes, task):
+    x = torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
+    for dtype in (torch.float32, torch.bfloat16):
+        subject = Subject(Small(classes, function, most=1e9).eval(), x.to(dtype))
+        with subject.lent():
+            list(subject.blocks())
+        assert subject.link.task == task
+        assert subject.link.function == ("softmax" if function is None and classes > 1 else "identity")
+
+
+def test_a_model_that_takes_no_inputs_far_off_is_judged_by_those_it_takes():
+    x = torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
+    subject = Subject(Small(3, torch.sigmoid).eval(), x)
+    with subject.lent():
+        list(subject.blocks())
+    assert subject.link.task == "multilabel"
+
+
+def test_a_model_that_keeps_something_of_its_inputs_is_shown_none_far_off():
+    class Watching(Small):
+        largest = 0.0
+
+        def forward(self, x):
+            self.largest += float(x.max())
+            return super().forward(x)
+
+    x = torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
+    model = Watching(3, most=1e9).eval()
+    subject = Subject(model, x)
+    with subject.lent():
+        list(subject.blocks())
+        assert 0 < model.largest < 10
 
 
 @pytest.mark.parametrize("task", ["regresion", "Auto", "", None, 3, ["auto"]])
