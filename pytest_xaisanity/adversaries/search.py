@@ -229,6 +229,7 @@ class _Adversary(Measuring[Scored]):
         self.metric, self.budget, self.lab = adversarial.metric, adversarial.budget, lab
         self.explain = lab.attributions.per_channel() if self.metric.per_channel else lab.attributions
         self.parts: list[_Searched] = []
+        self.described: tuple[Part, ...] = ()
         self.searched = 0
         self.found: Found | None = None
         self.picture: tuple[Picture, int] = ([], 0)
@@ -250,10 +251,10 @@ class _Adversary(Measuring[Scored]):
         return Scored.of(scores)
 
     def describe(self) -> tuple[Part, ...]:
-        """Return the map that was found, its picture and what the search cost."""
+        """Return what the metric says of itself; the map that was found, its picture and what the search cost."""
         if self.found is None:
-            return ()
-        return (Adversary(self.found, self.searched, *self.picture),)
+            return self.described
+        return (Adversary(self.found, self.searched, *self.picture), *self.described)
 
     def rest(self) -> None:
         """Keep what was found; before that, all that is kept is needed."""
@@ -268,6 +269,7 @@ class _Adversary(Measuring[Scored]):
 
     def _prepared(self, block: Block, maps: Tensor) -> _Searched:
         prepared = self.metric.prepare(self.lab, block)
+        self.described = self.described or self.metric.describe(prepared)
         return _Searched(block, prepared, self.metric.score(prepared, maps, draw="explainer 0").values)
 
     def _maps(self, block: Block, candidate: UninformativeMap) -> Tensor:

@@ -40,7 +40,11 @@ class Bench:
         model: A ``torch.nn.Module`` or another callable from inputs to outputs.
         inputs: A tensor ``(N, ...)``, a tuple of tensors, or an iterable of batches (see
             :class:`~pytest_xaisanity.subject.subject.Subject`).
-        targets: Class indices ``(N,)``; the model's own predictions by default.
+        targets: Class indices ``(N,)``, or multi-hot labels ``(N, labels)`` of 0 and 1, of which the highest that is
+            present is explained; the model's highest output by default.
+        task: What the outputs are, to metrics that look at probabilities: ``"classification"``, ``"multilabel"`` (the
+            sigmoid of each label by itself), ``"regression"`` (the output as it is), or ``"auto"``, which judges by
+            the outputs and says in the evidence what it took them for.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         seed: Seeds everything that is drawn: same seed, same verdict.
         confidence: Of every claim that does not name its own, in (0.5, 1).
@@ -64,6 +68,7 @@ class Bench:
         inputs: object,
         targets: object = None,
         *,
+        task: str = "auto",
         device: str = "auto",
         seed: int = 0,
         confidence: float = 0.95,
@@ -75,7 +80,7 @@ class Bench:
     ) -> None:
         self.seed = _checked_seed(seed)
         self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)
-        self.subject = Subject(model, inputs, targets, device=device, batch_size=batch_size, seed=self.seed)
+        self.subject = Subject(model, inputs, targets, task=task, device=device, batch_size=batch_size, seed=self.seed)
         self.confidence = checked_confidence(confidence, where="confidence")
         self._cache = None if self.subject.streamed else MapCache()
         self._attributions: dict[Hashable, Attributions] = {}

@@ -13,7 +13,7 @@ import numpy as np
 from ..common.errors import XaiError
 from ..evidence.base import Array, Compared, Measured, Measurement, Scored
 from ..maps.similarity import Similarity
-from ..statistics.evidence import Evidence, Part, Row, Sample, number
+from ..statistics.evidence import Evidence, Part, Remark, Row, Sample, number
 from ..statistics.question import Decision, Direction, Level
 from ..statistics.verdict import Outcome, Verdict
 from .identity import identify, kind_of
@@ -33,6 +33,7 @@ __all__ = [
     "extremes",
     "mean",
     "plain",
+    "remarked",
     "require_inputs",
     "settled_by",
 ]
@@ -339,6 +340,11 @@ def constant_note(count: int) -> str:
         "1 input has a constant or non-finite map" if count == 1 else f"{count} inputs have constant or non-finite maps"
     )
     return f"; {some}, counted against either decision"
+
+
+def remarked(remarks: Sequence[Remark], outcome: Outcome | None) -> str:
+    """Return what a reason adds of what the metric remarks, unless the claim has passed."""
+    return "" if outcome == "passed" else "".join(f"; {remark}" for remark in remarks)
 
 
 def settled_by(needed: int | None, outcome: Outcome | None = "inconclusive") -> str:

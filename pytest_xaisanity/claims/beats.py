@@ -33,6 +33,7 @@ from .base import (
     check_finite,
     mean,
     plain,
+    remarked,
     require_inputs,
     settled_by,
 )
@@ -97,7 +98,7 @@ class Beats(Claim):
         own = sign * look.scored(0).values[:, 0].astype(float)
         other = sign * look.scored(1).values.astype(float)
         check_finite(own, other, claim)
-        asked = self._asked(own, other)
+        asked = self._asked(own, other, self.metric.limits(look.parts[0]))
         question, values = asked.question, asked.values
         decision = question.decide(values, values, look.level, final=look.final, ranks=asked.ranks)
         if decision.outcome is None:
@@ -113,7 +114,7 @@ class Beats(Claim):
         """Return a look at the scores of the explainer and of the baseline, on the inputs that have both."""
         return look
 
-    def _asked(self, own: Scores, other: Scores) -> _Asked:
+    def _asked(self, own: Scores, other: Scores, limits: tuple[float, float]) -> _Asked:
         few = f"shown to do so for less than {0.5 + NO_BETTER:.0%} of them"
         baseline = self.baseline
         if isinstance(baseline, Baseline) and baseline.random:
@@ -121,8 +122,8 @@ class Beats(Claim):
             question = Question(0.0, 1.0, 0.5, margin=NO_BETTER)
             return _Asked(question, ranks.shares, "share of random orders beaten", ranks, few)
         gain = own - other.mean(1)
-        if isfinite(self.metric.low) and isfinite(self.metric.high):
-            width = self.metric.high - self.metric.low
+        if isfinite(limits[0]) and isfinite(limits[1]):
+            width = limits[1] - limits[0]
             reach = 1.0 if width <= 2 else width
             least = baseline.margin if isinstance(baseline, Baseline) else Baseline.margin
             clipped = "" if reach >= width else f", clipped to [-{reach:g}, {reach:g}]"
@@ -148,14 +149,19 @@ class Beats(Claim):
             against: {name: by_axis(curve, 1) for name, curve in other.curves.items()},
         }
         values = plain(asked.values)
+        remarks = self.metric.remarks(own, look.parts[0])
         return self._verdict(
             look,
             decision,
             quantity=asked.quantity,
-            reason=reasons[outcome] + self._simplest(look, outcome) + settled_by(needed, outcome),
+            reason=reasons[outcome]
+            + self._simplest(look, outcome)
+            + settled_by(needed, outcome)
+            + remarked(remarks, outcome),
             evidence=(
                 Means({name: mean(np.array(plain(value), float)) for name, value in scores.items()}, curves),
                 *look.parts[0],
+                *remarks,
                 PerInput({name: plain(value) for name, value in scores.items()}, values),
                 Worst.of(look.indices, values, lambda value: -value, asked.quantity),
             ),

@@ -27,6 +27,7 @@ from .base import (
     extremes,
     mean,
     plain,
+    remarked,
     require_inputs,
     settled_by,
 )
@@ -90,6 +91,7 @@ class Bounded(Claim):
         values = scored.values[:, 0].astype(float)
         known = values[~np.isnan(values)] if self.metric.undefined else values
         check_finite(known, known[:, None], f"{look.explainer} {self}")
+        ranged = self._limits(look) is not None
         sides = [self._side(values, words, bound, way, look) for words, bound, way in self._asked()]
         outcome = _both([side.decision.outcome for side in sides])
         if outcome is None:
@@ -98,30 +100,29 @@ class Bounded(Claim):
         if outcome == "inconclusive":
             for one in sides:
                 require_inputs(look.n, one.question.smallest_n(look.level), f"{look.explainer} {self}")
-        what = f"mean {self.metric.name}" if self._ranged else f"{self.metric.name} of most inputs"
+        what = f"mean {self.metric.name}" if ranged else f"{self.metric.name} of most inputs"
         verb = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[outcome]
         constant = len(values) - len(known)
+        remarks = self.metric.remarks(scored, look.parts[0])
         shown = plain(values)
         curves = {name: curve.astype(float).tolist() for name, curve in scored.curves.items()}
         return self._verdict(
             look,
             side.decision,
             outcome=outcome,
-            quantity=what if self._ranged else "share of inputs within the bound",
+            quantity=what if ranged else "share of inputs within the bound",
             reason=f"{what} {verb} {side.words} {side.bound:g}{constant_note(constant)}"
-            + settled_by(side.needed, outcome),
+            + settled_by(side.needed, outcome)
+            + remarked(remarks, outcome),
             evidence=(
                 Means({"explainer": mean(values)}, {"explainer": curves}),
                 *look.parts[0],
+                *remarks,
                 PerInput({"explainer": shown}),
                 Constant(constant),
                 Worst.of(look.indices, shown, self._beyond, "score"),
             ),
         )
-
-    @property
-    def _ranged(self) -> bool:
-        return isfinite(self.metric.low) and isfinite(self.metric.high)
 
     def _asked(self) -> list[tuple[str, float, Direction]]:
         both: list[tuple[str, float | None, Direction]] = [
@@ -130,9 +131,15 @@ class Bounded(Claim):
         ]
         return [(words, bound, direction) for words, bound, direction in both if bound is not None]
 
+    def _limits(self, look: Look) -> tuple[float, float] | None:
+        """Return the range of the scores, where they have one."""
+        low, high = self.metric.limits(look.parts[0])
+        return (low, high) if isfinite(low) and isfinite(high) else None
+
     def _side(self, values: Scores, words: str, bound: float, direction: Direction, look: Look) -> _Side:
-        if self._ranged:
-            question = Question(self.metric.low, self.metric.high, bound, direction)
+        limits = self._limits(look)
+        if limits is not None:
+            question = Question(*limits, bound, direction)
             lo, hi = extremes(values, question.low, question.high)
         else:
             question = Question.of_share(0.5)

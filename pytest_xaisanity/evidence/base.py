@@ -19,7 +19,7 @@ from torch import Tensor
 from ..common.errors import XaiError
 from ..explainers.attributions import Attributions
 from ..model.training import Retraining
-from ..statistics.evidence import Part
+from ..statistics.evidence import Part, Remark
 from ..subject.block import Block
 from ..subject.subject import Subject
 
@@ -402,6 +402,17 @@ class Metric(ABC):
     def open_settings(cls, places: tuple[int, ...] | None) -> Mapping[str, Sequence[object]]:
         """Return what the definition leaves open, the simplest first, for maps of these places where they are known."""
         return {}
+
+    def limits(self, described: Sequence[Part]) -> tuple[float, float]:
+        """Return the least and the greatest possible score on a subject, given what was described of it.
+
+        By default ``low`` and ``high``. Infinite ones are decided on whether a score is better, not on how much.
+        """
+        return self.low, self.high
+
+    def remarks(self, scored: Scored, described: Sequence[Part]) -> tuple[Remark, ...]:
+        """Return what a reader of the verdict should know of an explainer's scores, such as that they hardly differ."""
+        return ()
 
 
 class OwnMetric(Metric):

@@ -149,8 +149,17 @@ def xai_inputs(pytestconfig: pytest.Config) -> object:
 
 @pytest.fixture(scope="session")
 def xai_targets() -> object:
-    """Override it to return class indices (N,); by default the model's own predictions are explained."""
+    """Override it to return class indices (N,) or multi-hot labels (N, k); by default predictions are explained."""
     return None
+
+
+@pytest.fixture(scope="session")
+def xai_task(pytestconfig: pytest.Config) -> str:
+    """Override it to return what the model's outputs are; by default ``--xai-task``.
+
+    That is classification, multilabel (each label by itself), regression (the output as it is), or auto.
+    """
+    return str(setting(pytestconfig, "task"))
 
 
 @pytest.fixture(scope="session")

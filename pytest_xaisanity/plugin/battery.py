@@ -4,7 +4,7 @@ import pytest
 from torch import Tensor
 
 from .named import named
-from .options import setting
+from .options import given, setting
 
 
 def _named_or_outer(request: pytest.FixtureRequest, option: str) -> object:
@@ -30,6 +30,13 @@ def xai_inputs(request: pytest.FixtureRequest) -> object:
 def xai_targets(request: pytest.FixtureRequest) -> object:
     """Return the targets of the suite when the inputs are the suite's; otherwise predictions are explained."""
     return None if setting(request.config, "inputs") is not None else request.getfixturevalue("xai_targets")
+
+
+@pytest.fixture
+def xai_task(request: pytest.FixtureRequest) -> object:
+    """Return what ``--xai-task`` says, or the task of the suite when that is not given and the model is the suite's."""
+    own = setting(request.config, "model") is not None or "task" in given(request.config)
+    return setting(request.config, "task") if own else request.getfixturevalue("xai_task")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SUBJECT_FIXTURES", "Xai"]
 
-SUBJECT_FIXTURES = ("xai_model", "xai_inputs", "xai_targets")
+SUBJECT_FIXTURES = ("xai_model", "xai_inputs", "xai_targets", "xai_task")
 RETRAINING_FIXTURES = ("xai_train", "xai_training_data")
 _BENCHES = 4
 
@@ -35,7 +35,8 @@ class Xai:
     """Claims about the explainers of the running test's model.
 
     ``xai.explainer(source, name=None, **settings)`` returns an explainer whose methods are the four verbs. The model,
-    inputs and targets are those of the fixtures ``xai_model``, ``xai_inputs`` and ``xai_targets``, at any scope.
+    inputs, targets and task are those of the fixtures ``xai_model``, ``xai_inputs``, ``xai_targets`` and ``xai_task``,
+    at any scope.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -88,13 +89,14 @@ class Xai:
         from ..bench.bench import Bench
 
         __tracebackhide__ = True
-        settings = {name: setting(self._config, name) for name in ("device", "seed", "confidence")}
+        *given, task = subject
+        settings = {name: setting(self._config, name) for name in ("device", "seed", "confidence")} | {"task": task}
         if training:
             cache: pytest.Cache | None = getattr(self._config, "cache", None)
             folder = None if cache is None else cache.mkdir("xaisanity")
             train, data = training
             settings |= {"train": train, "training_data": data, "cache_dir": folder, "progress": Terminal(self._config)}
-        bench = Bench(*subject, **settings)
+        bench = Bench(*given, **settings)
         self._made.add(bench)
         return bench
 

@@ -76,6 +76,15 @@ _OPTIONS = (
         "what that function trains on, when no fixture xai_training_data is written: (inputs, targets) or (inputs, "
         "targets, test_inputs, test_targets), or a function without arguments that returns them",
     ),
+    _Option(
+        "task",
+        "TASK",
+        "what the outputs of the model are, when no fixture xai_task is written: classes, labels that do not exclude "
+        "one another, or values; auto judges by the outputs",
+        "auto",
+        str,
+        ("auto", "classification", "multilabel", "regression"),
+    ),
     _Option("device", "DEVICE", "auto, cpu, cuda, cuda:<number> or mps", "auto"),
     _Option("seed", "N", "seed of everything that is drawn: same seed, same verdict", 0, int),
     _Option("confidence", "P", "one minus the accepted rate of wrong passes of a claim", 0.95, float),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-__all__ = ["Evidence", "Part", "Row", "Sample", "number"]
+__all__ = ["Evidence", "Part", "Remark", "Row", "Sample", "number"]
 
 Row = tuple[str, str]  # a label and a text
 P = TypeVar("P", bound="Part")
@@ -24,6 +24,14 @@ class Part(ABC):
     def rows(self) -> Iterator[Row]:
         """Yield what a person reads of it, where anything is for a person: a label and a text each."""
         yield from ()
+
+
+class Remark(Part):
+    """A part that the reason of a verdict tells too, unless the claim has passed: ``str`` of it, in one clause."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Return the clause."""
 
 
 class Evidence(Mapping[str, object]):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.errors import XaiError
-from .inputs import kind_of
+from .tensors import kind_of
 
 __all__ = ["chosen_device", "floating_dtype"]
 

@@ -18,41 +18,67 @@ from ..common.digest import digest_of
 from ..common.errors import XaiError
 from ..common.seeding import generator
 from .block import Inputs
+from .targets import are_flags, as_targets
+from .tensors import from_numpy, kind_of, readable
 
-__all__ = ["BLOCK", "Memory", "Raw", "Stream", "block_sizes", "from_numpy", "in_memory", "kind_of"]
+__all__ = ["BLOCK", "Memory", "Raw", "Source", "Stream", "block_sizes", "source_of"]
 
 Raw = tuple[tuple[int, ...], Inputs, Tensor | None]  # indices, inputs and targets of a block, not yet on the device
 BLOCK = 64
 _FIRST_BLOCKS = (16, 16, 32)
 
 
-def kind_of(value: object) -> str:
-    """Return the name of a value's type."""
-    return type(value).__name__
+def source_of(inputs: object, targets: object, seed: int) -> Source:
+    """Return the inputs that a user gave, to be read in blocks.
+
+    A tensor, or a tuple of tensors, is in memory; anything else is a stream of batches. A list of tensors is one too,
+    unless it is a single batch as a ``DataLoader`` gives it, ``[inputs, targets]``: then it is in memory.
+
+    Raises:
+        XaiError: They are no inputs; or a list holds tensors that are neither batches nor inputs and targets.
+    """
+    if isinstance(inputs, list) and not _are_batches(inputs):
+        inputs, own = _as_one_batch(inputs)
+        targets = own if targets is None else targets
+    inputs = from_numpy(inputs)
+    in_memory = isinstance(inputs, tuple) and len(inputs) > 0 and all(isinstance(part, Tensor) for part in inputs)
+    return Memory(inputs, targets, seed) if in_memory or isinstance(inputs, Tensor) else Stream(inputs, targets)
 
 
-def from_numpy(value: object) -> Any:
-    """Return an array, or a tuple with arrays, as tensors; anything else as it is."""
-    if isinstance(value, tuple):
-        return tuple(from_numpy(part) for part in value)
-    if not isinstance(value, np.ndarray):
-        return value
-    try:
-        return torch.from_numpy(np.require(value, requirements=["C", "W"]))
-    except TypeError as error:
+def _are_batches(inputs: Sequence[object]) -> bool:
+    """Whether a list holds batches of a stream: all but tensors with a batch axis that do not fit one another."""
+    kinds = []
+    for batch in inputs:
+        parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+        if not all(isinstance(part, (Tensor, np.ndarray)) and part.ndim for part in parts):
+            return True  # with what else may be wrong with them, a stream deals
+        rows = [readable(part, "xai_inputs") if isinstance(part, Tensor) else part for part in parts]
+        kinds.append([(tuple(row.shape[1:]), _is_floating(row)) for row in rows])
+    return all(kind == kinds[0] for kind in kinds)
+
+
+def _as_one_batch(inputs: list[Any]) -> tuple[Inputs, Tensor]:
+    """Return the inputs and targets of a list ``[inputs, targets]``."""
+    parts, own = _split_batch(inputs) if isinstance(inputs[-1], (Tensor, np.ndarray)) else ([], None)
+    if own is None or any(len(part) != len(own) for part in parts):
         raise XaiError(
             "xai_inputs",
-            found=f"an array of {value.dtype}",
-            expected="numbers that torch knows",
-            fix="convert it with astype('float32')",
-        ) from error
+            found=f"a list of batches that do not fit one another ({' and then '.join(map(_shapes, inputs))})",
+            expected="batches alike, or one list [inputs, targets] with a target for each input",
+            fix="return a tuple of the tensors of a model with several inputs; give targets in xai_targets, and none "
+            "of a regression",
+        )
+    return tuple(parts), own
 
 
-def in_memory(inputs: object) -> bool:
-    """Whether inputs are a tensor or a tuple of tensors, rather than a stream."""
-    if isinstance(inputs, Tensor):
-        return True
-    return isinstance(inputs, tuple) and len(inputs) > 0 and all(isinstance(part, Tensor) for part in inputs)
+def _shapes(batch: Any) -> str:
+    return ", ".join(str(tuple(part.shape)) for part in (batch if isinstance(batch, (tuple, list)) else [batch]))
+
+
+def _is_floating(part: object) -> bool:
+    if isinstance(part, np.ndarray):
+        return bool(part.dtype.kind == "f")
+    return isinstance(part, Tensor) and part.is_floating_point()
 
 
 class Memory:
@@ -73,7 +99,7 @@ class Memory:
         self.count = lengths.pop()
         if self.count == 0:
             raise _empty(f"an empty tensor {tuple(self.inputs[0].shape)}")
-        self.targets = _as_targets(targets)
+        self.targets = as_targets(targets)
         if self.targets is not None and len(self.targets) != self.count:
             raise XaiError(
                 "xai_targets",
@@ -115,11 +141,13 @@ class Stream:
             )
         self.source = inputs
         self.identity = f"stream {id(inputs)}"
-        self.targets = _as_targets(targets)
+        self.targets = as_targets(targets)
         self._carries_targets = False
         self._iterator = inputs if isinstance(inputs, Iterator) else None
         self._seen: list[Any] = []
         self._broken: BaseException | None = None
+        self._most = 0  # inputs that one reading gave
+        self._whole = False  # whether one has come to the end
 
     def _batches(self) -> Iterator[Any]:
         if self._iterator is None:
@@ -148,21 +176,35 @@ class Stream:
         for batch in self._batches():
             parts = self._with_targets(batch, start + (len(kept[0]) if kept else 0))
             if kept and [part.shape[1:] for part in parts] != [part.shape[1:] for part in kept]:
-                shapes = (", ".join(str(tuple(part.shape)) for part in some) for some in (kept, parts))
-                raise _batch_error(f"batches that do not fit one another ({' and then '.join(shapes)})")
+                raise _batch_error(f"batches that do not fit one another ({_shapes(kept)} and then {_shapes(parts)})")
             kept = [torch.cat([old, new]) for old, new in zip(kept, parts, strict=True)] if kept else list(parts)
             while kept and len(kept[0]) >= size:
                 yield self._cut(kept, start, size)
                 kept = [part[size:] for part in kept]
                 start += size
                 size = next(sizes)
-        if kept and len(kept[0]):
-            yield self._cut(kept, start, len(kept[0]))
-            start += len(kept[0])
-        if start == 0:
+        count = start + (len(kept[0]) if kept else 0)
+        self._check_count(count, ended=True)
+        if count == 0:
             raise _empty("an iterable without a batch, or one that can be read only once but is no iterator")
-        if self.targets is not None and len(self.targets) != start:
-            raise _too_few_targets(len(self.targets), str(start))
+        if self.targets is not None and len(self.targets) != count:
+            raise _too_few_targets(len(self.targets), str(count))
+        if count > start:
+            yield self._cut(kept, start, count - start)
+
+    def _check_count(self, count: int, *, ended: bool) -> None:
+        """Raise when a reading ends before an earlier one did, or goes on behind it."""
+        if (count < self._most) if ended else (self._whole and count > self._most):
+            raise XaiError(
+                "xai_inputs",
+                found=f"an iterable that gave {self._most} inputs, and "
+                + (f"ended after {count}" if ended else f"{count} or more")
+                + " when it was read again",
+                expected="the same inputs in the same order each time",
+                fix="return an object whose __iter__ starts anew, such as a DataLoader or a list, or an iterator, "
+                "which is read only once",
+            )
+        self._most, self._whole = max(self._most, count), self._whole or ended
 
     def _cut(self, kept: Sequence[Tensor], start: int, size: int) -> Raw:
         head = [part[:size] for part in kept]
@@ -174,6 +216,7 @@ class Stream:
         lengths = {len(part) for part in (*parts, *([] if targets is None else [targets]))}
         if len(lengths) > 1:
             raise _batch_error(f"a batch whose parts have the lengths {', '.join(map(str, sorted(lengths)))}")
+        self._check_count(start + len(parts[0]), ended=False)
         if self.targets is not None:  # those given apart win over those in the stream
             targets = self.targets[start : start + len(parts[0])]
             if len(targets) < len(parts[0]):
@@ -194,13 +237,13 @@ def _too_few_targets(targets: int, inputs: str) -> XaiError:
 def _split_batch(batch: object) -> tuple[list[Tensor], Tensor | None]:
     if isinstance(batch, list) and len(batch) >= 2 and not _is_input(batch[-1]):
         inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
-        return _parts(inputs), _as_targets(batch[-1])
+        return _parts(inputs), as_targets(batch[-1])
     return _parts(batch), None
 
 
 def _is_input(part: object) -> bool:
-    """Whether the last part of a batch that is a list is one more input: only integers can be labels."""
-    return isinstance(part, Tensor) and part.is_floating_point()
+    """Whether the last part of a batch that is a list is one more input: only integers and flags can be labels."""
+    return _is_floating(part) and not are_flags(part)
 
 
 def _parts(inputs: object) -> list[Tensor]:
@@ -226,29 +269,7 @@ def _empty(found: str) -> XaiError:
     )
 
 
-def _as_targets(targets: object) -> Tensor | None:
-    if targets is None:
-        return None
-    tensor: Tensor | None = None
-    cause: Exception | None = None
-    try:
-        tensor = torch.as_tensor(targets).detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        cause = error
-    if tensor is None or tensor.is_floating_point() or tensor.is_complex() or tensor.ndim not in (1, 2):
-        found = (
-            f"an object of type {kind_of(targets)}"
-            if tensor is None
-            else f"a tensor of {tensor.dtype} and shape {tuple(tensor.shape)}"
-        )
-        raise XaiError(
-            "xai_targets",
-            found=found,
-            expected="integer class indices of shape (N,)",
-            fix="pass labels.long(), or leave targets out of a regression: the output itself is explained",
-        ) from cause
-    tensor = tensor.long()
-    return tensor[:, 0] if tensor.ndim == 2 and tensor.shape[1] == 1 else tensor
+Source = Memory | Stream
 
 
 def block_sizes(early: bool) -> Iterator[int]:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ..common.errors import XaiError
-from .inputs import kind_of
+from .tensors import kind_of
 
-__all__ = ["columns", "select"]
+__all__ = ["HALF", "checked_output", "columns", "select"]
 
 HALF = {torch.float16, torch.bfloat16}
 
@@ -19,13 +19,6 @@ def select(outputs: Tensor, targets: Tensor | None) -> Tensor:
         return outputs[:, 0]
     columns = targets.reshape(len(targets), -1)
     return outputs[(torch.arange(len(outputs), device=outputs.device), *columns.unbind(1))]
-
-
-def are_probabilities(outputs: Tensor) -> bool:
-    values = outputs.float()
-    if values.ndim != 2 or values.shape[1] < 2 or values.min() < 0:
-        return False
-    return bool((values.sum(1) - 1).abs().max() < (2e-2 if outputs.dtype in HALF else 1e-3))
 
 
 def checked_output(result: object, count: int) -> Tensor:

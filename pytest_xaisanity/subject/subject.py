@@ -25,15 +25,19 @@ from ..model.snapshot import modules_with_modes
 from .batches import MicroBatches, out_of_memory
 from .block import Block, Inputs
 from .devices import chosen_device, floating_dtype
-from .inputs import Memory, Raw, Stream, block_sizes, from_numpy, in_memory, kind_of
+from .inputs import Raw, Stream, block_sizes, source_of
 from .layout import Layout
-from .outputs import HALF, are_probabilities, checked_output, columns
+from .outputs import HALF, checked_output, columns
+from .targets import Sizes, are_flags, explained, has_several, is_multi_hot
+from .task import Link, checked_task, lie_in_unit, link_of
+from .tensors import kind_of
 
 __all__ = ["Subject"]
 
 T = TypeVar("T")
 
 _CHECKED = 16  # inputs on which the model is asked twice whether it answers alike
+_FAR = 100.0  # times as large inputs show whether outputs are probabilities
 
 
 class Subject:
@@ -44,17 +48,24 @@ class Subject:
             ``(N, 1)`` or ``(N,)``.
         inputs: A tensor or array ``(N, ...)``, a tuple of them for a model with several inputs, or an iterable of
             batches, which is streamed and gives the same inputs whenever it is read. A batch is a tensor, a tuple of
-            the model's input tensors, or a list ``[inputs, targets]`` as a ``DataLoader`` gives it. An iterator that
-            can be read only once is remembered as it is read.
-        targets: Class indices ``(N,)``, output positions ``(N, k)``, or None: the targets that the batches carry, or
-            else the model's own predictions, or the only output of a model that has one.
+            the model's input tensors, or a list ``[inputs, targets]`` as a ``DataLoader`` gives it; one such list by
+            itself is taken for inputs with their targets. An iterator that can be read only once is remembered as it
+            is read.
+        targets: Class indices ``(N,)``; output positions ``(N, k)`` for outputs of k axes behind the batch; multi-hot
+            labels ``(N, labels)`` of 0 and 1, of which the highest label that is present is explained; or None: the
+            targets that the batches carry, or else the highest output, which is the predicted class, or the only output
+            of a model that has one.
+        task: What the outputs are: ``"classification"``, ``"multilabel"`` (each label by itself), ``"regression"`` (the
+            output as it is, whichever the targets name), or ``"auto"`` to judge by the outputs (see
+            :func:`~pytest_xaisanity.subject.task.link_of`).
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. ``"auto"`` takes an accelerator where there
             is one. The model is moved only while it is measured.
         batch_size: The most inputs in one pass of the model; None sizes it automatically.
         seed: Seeds the order in which inputs held in memory are visited.
 
     Raises:
-        XaiError: Inputs are empty, of unequal lengths or no tensors; targets do not fit; the device is not there.
+        XaiError: Inputs are empty, of unequal lengths or no tensors; targets do not fit; there is no such task or
+            device.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class Subject:
         inputs: Any,
         targets: Any = None,
         *,
+        task: str = "auto",
         device: str | torch.device = "auto",
         batch_size: int | None = None,
         seed: int = 0,
@@ -74,8 +86,8 @@ class Subject:
             )
         self.model = model
         self.seed = seed
-        inputs = from_numpy(inputs)
-        self._source = Memory(inputs, targets, seed) if in_memory(inputs) else Stream(inputs, targets)
+        self.task = checked_task(task)
+        self._source = source_of(inputs, targets, seed)
         self.device = chosen_device(device, model)
         self._batch_size = batch_size
         self.batches = MicroBatches(batch_size, self.device)
@@ -86,8 +98,8 @@ class Subject:
         self._checked = False
         self._predicted: dict[tuple[int, ...], Tensor | None] = {}
         self._contents: dict[tuple[int, ...], str] = {}
-        self.probabilities: bool | None = None
-        self._sizes: tuple[int, ...] = ()
+        self._link: Link | None = None
+        self._sizes: Sizes = ()
         self._kept: tuple[Hashable, Any] = (None, None)
         self._lending: Lending | None = None
         self._own: set[str] = set()  # buffers and plain attributes that the model itself changes
@@ -112,7 +124,7 @@ class Subject:
 
     def forget(self) -> None:
         """Forget what the model has said of the inputs."""
-        self._checked, self._kept = False, (None, None)
+        self._checked, self._kept, self._sizes = False, (None, None), ()
         self._predicted.clear()
 
     def fingerprint(self) -> str:
@@ -189,11 +201,7 @@ class Subject:
             placed = tuple(self._place(tensor) for tensor in inputs)
             outputs = None
             if indices not in self._predicted:
-                if targets is None:
-                    outputs = self._checked_outputs(placed, start)
-                elif not self._checked:  # no prediction is needed, but the model is asked about a few for the checks
-                    self._checked_outputs(tuple(tensor[:_CHECKED] for tensor in placed), start)
-                self._predicted[indices] = self._targets(targets, outputs)
+                outputs, self._predicted[indices] = self._explained(placed, targets, start)
             yield Block(
                 number,
                 indices,
@@ -204,6 +212,22 @@ class Subject:
                 outputs=outputs,
             )
             start += len(indices)
+
+    def _explained(self, inputs: Inputs, targets: Tensor | None, start: int) -> tuple[Tensor | None, Tensor | None]:
+        """Return the outputs of a block, where they were needed, and what is explained of them."""
+        outputs = self._checked_outputs(inputs, targets, start) if targets is None else None
+        if not self._checked:  # no prediction is needed, but the model is asked about a few for the checks
+            self._checked_outputs(tuple(tensor[:_CHECKED] for tensor in inputs), targets, start)
+        if is_multi_hot(targets, self._sizes):
+            outputs = self._checked_outputs(inputs, targets, start)
+        found = explained(targets, outputs, self._sizes, multilabel=self.link.task == "multilabel")
+        return outputs, None if found is None else found.to(self.device)
+
+    @property
+    def link(self) -> Link:
+        """What makes probabilities of the model's outputs, if anything does; known once a block has been read."""
+        assert self._link is not None
+        return self._link
 
     def _read(self, source: Iterator[Raw], number: int) -> Raw | None:
         """Return the next block of the source, or None; a stream that gives other inputs than before is an error."""
@@ -252,14 +276,29 @@ class Subject:
 
     def outputs(self, inputs: Inputs) -> Tensor:
         """Return the model's outputs ``(b, classes)`` or ``(b, 1)``, without gradients, in micro-batches."""
+        shapes: set[Sizes] = set()
 
         def work(part: slice) -> Tensor:
-            result = self.model(*(tensor[part].clone() for tensor in inputs))
-            return checked_output(result, len(inputs[0][part]))
+            result = self.answer(tuple(tensor[part].clone() for tensor in inputs))
+            shapes.add(tuple(result.shape[1:]))
+            if len(shapes) > 1:
+                raise _changed_shape(*shapes)
+            return result
 
         with torch.inference_mode(False), torch.no_grad():
-            result = self.batches.run(len(inputs[0]), work)
-        return columns(result)
+            return self.batches.run(len(inputs[0]), work)
+
+    def answer(self, inputs: Inputs) -> Tensor:
+        """Return what the model returns for inputs in one pass, ``(b, classes)`` or ``(b, 1)``, without gradients.
+
+        Raises:
+            XaiError: It is no output, or has another shape than before.
+        """
+        result = columns(checked_output(self.model(*inputs), len(inputs[0])))
+        sizes = tuple(result.shape[1:])
+        if self._sizes and sizes != self._sizes:
+            raise _changed_shape(self._sizes, sizes)
+        return result
 
     def probe(self, block: Block) -> Inputs:
         """Return inputs of a block on which to see how the model works: two, or as many as a ``batch_size`` allows.
@@ -269,7 +308,7 @@ class Subject:
         count = min(self._batch_size or 2, self.batches.size)
         return tuple(tensor[:count] for tensor in block.inputs)
 
-    def _checked_outputs(self, inputs: Inputs, start: int) -> Tensor:
+    def _checked_outputs(self, inputs: Inputs, targets: Tensor | None, start: int) -> Tensor:
         try:
             outputs = self.outputs(inputs)
         except XaiError:
@@ -285,12 +324,28 @@ class Subject:
                 expected="finite outputs",
                 fix="check the weights and the preprocessing of xai_inputs",
             )
-        if start == 0 and not self._checked:
+        if not self._checked:
             self._check_reproducible(inputs, outputs)
-            self.probabilities = are_probabilities(outputs)
-            self._checked = True
-        self._sizes = tuple(outputs.shape[1:])
+            self._checked, self._sizes = True, tuple(outputs.shape[1:])
+            known = targets if self._source.targets is None else self._source.targets
+            several = has_several(known, self._sizes)
+            self._link = link_of(self.task, self._to_judge_by(inputs, outputs), several=several)
         return outputs
+
+    def _to_judge_by(self, inputs: Inputs, outputs: Tensor) -> Tensor:
+        """Return a few outputs to judge by what they are, also far from the inputs where they may be probabilities.
+
+        There only probabilities stay in [0, 1]. A model that keeps something of its inputs does not see such ones.
+        """
+        few = outputs[:_CHECKED].cpu()
+        if self.task == "regression" or self._own or not lie_in_unit(few):
+            return few
+        far = tuple(t[:_CHECKED] * _FAR if t.is_floating_point() else t[:_CHECKED] for t in inputs)
+        try:
+            there = self.outputs(far).cpu()
+        except Exception:  # a model may check its inputs
+            return few
+        return torch.cat([few, there[torch.isfinite(there.flatten(1)).all(1)]])
 
     def _check_reproducible(self, inputs: Inputs, outputs: Tensor) -> None:
         again, own = own_changes(self.model, lambda: self.outputs(tuple(tensor[:_CHECKED] for tensor in inputs)))
@@ -304,51 +359,6 @@ class Subject:
                 found=f"other answers to the same inputs in evaluation mode (they differ by {gap:.3g})",
                 expected="a model that answers the same input alike",
                 fix="turn its sampling off (dropout called with training=True, noise layers) or seed it inside forward",
-            )
-
-    def _targets(self, targets: Tensor | None, outputs: Tensor | None) -> Tensor | None:
-        if targets is None:
-            assert outputs is not None
-            return outputs.argmax(1) if outputs.ndim == 2 and outputs.shape[1] > 1 else self._only(outputs)
-        depth = 1 if targets.ndim == 1 else targets.shape[1]
-        if depth != len(self._sizes):
-            raise XaiError(
-                "xai_targets",
-                found=f"targets of shape {tuple(targets.shape)} for outputs of shape {_batch_shape(self._sizes)}",
-                expected="one class index for each input: targets of shape (N,)"
-                if len(self._sizes) == 1
-                else f"{len(self._sizes)} positions for each input: targets of shape (N, {len(self._sizes)})",
-                fix="turn one-hot targets into indices with argmax(1)" if depth > 1 else "give whole positions",
-            )
-        sizes = torch.tensor(self._sizes)
-        if sizes.tolist() == [1] and targets.any():
-            raise XaiError(
-                "xai_targets",
-                found="class labels for a model with a single output",
-                expected="no targets: the only output is explained",
-                fix="leave xai_targets out, and stream inputs without their labels",
-            )
-        columns = targets.cpu().reshape(len(targets), depth)
-        wrong = ((columns < 0) | (columns >= sizes)).any(1)
-        if wrong.any():
-            raise XaiError(
-                "xai_targets",
-                found=f"target {_unlisted(columns[wrong][0])} for outputs of shape {_batch_shape(self._sizes)}",
-                expected=f"class indices from 0 to {int(sizes[0]) - 1}"
-                if depth == 1
-                else f"positions below {self._sizes} that are not negative",
-                fix="check that labels and the model's outputs use the same numbering",
-            )
-        return None if self._sizes == (1,) else targets.to(self.device)
-
-    @staticmethod
-    def _only(outputs: Tensor) -> None:
-        if outputs.ndim != 2:
-            raise XaiError(
-                "xai_targets",
-                found=f"no targets for outputs of shape {tuple(outputs.shape)}",
-                expected="targets of shape (N, k) for a model with more than one output axis",
-                fix="override the xai_targets fixture",
             )
 
 
@@ -373,20 +383,35 @@ def _check_model(model: Any) -> None:
 def _refused(error: Exception, inputs: Inputs) -> XaiError:
     """Return the error for a model that raised when it was called with the inputs."""
     shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in inputs)
-    labels = len(inputs) == 2 and inputs[1].ndim == 1 and not inputs[1].is_floating_point()
     return XaiError(
         "xai_model",
         found=f"{type(error).__name__} when called with inputs {shapes} on {inputs[0].device}: {error}",
         expected="a model that accepts xai_inputs",
-        fix="give labels apart from inputs: in xai_targets, or in a stream of lists [inputs, targets]"
-        if labels
-        else "call the model by hand on one batch of xai_inputs; set --xai-device if it is the device",
+        fix=_where_labels_go(inputs)
+        or "call the model by hand on one batch of xai_inputs; set --xai-device if it is the device",
     )
 
 
-def _batch_shape(sizes: tuple[int, ...]) -> str:
-    return f"({', '.join(['N', *map(str, sizes)])})"
+def _where_labels_go(inputs: Inputs) -> str:
+    """Return what to do with a last tensor that looks like labels, or like the values of a regression."""
+    *others, last = inputs
+    if not others or last.ndim > 2:
+        return ""
+    if are_flags(last) or (last.ndim == 1 and not last.is_floating_point()):
+        return "give labels apart from inputs: in xai_targets, or in a stream of lists [inputs, targets]"
+    if last.is_floating_point():
+        return (
+            "stream the inputs without the values that a regression should give, which are not needed, as in "
+            "[batch[0] for batch in loader]; if they are an input, call the model by hand on one batch"
+        )
+    return ""
 
 
-def _unlisted(row: Tensor) -> Any:
-    return row.item() if row.numel() == 1 else tuple(row.tolist())
+def _changed_shape(before: Sizes, after: Sizes) -> XaiError:
+    first, second = (f"({', '.join(['N', *map(str, sizes)])})" for sizes in (before, after))
+    return XaiError(
+        "xai_model",
+        found=f"outputs of shape {first} for some inputs and {second} for others",
+        expected="outputs of one shape for each input, whatever the batch",
+        fix="let a wrapper of the model pad or cut its outputs to one shape",
+    )

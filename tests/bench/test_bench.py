@@ -558,3 +558,42 @@ def test_an_explanation_that_depends_on_its_company_is_not_invariant_under_batch
     bench = Bench(net, torch.randn(32, 6))
     assert bench.explainer(explain_again).invariant_under("batch_order")
     assert bench.explainer(centered).invariant_under("batch_order").failed
+
+
+class Unused(nn.Module):
+    """A network with weights, buffers and attributes that are not numbers, and that no output depends on."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.used, self.value = small(), value
+        self.unused = nn.Linear(3, 3)
+        self.alone = nn.Parameter(torch.tensor([value, 1.0]))
+        self.register_buffer("kept", torch.tensor([value]))
+        nn.init.constant_(self.unused.weight, value)
+
+    def forward(self, inputs):
+        return self.used(inputs)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("intervention", "settings"),
+    [
+        ("cascading_randomization", {"seeds": 1}),
+        ("cascading_randomization", {"seeds": 1, "reinit": "permutation"}),
+        ("cascading_randomization", {"seeds": 1, "reinit": "truncated_normal"}),
+        ("independent_randomization", {"seeds": 1}),
+        ("bottom_up_randomization", {"seeds": 1}),
+        ("later_layers", {}),
+    ],
+)
+def test_unused_weights_that_are_no_numbers_do_no_harm(value, intervention, settings):
+    model = Unused(value).eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    explainer = Bench(model, images()).explainer(gradients)
+    verdict = explainer.changes_under(intervention, **settings)
+    assert np.isfinite([verdict.estimate, *verdict.interval]).all()
+    explainer.beats("random", on="pixel_flipping", steps=4)
+    after = model.state_dict()
+    assert all(torch.equal(after[name], tensor) or tensor.isnan().any() for name, tensor in before.items())
+    assert all(torch.equal(after[name].isnan(), tensor.isnan()) for name, tensor in before.items())

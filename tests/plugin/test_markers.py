@@ -315,7 +315,8 @@ def test_a_marker_shows_the_signature_of_its_verb(suite, verb):
 
 def test_fixtures_read_as_documentation(pytester):
     text = str(pytester.runpytest("--fixtures").stdout)
-    for name in ("xai", "xai_verdict", "xai_model", "xai_inputs", "xai_targets", "xai_explainer", "xai_device"):
+    names = ("xai", "xai_verdict", "xai_model", "xai_inputs", "xai_targets", "xai_task", "xai_explainer", "xai_device")
+    for name in names:
         assert re.search(rf"(?m)^{name}( \[session scope\])? -- .*\n    \w.*\.", text), name
     assert "no docstring available" not in text.partition("pytest_xaisanity")[2].partition("fixtures defined from")[0]
 

@@ -53,6 +53,57 @@ def test_the_command_line_goes_before_the_ini_file(suite):
     result.stdout.fnmatch_lines(["*seed=0 0 device='auto' confidence=0.95*"])
 
 
+TASK = """
+    from subject import good
+    def test_it(xai, xai_task):
+        verdict = xai.explainer(good).beats("random", on="pixel_flipping")
+        print(f"task={xai_task!r}, {verdict.evidence['task']}: {verdict.evidence['outputs']}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("ini", "option", "words"),
+    [
+        ("", [], "task='auto', classification: logits of the classes*xai_task=auto*"),
+        ("xai_task = regression", [], "task='regression', regression: values (xai_task=regression)"),
+        ("xai_task = regression", ["--xai-task=multilabel"], "task='multilabel', multilabel: logits of each label*"),
+    ],
+)
+def test_the_task_is_a_setting(suite, ini, option, words):
+    suite.makepyfile(TASK)
+    suite.makeini(f"[pytest]\n{ini}\n")
+    run(suite, "-s", *option).stdout.fnmatch_lines([f"*{words}"])
+
+
+def test_the_task_is_a_fixture_at_any_scope(suite):
+    """A parametrized one runs the test once for each, as the others of the subject do."""
+    fixture = '@pytest.fixture(scope="module", params=["regression", "multilabel"])\ndef xai_task(request):\n'
+    suite.makepyfile(
+        test_it=f"import pytest\nfrom subject import good\n{fixture}    return request.param\n"
+        "def test_it(xai):\n"
+        '    verdict = xai.explainer(good).beats("random", on="pixel_flipping")\n'
+        '    assert verdict.evidence["task"] == xai.bench.subject.task\n'
+    )
+    result = run(suite, "-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*test_it[[]regression[]] PASSED*", "*test_it[[]multilabel[]] PASSED*"])
+
+
+def test_a_task_that_is_none_is_one_line(suite):
+    suite.makepyfile(TASK)
+    assert run(suite, "--xai-task=ranking").ret == pytest.ExitCode.USAGE_ERROR
+    suite.makeini("[pytest]\nxai_task = ranking\n")
+    run(suite).stderr.fnmatch_lines(["*ini key xai_task: found 'ranking'; expected one of auto, classification, *"])
+    suite.makeini("[pytest]\n")
+    suite.makepyfile(
+        test_other="import pytest\nfrom subject import good\n@pytest.fixture\ndef xai_task():\n    return 'rank'\n"
+        "def test_other(xai):\n    xai.explainer(good).beats('random', on='pixel_flipping')\n"
+    )
+    run(suite, "test_other.py").stdout.fnmatch_lines(
+        ["*xai_task: found 'rank'; expected one of auto, classification, *"]
+    )
+
+
 def test_without_either_the_defaults_hold(suite):
     suite.makepyfile(SHOW)
     run(suite, "-s").stdout.fnmatch_lines(["*seed=0 0 device='auto' confidence=0.95*"])

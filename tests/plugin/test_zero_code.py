@@ -127,6 +127,27 @@ def test_what_is_named_goes_before_the_fixtures_of_a_suite(bare):
     run(bare, "-k", "beats", *options()).assert_outcomes(passed=1, skipped=1, deselected=2)
 
 
+def test_the_task_is_that_of_the_option_or_of_the_suite_whose_model_it_is(bare):
+    bare.makeconftest("""
+        import pytest, subject
+        xai_model = pytest.fixture(scope="session")(subject.model)
+        xai_inputs = pytest.fixture(scope="session")(subject.inputs)
+        @pytest.fixture
+        def xai_task():
+            return "regression"
+    """)
+    (explainer,) = options()[2:]
+    for given, task in (
+        ([explainer], "regression"),
+        ([explainer, "--xai-task=multilabel"], "multilabel"),
+        (options(), "classification"),
+        ([*options(), "--xai-task=multilabel"], "multilabel"),
+    ):
+        run(bare, "-k", "beats", "--xai-json=claims.json", *given)
+        claims = json.loads((bare.path / "claims.json").read_text())["claims"]
+        assert {claim["evidence"]["task"] for claim in claims if claim["verb"] == "beats"} == {task}
+
+
 def test_ini_keys_name_the_model_and_inputs_but_start_nothing(bare):
     bare.makeini("[pytest]\nxai_model = subject:model\nxai_inputs = subject:inputs\nxai_explainer = subject:bad\n")
     assert run(bare).ret == pytest.ExitCode.NO_TESTS_COLLECTED

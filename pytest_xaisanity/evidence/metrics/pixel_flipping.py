@@ -5,31 +5,33 @@ Bach et al. 2015, Samek et al. 2017; the symmetric relevance gain is Blücher et
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...common.checks import check_whole
 from ...common.errors import XaiError, setting_error
 from ...common.seeding import generator
 from ...maps.imputation import IMPUTERS, Imputer
-from ...statistics.evidence import Part
+from ...statistics.evidence import Evidence, Part, Remark, Row
 from ...subject.block import Block, Inputs
 from ...subject.layout import Layout
-from ...subject.outputs import columns, select
+from ...subject.outputs import select
 from ...subject.subject import Subject
-from ..base import Lab, MapMetric, Scores
+from ...subject.task import Task
+from ..base import Lab, MapMetric, Scored, Scores
 
-__all__ = ["Flipped", "PixelFlipping"]
+__all__ = ["Flipped", "PixelFlipping", "Saturated"]
 
 _error = partial(setting_error, "pixel_flipping")
 
+STILL = 0.01  # a probability that changes less along its curves hardly moves
 _CURVES = {"morf": "most relevant first", "lerf": "least relevant first"}
 
 
@@ -49,10 +51,12 @@ class PixelFlipping(MapMetric["_Flipping"]):
         order: ``"srg"``: area with the least relevant pixels first, minus area with the most relevant first (symmetric
             relevance gain; higher is better, 0 for random orders in expectation). ``"morf"``: area with the most
             relevant pixels first (lower is better). ``"lerf"``: area with the least relevant first (higher is better).
-        output: ``"probability"`` of the explained class (softmax of the outputs, unless they are probabilities
-            already), or the ``"logit"`` itself. A model with a single output has no probability: its output is taken.
+        output: ``"probability"`` of the explained output, as the model's task has it (``xai_task``, ``Bench(task=)``):
+            in a classification the softmax of the outputs, for labels the sigmoid of each, and what are probabilities
+            already as they are; in a regression the output itself. ``"logit"`` takes any outputs as they are.
 
-    Scores: ``"srg"`` of probabilities lies in [-1, 1], a single area in [0, 1]; logits have no bound.
+    Scores: ``"srg"`` of probabilities lies in [-1, 1], a single area in [0, 1]; logits and values have no bound, and
+    whether one is better is then decided on, not by how much. To bound them outside of these ranges, say ``"logit"``.
 
     Ties are broken at random, by (seed, input).
 
@@ -123,9 +127,25 @@ class PixelFlipping(MapMetric["_Flipping"]):
         return Scores(areas[1] - areas[0] if self.order == "srg" else areas[0], curves)
 
     def describe(self, prepared: _Flipping) -> tuple[Part, ...]:
-        """Return the curves' axis and what was removed."""
+        """Return the curves' axis, what was removed, and what the outputs were taken for."""
         output = "probability" if prepared.probability else "raw output"
-        return (Flipped(tuple(prepared.fractions.tolist()), output, prepared.count),)
+        link = prepared.subject.link
+        taken = str(link) if self.output == "probability" else "outputs as they are"
+        return (Flipped(tuple(prepared.fractions.tolist()), output, prepared.count, link.task, taken),)
+
+    def limits(self, described: Sequence[Part]) -> tuple[float, float]:
+        """Return the range of the scores; values of a regression have none."""
+        flipped = Evidence(*described).find(Flipped)
+        return (-inf, inf) if flipped is not None and flipped.output != "probability" else (self.low, self.high)
+
+    def remarks(self, scored: Scored, described: Sequence[Part]) -> tuple[Remark, ...]:
+        """Return that probabilities hardly move, where that is so for half of the inputs."""
+        flipped = Evidence(*described).find(Flipped)
+        if flipped is None or flipped.output != "probability" or not scored.curves:
+            return ()
+        curves = np.concatenate(list(scored.curves.values()), axis=1)
+        still = int((np.ptp(curves, axis=1) < STILL).sum())
+        return (Saturated(still, len(curves), flipped.task),) if 2 * still >= len(curves) else ()
 
 
 @dataclass(frozen=True)
@@ -136,11 +156,15 @@ class Flipped(Part):
         fractions: The removed fraction at each point of the curves.
         output: ``"probability"`` or ``"raw output"``.
         regions: How many pixels, or patches, an input has.
+        task: ``"classification"``, ``"multilabel"`` or ``"regression"``, as the user named it or as it was judged.
+        taken: What the model's outputs were taken for, in words, and who said so.
     """
 
     fractions: tuple[float, ...]
     output: str
     regions: int
+    task: Task
+    taken: str
 
     def plain(self) -> dict[str, object]:
         """Return all of it, and the name of the axis."""
@@ -149,7 +173,45 @@ class Flipped(Part):
             "fractions": list(self.fractions),
             "output": self.output,
             "regions": self.regions,
+            "task": self.task,
+            "outputs": self.taken,
         }
+
+    def rows(self) -> Iterator[Row]:
+        """Yield what the outputs were taken for."""
+        yield "outputs", self.taken
+
+
+@dataclass(frozen=True)
+class Saturated(Remark):
+    """Inputs whose probability hardly moves, whatever is removed: orders of removal then hardly differ.
+
+    Attributes:
+        still: How many inputs have a probability that changes by less than 0.01 along all curves.
+        inputs: Of how many.
+        task: What the outputs were taken for.
+    """
+
+    still: int
+    inputs: int
+    task: Task
+
+    def plain(self) -> dict[str, object]:
+        """Return the count."""
+        return {"saturated": {"inputs": self.still, "of": self.inputs, "moves_less_than": STILL}}
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the clause."""
+        yield "saturated", str(self)
+
+    def __str__(self) -> str:
+        other = (
+            "" if self.task == "multilabel" else ", or xai_task='multilabel' or 'regression' if these are no classes"
+        )
+        return (
+            f"the probability of {self.still} of {self.inputs} inputs moves by less than {STILL:g} whatever is "
+            f"removed: try output='logit'{other}"
+        )
 
 
 class _Flipping:
@@ -173,7 +235,7 @@ class _Flipping:
         self.references = tuple(self._reference(tensor) for tensor in self.inputs)
         steps = min(metric.steps, self.count)
         self.removed = [round(step * self.count / steps) for step in range(steps + 1)]
-        self.probability = metric.output == "probability" and block.targets is not None
+        self.probability = metric.output == "probability" and subject.link.gives_probabilities
         outputs = subject.outputs(self.inputs) if block.outputs is None else block.outputs
         self.untouched = self._explained(outputs, None)
         self.emptied = self._explained(subject.outputs(self.references), None)
@@ -211,6 +273,9 @@ class _Flipping:
         if not torch.isfinite(curve).all():
             found = "outputs of xai_model that are NaN or infinite once pixels are removed"
             raise _error("imputer", found, "finite outputs on imputed inputs")
+        if self.probability:
+            self.subject.link.check(curve)
+            curve = curve.clamp(0, 1)  # of what rounding has put beyond
         return curve
 
     def _inner(self, ranks: Tensor, removed: Tensor) -> Tensor:
@@ -221,8 +286,7 @@ class _Flipping:
             rows = _rows(part, size, ranks.device)
             steps = torch.arange(part.start, part.stop, device=ranks.device) // size
             gone = (removed[steps, None] - _taken(ranks, rows)).clamp_(0, 1)
-            outputs = self.subject.model(*self._perturbed(rows, gone))
-            return self._explained(columns(outputs), rows)
+            return self._explained(self.subject.answer(self._perturbed(rows, gone)), rows)
 
         with torch.inference_mode(False), torch.no_grad():
             values = self.subject.batches.run(size * len(removed), work)
@@ -243,8 +307,8 @@ class _Flipping:
 
     def _explained(self, outputs: Tensor, rows: Tensor | None) -> Tensor:
         wide = outputs if outputs.dtype == torch.float64 else outputs.float()
-        if self.probability and not self.subject.probabilities:
-            wide = F.softmax(wide, dim=1)
+        if self.probability:
+            wide = self.subject.link(wide)
         targets = None if self.block.targets is None else _taken(self.block.targets, rows)
         return select(wide, targets)
 
@@ -274,7 +338,9 @@ def _floating(inputs: Inputs) -> Inputs:
         "pixel_flipping",
         found=f"inputs of {', '.join(str(tensor.dtype) for tensor in inputs)}",
         expected="floating-point inputs, whose pixels can be replaced by other values",
-        fix="explain a model that takes embedded tokens, as (N, channels, tokens)",
+        fix="wrap the model so that it takes real and imaginary parts as channels"
+        if any(tensor.is_complex() for tensor in inputs)
+        else "explain a model that takes embedded tokens, as (N, channels, tokens)",
     )
 
 
