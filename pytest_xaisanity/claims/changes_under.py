@@ -12,6 +12,7 @@ import torch
 
 from ..evidence.base import Compared, Intervention
 from ..evidence.comparison import Comparison, Similarities
+from ..evidence.randomized import Randomized
 from ..maps.similarity import SIMILARITIES, Similarity
 from ..statistics.evidence import Evidence, Part, Row, number
 from ..statistics.question import FIRST_LOOK, Decision, Question
@@ -175,7 +176,8 @@ class ChangesUnder(Claim):
             main.decision,
             outcome=outcome,
             quantity=main.quantity,
-            reason=_reason(views, outcome, main),
+            reason=_reason(views, outcome, main)
+            + "".join(part.remark for part in look.parts[0] if isinstance(part, Randomized)),
             evidence=(
                 Readings({view.name: view.reading for view in views}, ceiling),
                 *look.parts[0],

@@ -97,6 +97,11 @@ class Subject:
         """Whether the inputs are an iterable of batches rather than tensors in memory."""
         return isinstance(self._source, Stream)
 
+    @property
+    def given_targets(self) -> Tensor | None:
+        """The targets ``(N,)`` or ``(N, k)`` that were given beside inputs in memory, or None."""
+        return self._source.targets if isinstance(self._source, Memory) else None
+
     def __len__(self) -> int:
         if isinstance(self._source, Stream):
             raise TypeError("the length of a stream is not known")

@@ -19,6 +19,7 @@ from ...model.reinit.randomizer import Randomizer
 from ...model.tracing import Call, Watch
 from ...statistics.evidence import Part
 from ...subject.block import Block
+from ...subject.explained_layers import explained_layers
 from ..base import Intervention, Lab, Procedure, sign_blind
 from ..randomized import Randomized
 
@@ -67,7 +68,9 @@ class LaterLayers(Intervention):
         def run() -> Tensor:
             return lab.subject.outputs(probe)
 
-        procedure = _Randomizing(self, lab.attributions, find_cut(model, run, self.cut, where="later_layers cut"))
+        found = explained_layers(lab.subject, block)
+        cut = find_cut(model, run, self.cut, where="later_layers cut", found=found)
+        procedure = _Randomizing(self, lab.attributions, cut)
         procedure.check(run)
         return procedure
 
