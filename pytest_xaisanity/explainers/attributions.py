@@ -16,6 +16,7 @@ from ..common.errors import XaiError
 from ..common.seeding import isolated
 from ..model.lending import evaluating
 from ..model.snapshot import Hooks
+from ..model.tracing import uncompiled
 from ..subject.batches import MicroBatches, out_of_memory
 from ..subject.block import Block, Inputs
 from ..subject.layout import Layout
@@ -188,7 +189,7 @@ class Attributions:
         originals = request.inputs
         hooks = Hooks(self.subject.model) if isinstance(self.subject.model, nn.Module) else None
         try:
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.inference_mode(False), torch.enable_grad(), uncompiled():
                 given = tuple(tensor.clone() for tensor in originals)
                 targets = None if request.targets is None else request.targets.clone()
                 result = self.explainer.attribute(replace(request, inputs=given, targets=targets))
