@@ -27,6 +27,7 @@ from .base import (
     no_rules,
     shown,
 )
+from .layers import as_map
 from .rows import following
 
 __all__ = ["CaptumAdapter"]
@@ -96,6 +97,7 @@ class CaptumAdapter(Adapter[_Method | _Kind]):
 
     The settings beside a class are shared out between its constructor and its ``attribute``; those beside an instance
     go to ``attribute``. A layer may be given by its name, and the method inside a ``NoiseTunnel`` by its class.
+    What a layer's units are attributed is a map of the inputs, its channels summed (see :func:`~.layers.as_map`).
     Settings with a row for each input (see :func:`~.rows.following`) follow their inputs.
     """
 
@@ -206,6 +208,7 @@ def _resolve(keyword: str, value: object, model: object, where: str) -> object:
 def _of_instance(instance: _Method, settings: Settings, where: str) -> Attribute:
     parameters = inspect.signature(instance.attribute).parameters
     takes_target = "target" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    layered = "LayerAttribution" in classes_of(_inner(instance) or instance, "captum")
     shared = ("baselines",) if _draws_baselines(instance, settings) else ()
 
     def attribute(request: Request) -> object:
@@ -214,7 +217,8 @@ def _of_instance(instance: _Method, settings: Settings, where: str) -> Attribute
         given = {k: _placed(v, request.inputs[0].device) for k, v in rows.items()}
         leaves = tuple(t.requires_grad_() if t.is_floating_point() else t for t in request.inputs)
         with _watched(instance):
-            return instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **given)
+            result = instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **given)
+        return as_map(result, request, where) if layered else result
 
     return attribute
 

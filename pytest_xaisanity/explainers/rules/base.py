@@ -17,7 +17,16 @@ from ...common.undoing import Context
 from ...subject.outputs import columns, select
 from .interception import Method, intercepting
 
-__all__ = ["PER_CHANNEL", "BackwardRules", "RuleExplainer", "Tensors", "channels", "check_numbers", "check_range"]
+__all__ = [
+    "PER_CHANNEL",
+    "BackwardRules",
+    "RuleExplainer",
+    "Tensors",
+    "channels",
+    "check_numbers",
+    "check_range",
+    "held",
+]
 
 Tensors = Tensor | tuple[Tensor, ...]
 PER_CHANNEL = "a number, or a tuple of one for each channel"
@@ -117,6 +126,14 @@ def check_range(where: str, low: object, high: object) -> None:
     if not (lows.shape == highs.shape or 1 in (*lows.shape, *highs.shape)) or not (lows < highs).all():
         found = f"low={low!r} and high={high!r}"
         raise XaiError(where, found=found, expected="each low below its high", fix="pass the inputs' range")
+
+
+def held(constant: float, like: Tensor) -> float:
+    """Return a constant that keeps a quotient from exploding, or the smallest normal number of a type that has none.
+
+    In float16 1e-12 is zero, and a relevance over 1e-6 is infinite.
+    """
+    return max(constant, torch.finfo(like.dtype).tiny)
 
 
 def channels(value: float | tuple[float, ...], inputs: Tensor) -> Tensor:
