@@ -69,8 +69,8 @@ class Attributions:
     Args:
         subject: What is explained.
         explainer: What explains it.
-        seed: Seeds explainers that draw random numbers, which are run one input at a time, so that what an input gets
-            never depends on the micro-batch.
+        seed: Seeds explainers that draw random numbers, for each input by itself, so that what an input gets never
+            depends on the micro-batch.
         cache: Where maps are kept for other claims; None keeps none.
 
     Attributes:
@@ -135,6 +135,8 @@ class Attributions:
 
     def reordered(self, block: Block, order: Tensor) -> Tensor:
         """Return the maps of the block's inputs, computed in another order and put back into place."""
+        if self.sampling.draws is None:
+            self(block)
         rows = self.request(block, block.targets)
         shuffled = replace(
             rows,
@@ -152,7 +154,9 @@ class Attributions:
         return maps[torch.argsort(order)]
 
     def _together(self, request: Request, batches: MicroBatches) -> Tensor:
-        """Return the maps of rows in the company of others, whether the explainer draws or not."""
+        """Return the maps of rows in the company of others; what is drawn for each input is drawn again."""
+        if self.sampling.draws:
+            return self.answered(request, "another order", lambda _: (0, repr(())), batches)
         with isolated(self.seed, "explain", self.explainer.name, "together"):
             return in_batches(self.explainer, request, lambda rows, _: self._called(rows, "another order"), batches)
 
@@ -180,9 +184,12 @@ class Attributions:
         count = None if self.subject.streamed else len(self.subject)
         return Request(self.subject.model, block.inputs, targets, block.indices, count)
 
-    def answered(self, request: Request, stage: str, draw: Callable[[int], Draw]) -> Tensor:
+    def answered(
+        self, request: Request, stage: str, draw: Callable[[int], Draw], batches: MicroBatches | None = None
+    ) -> Tensor:
         """Return the explainer's maps of any rows, as long as they may be; ``draw`` is of a row's place in these."""
-        return self.sampling.maps(request, partial(self._called, stage=stage), draw, self.subject.batches)
+        batches = self.subject.batches if batches is None else batches
+        return self.sampling.maps(request, partial(self._called, stage=stage), draw, batches)
 
     def _called(self, request: Request, stage: str) -> Tensor:
         """Return the maps of rows that are explained in one call."""
@@ -317,5 +324,5 @@ class Attributions:
                 f"constant attributions for all of {len(maps)} inputs, on {stage}",
                 "maps that rank the features of the input",
                 "check targets, baselines and the head of the model: a zero head gives zero gradients"
-                + ("; an explainer that draws is run one input at a time" if self.sampling.draws else ""),
+                + ("; an explainer that draws must draw for each input by itself" if self.sampling.draws else ""),
             )
