@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..common.errors import XaiError
+from ..common.errors import XaiError, said
 from ..common.seeding import isolated
 from ..model.lending import evaluating
 from ..model.snapshot import Hooks
@@ -27,6 +28,9 @@ from .sampling import Draw, Sampling, in_batches
 __all__ = ["Attributions", "MapCache"]
 
 _CACHE_BYTES = 64 * 2**20
+_NO_FRACTIONS = "let a wrapper of the model hold what is not explained, or choose a perturbation method"
+# What torch says where an index or a label is a fraction.
+_ASKS_FOR_WHOLE = re.compile(r"scalar types?:? (Long|Int)|must be (long|int)|Long, Int|as indices|integral|LongTensor")
 
 
 class MapCache:
@@ -224,24 +228,31 @@ class Attributions:
     def _raised(self, error: Exception, request: Request, stage: str) -> XaiError:
         """Return the error for what the explainer raised."""
         text = str(error)
+        whole = _whole(request.inputs)
+        if whole and not isinstance(error, AssertionError) and _ASKS_FOR_WHOLE.search(text):
+            return self._error(
+                f"fractions in place of {whole} given to the model, on {stage}{said(error)}",
+                "floating-point inputs, or an explainer that leaves whole numbers as they are",
+                _NO_FRACTIONS,
+            )
         if "does not require grad" in text or "not have been used in the graph" in text:
             return self._detached(text.splitlines()[0], request.inputs, stage)
         dropped = self._drops_the_batch(request)
         if dropped is not None:
             return dropped
         return self._error(
-            f"{type(error).__name__} raised by the explainer on {stage}: {text}",
+            f"{type(error).__name__} raised by the explainer on {stage}{said(error)}",
             "attributions",
             "call the explainer by hand on one batch of xai_inputs",
         )
 
     def _detached(self, text: str, inputs: Inputs, stage: str) -> XaiError:
-        whole = [f"{place} ({tensor.dtype})" for place, tensor in enumerate(inputs) if not tensor.is_floating_point()]
+        whole = _whole(inputs)
         if whole:
             return self._error(
-                f"no gradient of input tensor {', '.join(whole)} ({text}), on {stage}",
+                f"no gradient of {whole} ({text}), on {stage}",
                 "floating-point inputs, or an explainer that needs no gradients",
-                "let a wrapper of the model hold what is not explained, or choose a perturbation method",
+                _NO_FRACTIONS,
             )
         return self._error(
             f"attributions detached from any input ({text}), on {stage}",
@@ -326,3 +337,9 @@ class Attributions:
                 "check targets, baselines and the head of the model: a zero head gives zero gradients"
                 + ("; an explainer that draws must draw for each input by itself" if self.sampling.draws else ""),
             )
+
+
+def _whole(inputs: Inputs) -> str:
+    """Return which input tensors hold whole numbers, or nothing."""
+    whole = [f"{place} ({tensor.dtype})" for place, tensor in enumerate(inputs) if not tensor.is_floating_point()]
+    return f"input tensor{'s' * (len(whole) > 1)} {', '.join(whole)}" if whole else ""

@@ -35,7 +35,9 @@ def in_batches(
         len(request),
         lambda rows: work(request.part(rows), rows.start),
         where=f"explainer {explainer.name}",
-        fix=f"lower {lighter}" if lighter else "let it hold less at once, give smaller inputs or --xai-device=cpu",
+        fix=f"set or lower {lighter}"
+        if lighter
+        else "let it hold less at once, give smaller inputs or --xai-device=cpu",
     )
 
 

@@ -426,7 +426,7 @@ class TestMistakes:
             RectGrad(100)
         with pytest.raises(XaiError, match=r"3 values for inputs of shape \(3, 4\)"):
             DeepTaylor((0.0, 0.0, 0.0), 1.0)(Computes(F.relu), self.INPUTS, self.TARGETS)
-        with pytest.raises(XaiError, match="inputs of torch"):
+        with pytest.raises(XaiError, match="input tensor 0 of torch"):
             LRP()(Computes(F.relu), torch.ones(3, 4, dtype=torch.long), self.TARGETS)
 
     @pytest.mark.parametrize(

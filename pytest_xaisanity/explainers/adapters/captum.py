@@ -10,7 +10,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from ...common.errors import XaiError
+from ...common.errors import XaiError, said
 from ...common.undoing import Context, undone
 from ..explainer import Request
 from ..rules.hooks import Hooked, seen_by_hooks
@@ -187,7 +187,7 @@ def _of_class(kind: _Kind, model: object, settings: Settings, where: str) -> Att
     except Exception as error:
         raise XaiError(
             where,
-            found=f"{type(error).__name__} when it was built for the model: {error}",
+            found=f"{type(error).__name__} when it was built for the model{said(error)}",
             expected=f"settings and a model that {kind.__name__} accepts",
             fix="build it by hand with xai_model",
         ) from error

@@ -72,7 +72,7 @@ class RuleExplainer:
             targets: Class indices ``(N,)``, or None for a single output.
         """
         several = isinstance(inputs, tuple)
-        leaves = tuple(_leaf(tensor) for tensor in (inputs if isinstance(inputs, tuple) else (inputs,)))
+        leaves = tuple(_leaf(*one) for one in enumerate(inputs if isinstance(inputs, tuple) else (inputs,)))
 
         @torch.enable_grad()
         def propagated() -> tuple[Tensor, ...]:
@@ -149,11 +149,11 @@ def channels(value: float | tuple[float, ...], inputs: Tensor) -> Tensor:
     return tensor.reshape(1, -1, *[1] * (inputs.ndim - 2)) if tensor.ndim else tensor
 
 
-def _leaf(tensor: Tensor) -> Tensor:
+def _leaf(place: int, tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         raise XaiError(
             "xai_inputs",
-            found=f"inputs of {tensor.dtype}",
+            found=f"input tensor {place} of {tensor.dtype}",
             expected="floating-point inputs, through which a rule can propagate",
             fix="explain what the embedding returns, as the input of the rest of the model",
         )
