@@ -12,6 +12,7 @@ from ..evidence.base import Compared, Intervention
 from ..evidence.cells import Cells, Chosen
 from ..evidence.comparison import Comparison, Similarities
 from ..evidence.controls import Alike, Controls
+from ..evidence.randomized import Randomized
 from ..maps.similarity import SIMILARITIES, Similarity
 from ..statistics.evidence import Evidence, Part, Row, number
 from ..statistics.question import FIRST_LOOK, Decision, Level, Question
@@ -184,7 +185,9 @@ class ChangesUnder(Claim):
             main.decision,
             outcome=outcome,
             quantity=main.quantity,
-            reason=_reason(views, outcome, main) + _otherwise(beside, outcome, measured.get_part(Controls)),
+            reason=_reason(views, outcome, main)
+            + _otherwise(beside, outcome, measured.get_part(Controls))
+            + "".join(part.remark for part in look.parts[0] if isinstance(part, Randomized)),
             evidence=(
                 Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
                 *look.parts[0],

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NoReturn
 
-__all__ = ["XaiError", "XaiWarning", "raise_here", "setting_error", "unknown_name"]
+__all__ = ["XaiError", "XaiWarning", "raise_here", "said", "setting_error", "unknown_name"]
+
+_LONGEST = 240  # characters of another library's words
 
 
 class XaiError(Exception):
@@ -44,6 +46,22 @@ def raise_here(error: XaiError) -> NoReturn:
     """Raise an error without the frames that it came through, which say nothing to the user; its cause is kept."""
     __tracebackhide__ = True
     raise error.with_traceback(None)
+
+
+def said(error: BaseException) -> str:
+    """Return what helps of an error's text, after a colon: its first line, or the last of a trace, cut if long.
+
+    >>> said(RuntimeError("no kernel image"))
+    ': no kernel image'
+    >>> said(AssertionError())
+    ''
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return ""
+    traced = any("Traceback" in line for line in lines)  # TorchScript's errors, whose last line says what happened
+    text = lines[-1] if traced else lines[0]
+    return f": {text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'}"
 
 
 def setting_error(owner: str, setting: str, found: str, expected: str) -> XaiError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..common.checks import check_whole
+from ..model.constants import FOLDED, PACKED
 from ..model.layers import Layers
 from ..statistics.evidence import Part, Row
 
@@ -28,7 +29,7 @@ class Randomized(Part):
 
     Attributes:
         layers: Their names, in the order in which they were randomized.
-        not_randomized: Name to reason, for every parameter that was left alone.
+        not_randomized: Name to reason, for every weight that was left alone.
         order: ``"execution"``, or ``"registration"`` where the inside of the model could not be watched.
         reinit: What new weights were drawn from.
         seeds: How many randomizations, or ``"fresh"``.
@@ -80,5 +81,24 @@ class Randomized(Part):
         more = f", ... ({len(self.layers)} in all)" if len(self.layers) > _SHOWN else ""
         how = f"seeds {self.seeds}, weights from {self.reinit}, target {self.target}"
         yield "randomized", f"{', '.join(self.layers[:_SHOWN])}{more}; {how}"
-        for name, why in list(self.not_randomized.items())[:_UNTOUCHED]:
-            yield "untouched", f"{name}: {why}"
+        if self.order != "execution":
+            yield "order", "that of registration, for the inside of TorchScript cannot be watched"
+        for why, names in self._by_reason().items():
+            left = f", ... ({len(names)} in all)" if len(names) > _UNTOUCHED else ""
+            yield "untouched", f"{', '.join(names[:_UNTOUCHED])}{left}: {why}"
+
+    @property
+    def remark(self) -> str:
+        """What a reader of the verdict must know of the order and of weights that stay; nothing where all is well."""
+        held = [name for name, why in self.not_randomized.items() if why in (PACKED, FOLDED)]
+        shown = f"{', '.join(held[:2])}{f' and {len(held) - 2} more' if len(held) > 2 else ''}"
+        frozen = any(why == FOLDED for why in self.not_randomized.values())
+        return "; layers in order of registration, not of execution (TorchScript)" * (
+            self.order != "execution"
+        ) + f"; not randomized: {shown} ({'frozen' if frozen else 'quantized'})" * bool(held)
+
+    def _by_reason(self) -> dict[str, list[str]]:
+        grouped: dict[str, list[str]] = {}
+        for name, why in self.not_randomized.items():
+            grouped.setdefault(why, []).append(name)
+        return grouped

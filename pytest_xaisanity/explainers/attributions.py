@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -12,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..common.errors import XaiError
+from ..common.errors import XaiError, said
 from ..common.seeding import isolated
 from ..model.lending import evaluating
 from ..model.snapshot import Hooks
+from ..model.tracing import uncompiled
 from ..subject.batches import MicroBatches, out_of_memory
 from ..subject.block import Block, Inputs
 from ..subject.layout import Layout
@@ -26,6 +28,9 @@ from .sampling import Draw, Sampling, in_batches
 __all__ = ["Attributions", "MapCache"]
 
 _CACHE_BYTES = 64 * 2**20
+_NO_FRACTIONS = "let a wrapper of the model hold what is not explained, or choose a perturbation method"
+# What torch says where an index or a label is a fraction.
+_ASKS_FOR_WHOLE = re.compile(r"scalar types?:? (Long|Int)|must be (long|int)|Long, Int|as indices|integral|LongTensor")
 
 
 class MapCache:
@@ -68,8 +73,8 @@ class Attributions:
     Args:
         subject: What is explained.
         explainer: What explains it.
-        seed: Seeds explainers that draw random numbers, which are run one input at a time, so that what an input gets
-            never depends on the micro-batch.
+        seed: Seeds explainers that draw random numbers, for each input by itself, so that what an input gets never
+            depends on the micro-batch.
         cache: Where maps are kept for other claims; None keeps none.
 
     Attributes:
@@ -167,6 +172,8 @@ class Attributions:
 
     def reordered(self, block: Block, order: Tensor) -> Tensor:
         """Return the maps of the block's inputs, computed in another order and put back into place."""
+        if self.sampling.draws is None:
+            self(block)
         rows = self.request(block, block.targets)
         shuffled = replace(
             rows,
@@ -184,7 +191,9 @@ class Attributions:
         return maps[torch.argsort(order)]
 
     def _together(self, request: Request, batches: MicroBatches) -> Tensor:
-        """Return the maps of rows in the company of others, whether the explainer draws or not."""
+        """Return the maps of rows in the company of others; what is drawn for each input is drawn again."""
+        if self.sampling.draws:
+            return self.answered(request, "another order", lambda _: (0, repr(())), batches)
         with isolated(self.seed, "explain", self.explainer.name, "together"):
             return in_batches(self.explainer, request, lambda rows, _: self._called(rows, "another order"), batches)
 
@@ -212,16 +221,19 @@ class Attributions:
         count = None if self.subject.streamed else len(self.subject)
         return Request(self.subject.model, block.inputs, targets, block.indices, count)
 
-    def answered(self, request: Request, stage: str, draw: Callable[[int], Draw]) -> Tensor:
+    def answered(
+        self, request: Request, stage: str, draw: Callable[[int], Draw], batches: MicroBatches | None = None
+    ) -> Tensor:
         """Return the explainer's maps of any rows, as long as they may be; ``draw`` is of a row's place in these."""
-        return self.sampling.maps(request, partial(self._called, stage=stage), draw, self.subject.batches)
+        batches = self.subject.batches if batches is None else batches
+        return self.sampling.maps(request, partial(self._called, stage=stage), draw, batches)
 
     def _called(self, request: Request, stage: str) -> Tensor:
         """Return the maps of rows that are explained in one call."""
         originals = request.inputs
         hooks = Hooks(self.subject.model) if isinstance(self.subject.model, nn.Module) else None
         try:
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.inference_mode(False), torch.enable_grad(), uncompiled():
                 given = tuple(tensor.clone() for tensor in originals)
                 targets = None if request.targets is None else request.targets.clone()
                 result = self.explainer.attribute(replace(request, inputs=given, targets=targets))
@@ -249,24 +261,31 @@ class Attributions:
     def _raised(self, error: Exception, request: Request, stage: str) -> XaiError:
         """Return the error for what the explainer raised."""
         text = str(error)
+        whole = _whole(request.inputs)
+        if whole and not isinstance(error, AssertionError) and _ASKS_FOR_WHOLE.search(text):
+            return self._error(
+                f"fractions in place of {whole} given to the model, on {stage}{said(error)}",
+                "floating-point inputs, or an explainer that leaves whole numbers as they are",
+                _NO_FRACTIONS,
+            )
         if "does not require grad" in text or "not have been used in the graph" in text:
             return self._detached(text.splitlines()[0], request.inputs, stage)
         dropped = self._drops_the_batch(request)
         if dropped is not None:
             return dropped
         return self._error(
-            f"{type(error).__name__} raised by the explainer on {stage}: {text}",
+            f"{type(error).__name__} raised by the explainer on {stage}{said(error)}",
             "attributions",
             "call the explainer by hand on one batch of xai_inputs",
         )
 
     def _detached(self, text: str, inputs: Inputs, stage: str) -> XaiError:
-        whole = [f"{place} ({tensor.dtype})" for place, tensor in enumerate(inputs) if not tensor.is_floating_point()]
+        whole = _whole(inputs)
         if whole:
             return self._error(
-                f"no gradient of input tensor {', '.join(whole)} ({text}), on {stage}",
+                f"no gradient of {whole} ({text}), on {stage}",
                 "floating-point inputs, or an explainer that needs no gradients",
-                "let a wrapper of the model hold what is not explained, or choose a perturbation method",
+                _NO_FRACTIONS,
             )
         return self._error(
             f"attributions detached from any input ({text}), on {stage}",
@@ -349,5 +368,11 @@ class Attributions:
                 f"constant attributions for all of {len(maps)} inputs, on {stage}",
                 "maps that rank the features of the input",
                 "check targets, baselines and the head of the model: a zero head gives zero gradients"
-                + ("; an explainer that draws is run one input at a time" if self.sampling.draws else ""),
+                + ("; an explainer that draws must draw for each input by itself" if self.sampling.draws else ""),
             )
+
+
+def _whole(inputs: Inputs) -> str:
+    """Return which input tensors hold whole numbers, or nothing."""
+    whole = [f"{place} ({tensor.dtype})" for place, tensor in enumerate(inputs) if not tensor.is_floating_point()]
+    return f"input tensor{'s' * (len(whole) > 1)} {', '.join(whole)}" if whole else ""

@@ -1,19 +1,24 @@
-"""Explainers that draw random numbers: found out as they are run, and then run one input at a time."""
+"""Explainers that draw random numbers: found out as they are run, and then each input has a generator of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from ..common.errors import XaiError
 from ..common.seeding import global_state, isolated, same_state
 from ..subject.batches import MicroBatches
 from .explainer import Explainer, Request
+from .row_draws import RowDraws
 
 __all__ = ["Draw", "Sampling", "in_batches"]
 
+_ALIKE = 1e-3  # of the largest attribution: a map in company and one alone differ by rounding
+
 Call = Callable[[Request], Tensor]
+Work = Callable[[Request, int], Tensor]
 Draw = tuple[int | str, ...]
 
 
@@ -30,16 +35,24 @@ def in_batches(
         len(request),
         lambda rows: work(request.part(rows), rows.start),
         where=f"explainer {explainer.name}",
-        fix=f"lower {lighter}" if lighter else "let it hold less at once, give smaller inputs or --xai-device=cpu",
+        fix=f"set or lower {lighter}"
+        if lighter
+        else "let it hold less at once, give smaller inputs or --xai-device=cpu",
     )
+
+
+def _shifted(work: Work, by: int) -> Work:
+    return lambda rows, place: work(rows, place + by)
 
 
 class Sampling:
     """Runs an explainer so that what an input gets never depends on the inputs beside it.
 
     One that draws no random numbers is run in micro-batches, and watched: if it draws for a company of another size
-    after all, that is an error. One that draws is run one input at a time, each with a seed of its own. Which it is, is
-    found out on the first two inputs, explained together.
+    after all, that is an error. In one that draws each input has a seed of its own. Such a one is run in micro-batches
+    where each input gets the map that it gets alone (see :class:`~.row_draws.RowDraws`), and else one input at a time:
+    LIME, KernelShap and Shapley sampling are, which explain one after another or draw one permutation for all. Which it
+    is, is found out on the first two inputs, explained together.
 
     Args:
         explainer: What is run, for its name and for errors.
@@ -47,11 +60,14 @@ class Sampling:
 
     Attributes:
         draws: Whether the explainer draws; None as long as it has explained nothing.
+        copies: How many copies of an input one that draws in company computes with at once; None where it does not.
     """
 
     def __init__(self, explainer: Explainer, seed: int) -> None:
         self.explainer, self.seed = explainer, seed
         self.draws: bool | None = None
+        self.copies: int | None = None
+        self._compared = False  # whether one that draws was run both ways
         self._tried = 0  # how many inputs it was tried on, together
         self._watched_sizes: set[int] = set()  # of companies for which it has drawn nothing
 
@@ -73,10 +89,51 @@ class Sampling:
             return in_batches(self.explainer, request, lambda rows, _: self._quiet(rows, call), batches)
 
         def alone(row: Request, place: int) -> Tensor:
-            with isolated(self.seed, "explain", self.explainer.name, *draw(place), row.indices[0]):
+            with isolated(*self._seeds(row, place, draw)[0]):
                 return call(row)
 
-        return in_batches(self.explainer, request, alone, batches.of(1))
+        def together(rows: Request, place: int) -> Tensor:
+            maps = self._drawn_together(rows, call, self._seeds(rows, place, draw)) if len(rows) > 1 else None
+            return in_batches(self.explainer, rows, _shifted(alone, place), batches.of(1)) if maps is None else maps
+
+        if not self._compared and len(request) > 1 and batches.size > 1:
+            self._compare(request.part(slice(0, 2)), call, alone, draw, batches)
+        size = 1 if self.copies is None else max(1, batches.size // self.copies)
+        return in_batches(self.explainer, request, together, batches.of(size))
+
+    def _seeds(self, rows: Request, place: int, draw: Callable[[int], Draw]) -> list[Draw]:
+        """Return what the generators are seeded by for each of the rows from a place on."""
+        own = (self.seed, "explain", self.explainer.name)
+        return [(*own, *draw(place + further), index) for further, index in enumerate(rows.indices)]
+
+    def _drawn_together(
+        self, rows: Request, call: Call, seeds: list[Draw], draws: RowDraws | None = None
+    ) -> Tensor | None:
+        """Return the maps of rows explained together, or None where something is not drawn for each of them."""
+        draws = RowDraws(seeds) if draws is None else draws
+        with isolated(self.seed, "explain"):
+            before = global_state()
+            with draws.block():
+                maps = call(rows)
+            return maps if same_state(before, global_state()) else None
+
+    def _compare(
+        self, rows: Request, call: Call, alone: Work, draw: Callable[[int], Draw], batches: MicroBatches
+    ) -> None:
+        """Find out whether inputs that are explained together get the maps that they get alone."""
+        self._compared = True
+        expected = in_batches(self.explainer, rows, alone, batches.of(1))
+        seeds = self._seeds(rows, 0, draw)
+        draws = RowDraws(seeds)
+        try:
+            maps = self._drawn_together(rows, call, seeds, draws)
+        except Exception as error:  # an explainer or a model that takes single inputs alone, or no room for two
+            if isinstance(error, XaiError) and error.__cause__ is None:
+                raise
+            return
+        scale = float(expected.abs().nan_to_num().max())
+        if maps is not None and torch.allclose(maps, expected, rtol=0, atol=_ALIKE * scale, equal_nan=True):
+            self.copies = draws.copies
 
     def _watched(self, request: Request, call: Call) -> tuple[Tensor, bool]:
         """Return the maps of rows that are explained together, and whether random numbers were drawn for them."""

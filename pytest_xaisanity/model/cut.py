@@ -35,7 +35,9 @@ class Cut:
     found: Layers
 
 
-def find_cut(model: nn.Module, run: Callable[[], object], path: str | None = None, *, where: str) -> Cut:
+def find_cut(
+    model: nn.Module, run: Callable[[], object], path: str | None = None, *, where: str, found: Layers | None = None
+) -> Cut:
     """Return the cut at the module ``path``.
 
     Args:
@@ -44,12 +46,13 @@ def find_cut(model: nn.Module, run: Callable[[], object], path: str | None = Non
         path: A path as in ``named_modules()``. By default the last module below the topmost weights whose output has
             places (an image's rows and columns), or else the last one below them.
         where: What the path is a setting of, for error texts: ``"later_layers cut"``.
+        found: The layers of the model, where they are known: those that reach the explained output.
 
     Raises:
         XaiError: The model has no such module, it is not called exactly once, or no weights are above it.
     """
     inventory = Inventory(model)
-    found = find_layers(model, run)
+    found = find_layers(model, run) if found is None else found
     path = _last_with_channels(inventory, found, run, where) if path is None else path
     if path not in inventory.modules:
         raise unknown_name(where, path, filter(None, inventory.modules), kind="module")
@@ -65,10 +68,11 @@ def find_cut(model: nn.Module, run: Callable[[], object], path: str | None = Non
 
 
 def hookable(inventory: Inventory) -> dict[str, nn.Module]:
-    """Return the modules below the root that take hooks, each under its first path."""
+    """Return the modules below the root that take hooks, each under its first path; no parametrizations."""
     modules: dict[int, tuple[str, nn.Module]] = {}
     for path, module in inventory.modules.items():
-        if path and not isinstance(module, torch.jit.ScriptModule):
+        own = inventory.holder(f"{path}.") == path or isinstance(module, nn.ParameterList | nn.ParameterDict)
+        if path and own and not isinstance(module, torch.jit.ScriptModule):
             modules.setdefault(id(module), (path, module))
     return dict(modules.values())
 

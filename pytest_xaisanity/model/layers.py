@@ -20,6 +20,7 @@ from torch.jit._script import RecursiveScriptModule
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ..common.errors import XaiError
+from .constants import FOLDED, PACKED, constants
 from .inventory import Inventory, parent
 from .tracing import Uses, Watch
 
@@ -60,7 +61,8 @@ class Layers:
 
     Attributes:
         layers: The layers, by first use.
-        not_randomized: Name to reason, for every parameter that belongs to no layer.
+        not_randomized: Name to reason, for every parameter that belongs to no layer, and for weights that are no
+            parameters: buffers that meet data, modules whose weights are packed or frozen.
         order: ``"execution"``, or ``"registration"`` when the inside of a part of the model could not be watched.
     """
 
@@ -83,7 +85,7 @@ class Layers:
         return self.layers
 
 
-def find_layers(model: nn.Module, run: Callable[[], object]) -> Layers:
+def find_layers(model: nn.Module, run: Callable[[], object], *, without: Mapping[str, str] | None = None) -> Layers:
     """Return the layers of ``model`` in the order in which ``run`` uses them.
 
     Every floating-point parameter that the forward pass uses belongs to exactly one layer:
@@ -98,13 +100,16 @@ def find_layers(model: nn.Module, run: Callable[[], object]) -> Layers:
     Args:
         model: The model, in the mode in which it is to be explained; it is left as it was.
         run: Does one forward pass of ``model``. It is called once, in whatever gradient mode the caller has set.
+        without: Name to reason, for parameters that are to be left out.
 
     Raises:
         XaiError: If ``model`` is no module, has uninitialized parameters, or has no layer to randomize.
     """
     inventory = Inventory(model)
-    units, not_randomized = _units(inventory)
-    _position(units, inventory, _watch(inventory, run))
+    units, not_randomized = _units(inventory, without or {})
+    seen = _watch(inventory, run)
+    _position(units, inventory, seen)
+    not_randomized |= constants(inventory, seen.uses.keys() - {name for unit in units for name in unit.buffers})
     for unit in units:
         if not unit.uses:
             not_randomized |= dict.fromkeys(unit.parameters, _UNUSED)
@@ -135,12 +140,12 @@ class _Unit:
     uses: list[int] = field(default_factory=list)
 
 
-def _units(inventory: Inventory) -> tuple[list[_Unit], dict[str, str]]:
-    """Return the units of a model in registration order, and why parameters cannot be re-initialized, by name."""
+def _units(inventory: Inventory, without: Mapping[str, str]) -> tuple[list[_Unit], dict[str, str]]:
+    """Return the units of a model in registration order, and why parameters are not re-initialized, by name."""
     owned: dict[str, list[str]] = {}
     fixed: dict[str, str] = {}
     for name, parameter in inventory.parameters.items():
-        reason = _why_fixed(parameter)
+        reason = without.get(inventory.canonical[name]) or _why_fixed(parameter)
         if reason is None:
             owned.setdefault(inventory.owner(name), []).append(name)
         else:
@@ -300,9 +305,15 @@ def _layer(unit: _Unit, norms: Iterable[_Unit]) -> Layer:
 
 def _nothing_to_randomize(model: nn.Module, inventory: Inventory, reasons: Mapping[str, str]) -> XaiError:
     kind = type(model).__name__
-    if not inventory.parameters:
-        found = f"{kind} without parameters"
-        fix = "register the weights as nn.Parameter (a frozen or packed-quantized model has none: give the original)"
+    held = {reason for reason in (PACKED, FOLDED) if reason in reasons.values()}
+    if not inventory.parameters or held:
+        frozen, packed = FOLDED in held, PACKED in held
+        how = " or ".join(["torch.jit.freeze leaves none"] * frozen + ["quantization packs them"] * packed)
+        found = f"{kind} without parameters to randomize{f' ({how})' if how else ''}"
+        fix = "register the weights as nn.Parameter"
+        if held:
+            before = " and ".join(["torch.jit.freeze"] * frozen + ["quantization"] * packed)
+            fix = f"give the model as it was before {before}"
     else:
         why = sorted(set(reasons.values())) or ["belong to normalization modules alone"]
         found = f"{kind} with {len(inventory.parameters)} parameters, all of them left out: {'; '.join(why)}"

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
@@ -19,7 +19,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ..common.undoing import Context, undoing, undone
 
-__all__ = ["Call", "Uses", "Watch", "function_modes", "put_function_modes", "tensors_in"]
+__all__ = ["Call", "Uses", "Watch", "function_modes", "put_function_modes", "tensors_in", "uncompiled"]
 
 Arguments: TypeAlias = tuple[Any, ...]
 Function: TypeAlias = Callable[..., Any]
@@ -92,8 +92,7 @@ class Watch(TorchFunctionMode):
         """Begin to watch."""
         self._quiet.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", message=".*global hooks on modules")
-        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing the compiler takes a second
-            self._quiet.enter_context(torch.compiler.set_stance("force_eager"))
+        self._quiet.enter_context(uncompiled())
         # Hooks for all modules leave the model's own alone, and are the only kind that a ScriptModule allows.
         if self._called is not None:
             # A hook may put other inputs in their place, whatever its annotation says.
@@ -144,6 +143,14 @@ class _Stopped(BaseException):
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self.watch = watch
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Return a context in which compiled modules run as they are written: what was compiled ignores later hooks."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing the compiler takes a second
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def function_modes() -> list[TorchFunctionMode]:

@@ -25,7 +25,7 @@ from ..model.snapshot import modules_with_modes
 from .batches import MicroBatches, out_of_memory
 from .block import Block, Inputs
 from .devices import chosen_device, floating_dtype
-from .inputs import Raw, Stream, block_sizes, source_of
+from .inputs import Memory, Raw, Stream, block_sizes, source_of
 from .layout import Layout
 from .outputs import HALF, checked_output, columns
 from .targets import Sizes, are_flags, explained, has_several, is_multi_hot
@@ -108,6 +108,11 @@ class Subject:
     def streamed(self) -> bool:
         """Whether the inputs are an iterable of batches rather than tensors in memory."""
         return isinstance(self._source, Stream)
+
+    @property
+    def given_targets(self) -> Tensor | None:
+        """The targets ``(N,)`` or ``(N, k)`` that were given beside inputs in memory, or None."""
+        return self._source.targets if isinstance(self._source, Memory) else None
 
     def __len__(self) -> int:
         if isinstance(self._source, Stream):

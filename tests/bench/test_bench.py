@@ -459,8 +459,16 @@ class TestBatchOrder:
         for explain in (beside, shifted):
             assert bench.explainer(explain).invariant_under("batch_order").failed or explain is beside
 
-    def test_an_explainer_that_draws_decides_nothing(self, model):
-        verdict = Bench(model, images()).explainer(noisy).invariant_under("batch_order")
+    def test_an_explainer_that_draws_for_each_input_is_decided_as_any_other(self, model):
+        assert Bench(model, images()).explainer(noisy).invariant_under("batch_order").passed
+
+    def test_an_explainer_that_draws_from_a_generator_of_its_own_decides_nothing(self, model):
+        own = torch.Generator().manual_seed(0)
+
+        def unseeded(model, inputs, targets):
+            return gradients(model, inputs, targets) + torch.randn(inputs.shape, generator=own)
+
+        verdict = Bench(model, images()).explainer(unseeded).invariant_under("batch_order")
         assert verdict.inconclusive
         assert "does not reproduce itself" in verdict.reason
 

@@ -2,6 +2,7 @@
 
 import functools
 
+import captum.attr
 import numpy as np
 import pytest
 import torch
@@ -19,9 +20,11 @@ from captum.attr import (
 from laboratory import lab_of
 from torch import nn
 
+from pytest_xaisanity import Bench
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.common.seeding import global_state, same_state
 from pytest_xaisanity.evidence.interventions.weight_randomization import CascadingRandomization
+from pytest_xaisanity.explainers import LRP
 from pytest_xaisanity.explainers.adapters import as_explainer
 from pytest_xaisanity.explainers.attributions import Attributions, MapCache
 from pytest_xaisanity.subject.layout import Layout
@@ -518,3 +521,55 @@ class TestMapCache:
         cache = MapCache(limit=39)
         cache.put(0, torch.zeros(10))
         assert cache.get(0) is None
+
+
+class Reader(nn.Module):
+    """Takes numbers beside tokens, which nobody can take a gradient of."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.embedding, self.numbers, self.head = nn.Embedding(20, 6), nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x, tokens):
+        return self.head(self.numbers(x) + self.embedding(tokens).mean(1))
+
+
+@pytest.mark.parametrize(
+    ("source", "settings"),
+    [
+        (captum.attr.Saliency, {}),
+        (captum.attr.InputXGradient, {}),
+        (captum.attr.IntegratedGradients, {"n_steps": 4}),
+        (captum.attr.NoiseTunnel, {"attribution_method": captum.attr.Saliency}),
+        (LRP(), {}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning:captum")
+def test_whole_numbers_under_a_gradient_are_named(source, settings):
+    inputs = (torch.randn(16, 4), torch.randint(0, 20, (16, 5)))
+    with pytest.raises(XaiError, match=r"input tensor 1 (of |\()torch.int64"):
+        Bench(Reader().eval(), inputs).explainer(source, **settings).changes_under("cascading_randomization")
+
+
+TRACED = "failed\nTraceback of TorchScript:\n  x @ y\nRuntimeError: shapes differ"
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (RuntimeError("what went wrong\nCompile with TORCH_USE_CUDA_DSA to enable assertions."), ": what went wrong;"),
+        (RuntimeError(TRACED), ": RuntimeError: shapes differ;"),
+        (ValueError("long " * 400), "...;"),
+        (AssertionError(), "AssertionError raised by the explainer on the model as given;"),
+    ],
+)
+def test_the_text_of_libraries_is_cut_to_what_helps(error, kept):
+    def broken(model, inputs, targets):
+        raise error
+
+    with pytest.raises(XaiError) as caught:
+        Bench(nn.Linear(4, 3).eval(), torch.randn(16, 4)).explainer(broken).invariant_under("batch_order")
+    assert kept in str(caught.value)
+    assert len(str(caught.value)) < 500

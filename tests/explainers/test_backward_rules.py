@@ -243,14 +243,19 @@ class TestContexts:
         with pytest.raises(XaiError, match="whose backward pass cannot be taken apart"):
             backward_rules(source, cnn())
 
-    @pytest.mark.parametrize("source", [captum.attr.GuidedBackprop, EPSILON])
-    def test_functions_that_escape_the_hooks_of_others_are_errors(self, source):
+    @pytest.mark.parametrize(("source", "function"), [(captum.attr.GuidedBackprop, "relu"), (EPSILON, "conv2d")])
+    def test_functions_that_escape_the_hooks_of_others_are_errors(self, source, function):
         model = Written("functions")
-        with pytest.raises(XaiError, match=r"relu\(\) called as a function"), backward_rules(source, model):
+        with pytest.raises(XaiError, match=rf"{function}\(\) called as a function"), backward_rules(source, model):
             model(IMAGES)
 
     def test_a_module_of_which_zennit_sees_but_the_last_call_is_an_error(self):
-        model = Written("modules")
+        class Again(Written):
+            def forward(self, x):
+                x = self.relu2(self.conv2(self.relu1(self.conv1(x))))
+                return self.top(torch.flatten(self.pool(self.relu3(self.conv2(x))), 1))
+
+        model = Again("modules")
         with pytest.raises(XaiError, match=r"conv2 .*a second call of the same module"), backward_rules(EPSILON, model):
             model(IMAGES)
 
@@ -421,7 +426,7 @@ class TestMistakes:
             RectGrad(100)
         with pytest.raises(XaiError, match=r"3 values for inputs of shape \(3, 4\)"):
             DeepTaylor((0.0, 0.0, 0.0), 1.0)(Computes(F.relu), self.INPUTS, self.TARGETS)
-        with pytest.raises(XaiError, match="inputs of torch"):
+        with pytest.raises(XaiError, match="input tensor 0 of torch"):
             LRP()(Computes(F.relu), torch.ones(3, 4, dtype=torch.long), self.TARGETS)
 
     @pytest.mark.parametrize(

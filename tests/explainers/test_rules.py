@@ -508,3 +508,23 @@ class TestPatternAttribution:
             estimate_patterns(model, [])
         with pytest.raises(XaiError, match="batch normalization"):
             estimate_patterns(residual_network(), normal(1, 3, 32, 32))
+
+
+HALF_RULES = ["z", "epsilon", "zplus", "alpha2beta1", "gamma", "wsquare", "composite"]
+
+
+@pytest.mark.parametrize("explainer", [*(LRP(rule) for rule in HALF_RULES), DeepLift("rescale")], ids=repr)
+def test_constants_hold_in_half_precision(explainer):
+    """In float16 a stabilizer of 1e-12 is zero: relevance over it was NaN."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 3)).eval()
+    inputs = torch.rand(16, 12, generator=generator)
+    inputs[:, :4] = 0  # where an input is its reference, its difference is zero
+    targets = torch.arange(16) % 3
+    expected = explainer(model.double(), inputs.double(), targets)
+    got = explainer(model.half(), inputs.half(), targets)
+    assert got.isfinite().all()
+    if explainer not in (LRP("z"), LRP("epsilon")):  # whose quotients depend on the stabilizer where they are large
+        assert torch.nn.functional.cosine_similarity(got.double(), expected).min() > 0.98

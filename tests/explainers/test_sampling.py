@@ -143,7 +143,7 @@ class TestDraws:
             return inputs - inputs[torch.rand(len(inputs)).argsort()]
 
         with pytest.raises(
-            XaiError, match=r"constant attributions .* an explainer that draws is run one input at a time"
+            XaiError, match=r"constant attributions .* an explainer that draws must draw for each input by itself"
         ):
             maps_of(permuting)
 

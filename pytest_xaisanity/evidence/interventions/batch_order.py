@@ -16,7 +16,7 @@ from ...statistics.evidence import Part
 from ...subject.block import Block
 from ..base import Intervention, Lab, Procedure, Verb
 
-__all__ = ["BatchOrder"]
+__all__ = ["BatchOrder", "Orders"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class BatchOrder(Intervention):
     """Explain each block in ``seeds`` random orders, in two halves, so that each input has other company too.
 
     An explanation that depends on its neighbors in the batch (statistics taken over the batch, state kept from one
-    call to the next, attributions returned in the wrong rows) changes.
+    call to the next, attributions returned in the wrong rows) changes. What an explainer draws for an input is drawn
+    again, alike, in each order.
     """
 
     seeds: int = 1
@@ -55,14 +56,20 @@ class _Reordering(Procedure):
 
     def describe(self) -> tuple[Part, ...]:
         """Return the number of orders."""
-        return (Orders(self.shape[0]),)
+        return (Orders(self.shape[0], alike=self.attributions.sampling.copies is not None),)
 
 
 @dataclass(frozen=True)
 class Orders(Part):
-    """In how many orders each block was explained."""
+    """In how many orders each block was explained.
+
+    Attributes:
+        count: The number.
+        alike: Whether the explainer draws, and the same numbers for an input in each order.
+    """
 
     count: int
+    alike: bool = False
 
     def plain(self) -> dict[str, object]:
         """Return the number."""

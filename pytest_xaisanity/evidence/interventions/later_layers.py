@@ -18,6 +18,7 @@ from ...model.reinit.randomizer import Randomizer
 from ...model.tracing import Call, Watch
 from ...statistics.evidence import Part
 from ...subject.block import Block
+from ...subject.explained_layers import explained_layers
 from ..base import Cell, Intervention, Lab, Sweep, part_of
 from ..randomized import SEEDS, Randomized, check_seeds
 
@@ -66,7 +67,9 @@ class LaterLayers(Intervention):
         def run() -> Tensor:
             return lab.subject.outputs(probe)
 
-        procedure = _Randomizing(self, lab.attributions, find_cut(model, run, self.cut, where="later_layers cut"))
+        found = explained_layers(lab.subject, block)
+        cut = find_cut(model, run, self.cut, where="later_layers cut", found=found)
+        procedure = _Randomizing(self, lab.attributions, cut)
         procedure.check(run)
         return procedure
 

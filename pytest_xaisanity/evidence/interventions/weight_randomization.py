@@ -13,11 +13,12 @@ from torch import Tensor
 from ...common.checks import check_whole
 from ...common.errors import setting_error
 from ...explainers.attributions import Attributions
-from ...model.layers import Layer, Layers, find_layers
+from ...model.layers import Layer, Layers
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...model.reinit.randomizer import Kept, Randomizer
 from ...statistics.evidence import Part
 from ...subject.block import Block
+from ...subject.explained_layers import explained_layers
 from ..base import Cell, Intervention, Lab, Sweep, part_of
 from ..randomized import SEEDS, Randomized, check_seeds
 from ..smoothed import NOISE, check_noise, smoothed
@@ -70,8 +71,7 @@ class _WeightRandomization(Intervention):
 
     def start(self, lab: Lab, block: Block) -> Randomizing:
         """Trace the layers on a few inputs of the block."""
-        probe = lab.subject.probe(block)
-        layers = find_layers(lab.subject.model, lambda: lab.subject.outputs(probe))
+        layers = explained_layers(lab.subject, block)
         return Randomizing(self, smoothed(lab.attributions, block, self.samples, self.noise, where=self.name), layers)
 
 

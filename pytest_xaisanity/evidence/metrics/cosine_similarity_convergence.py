@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ...common.checks import check_whole
-from ...common.errors import XaiError, setting_error, unknown_name
+from ...common.errors import XaiError, said, setting_error, unknown_name
 from ...common.seeding import generator
 from ...explainers.attributions import Attributions
 from ...explainers.backward import backward_rules
@@ -294,7 +294,7 @@ def _naming(attributions: Attributions) -> Iterator[None]:
             raise
         raise XaiError(
             f"explainer {attributions.explainer.name}",
-            found=f"{type(error).__name__} when relevance was sent down by its rule: {error}",
+            found=f"{type(error).__name__} when relevance was sent down by its rule{said(error)}",
             expected="a rule that backpropagates any relevance from one layer to those below, and does so repeatedly",
             fix="try start= further down, or take the functions out of the model that the rule does not know",
         ) from error

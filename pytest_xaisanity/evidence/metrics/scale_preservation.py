@@ -30,6 +30,7 @@ from ...model.reinit.randomizer import Randomizer
 from ...model.tracing import Call, Watch
 from ...statistics.evidence import Part
 from ...subject.block import Block
+from ...subject.explained_layers import explained_layers
 from ...subject.layout import by_channel, channel_axis
 from ...subject.outputs import columns, select
 from ...subject.subject import Subject
@@ -410,7 +411,9 @@ def _cut(place: _Place) -> Generator[list[Tensor]]:
 def _place(metric: ScalePreservation, subject: Subject, block: Block) -> _Place:
     """Return where the metric looks in this model."""
     probe = subject.probe(block)
-    cut = find_cut(subject.model, lambda: subject.outputs(probe), metric.layer, where="scale_preservation layer")
+    found = explained_layers(subject, block)
+    where = "scale_preservation layer"
+    cut = find_cut(subject.model, lambda: subject.outputs(probe), metric.layer, where=where, found=found)
     return _Place(cut, _checked_axis(metric, cut, len(probe[0])))
 
 

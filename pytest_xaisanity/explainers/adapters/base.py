@@ -11,6 +11,7 @@ from typing import ClassVar, Generic, TypeVar
 from torch import nn
 
 from ...common.errors import XaiError, unknown_name
+from ...model.inventory import plain_name
 from ..explainer import Request
 from .keys import key_of
 
@@ -194,9 +195,9 @@ def module_of(layer: object, model: object, where: str) -> object:
     """
     if not isinstance(model, nn.Module):
         return layer
-    modules = dict(model.named_modules())
-    if isinstance(layer, str) and layer in modules:
-        return modules[layer]
+    modules = {plain_name(name): module for name, module in model.named_modules()}
+    if isinstance(layer, str) and plain_name(layer) in modules:
+        return modules[plain_name(layer)]
     if isinstance(layer, str):
         raise unknown_name(where, layer, [name for name in modules if name], kind="layer")
     if isinstance(layer, nn.Module) and not any(layer is module for module in model.modules()):

@@ -10,10 +10,10 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from ...common.errors import XaiError
+from ...common.errors import XaiError, said
 from ...common.undoing import Context, undone
 from ..explainer import Request
-from ..rules.hooks import seen_by_hooks
+from ..rules.hooks import Hooked, seen_by_hooks
 from .base import (
     Adapter,
     Attribute,
@@ -27,12 +27,38 @@ from .base import (
     no_rules,
     shown,
 )
+from .layers import as_map
 from .rows import following
 
 __all__ = ["CaptumAdapter"]
 
 _GRADIENTS = {"Saliency", "InputXGradient", "IntegratedGradients"}
 _MODIFIED = {"GuidedBackprop", "Deconvolution"}
+# What the hooks of each family change: classes of torch.nn and of Captum.
+_RELU = ("ReLU",)
+_RESCALED = (
+    "ReLU",
+    "ELU",
+    "LeakyReLU",
+    "Sigmoid",
+    "Tanh",
+    "Softplus",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "Softmax",
+)
+_RELEVANT = ("ReLU", "Tanh", "Linear", "Conv2d", "AvgPool2d", "AdaptiveAvgPool2d", "BatchNorm2d", "Addition_Module")
+_HOOKING = {
+    "ModifiedReluGradientAttribution": _RELU,
+    "GuidedGradCam": _RELU,
+    "NeuronDeconvolution": _RELU,
+    "NeuronGuidedBackprop": _RELU,
+    "DeepLift": _RESCALED,
+    "NeuronDeepLift": _RESCALED,
+    "NeuronDeepLiftShap": _RESCALED,
+    "LRP": _RELEVANT,
+}
 _LIGHTER = (
     "internal_batch_size",
     "nt_samples_batch_size",
@@ -71,6 +97,7 @@ class CaptumAdapter(Adapter[_Method | _Kind]):
 
     The settings beside a class are shared out between its constructor and its ``attribute``; those beside an instance
     go to ``attribute``. A layer may be given by its name, and the method inside a ``NoiseTunnel`` by its class.
+    What a layer's units are attributed is a map of the inputs, its channels summed (see :func:`~.layers.as_map`).
     Settings with a row for each input (see :func:`~.rows.following`) follow their inputs.
     """
 
@@ -135,7 +162,13 @@ def _check_bound(instance: object, model: object, where: str) -> None:
     if inner is not None:
         _check_bound(inner, model, where)
         return
-    check_model(instance, getattr(instance, "forward_func", None) or getattr(instance, "model", None), model, where)
+    check_model(instance, _model_of(instance), model, where)
+
+
+def _model_of(instance: object) -> object:
+    """Return what an instance calls as its model."""
+    called = getattr(instance, "forward_func", None)
+    return getattr(instance, "model", None) if called is None else called
 
 
 def _of_class(kind: _Kind, model: object, settings: Settings, where: str) -> Attribute:
@@ -154,7 +187,7 @@ def _of_class(kind: _Kind, model: object, settings: Settings, where: str) -> Att
     except Exception as error:
         raise XaiError(
             where,
-            found=f"{type(error).__name__} when it was built for the model: {error}",
+            found=f"{type(error).__name__} when it was built for the model{said(error)}",
             expected=f"settings and a model that {kind.__name__} accepts",
             fix="build it by hand with xai_model",
         ) from error
@@ -175,6 +208,7 @@ def _resolve(keyword: str, value: object, model: object, where: str) -> object:
 def _of_instance(instance: _Method, settings: Settings, where: str) -> Attribute:
     parameters = inspect.signature(instance.attribute).parameters
     takes_target = "target" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    layered = "LayerAttribution" in classes_of(_inner(instance) or instance, "captum")
     shared = ("baselines",) if _draws_baselines(instance, settings) else ()
 
     def attribute(request: Request) -> object:
@@ -182,7 +216,9 @@ def _of_instance(instance: _Method, settings: Settings, where: str) -> Attribute
         rows = following(settings, request, where, shared=shared)
         given = {k: _placed(v, request.inputs[0].device) for k, v in rows.items()}
         leaves = tuple(t.requires_grad_() if t.is_floating_point() else t for t in request.inputs)
-        return instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **given)
+        with _watched(instance):
+            result = instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **given)
+        return as_map(result, request, where) if layered else result
 
     return attribute
 
@@ -205,9 +241,44 @@ def _placed(value: object, device: torch.device) -> object:
     return value.to(device) if isinstance(value, Tensor) else value
 
 
+def _watched(instance: object) -> AbstractContextManager[object]:
+    """Return a context in which a pass of the model raises where the hooks of a method would not see it all."""
+    inner = _inner(instance)
+    if inner is not None:
+        return _watched(inner)
+    model = _model_of(instance)
+    hooked = _changes(instance)
+    if hooked is None or not isinstance(model, nn.Module):
+        return nullcontext()
+    seen = seen_by_hooks(model, hooked)
+    return undone(seen.end, seen.begin)
+
+
+def _changes(source: object) -> Hooked | None:
+    """Return what the hooks of a method change, or None for a method without hooks of its own."""
+    names = next((_HOOKING[kind] for kind in sorted(classes_of(source, "captum")) if kind in _HOOKING), None)
+    if names is None:
+        return None
+
+    def changes(_: str, module: nn.Module) -> bool:
+        bases = type(module).__mro__ if names is _RELU else (type(module),)  # the others ask for the very class
+        return any(base.__name__ in names for base in bases)
+
+    from captum.attr._utils.custom_modules import Addition_Module
+
+    return Hooked(
+        "Captum's hooks",
+        changes,
+        needed="torch.nn.ReLU" if names is _RELU else "",
+        more={"sum": Addition_Module} if names is _RELEVANT else {},
+    )
+
+
 def _hooked(kind: Callable[[nn.Module], _Hooked], model: nn.Module) -> Context:
     instance = kind(model)
-    seen = seen_by_hooks(model, "Captum's hooks", weights=False)
+    hooked = _changes(instance)
+    assert hooked is not None
+    seen = seen_by_hooks(model, hooked)
 
     def begin() -> None:
         seen.begin()

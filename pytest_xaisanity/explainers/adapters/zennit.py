@@ -13,7 +13,7 @@ from ...common.errors import XaiError
 from ...common.undoing import Context, undone
 from ...subject.outputs import columns, select
 from ..explainer import Request
-from ..rules.hooks import seen_by_hooks
+from ..rules.hooks import Hooked, seen_by_hooks
 from .base import Adapter, Attribute, Settings, check_keywords, check_model, classes_of, name_of, no_rules
 
 __all__ = ["ZennitAdapter"]
@@ -21,6 +21,8 @@ __all__ = ["ZennitAdapter"]
 
 class _Composite(Protocol):
     """A composite of rules."""
+
+    module_map: Callable[[dict[object, object], str, nn.Module], object]
 
     def register(self, module: nn.Module) -> None: ...
 
@@ -108,7 +110,13 @@ def _only(request: Request, source: object) -> Tensor:
 
 
 def _hooked(composite: _Composite, model: nn.Module) -> Context:
-    seen = seen_by_hooks(model, "zennit's hooks", weights=True)
+    from zennit.layer import Sum
+
+    def changes(path: str, module: nn.Module) -> bool:
+        return composite.module_map({}, path, module) is not None
+
+    needed = "modules that its composite maps to a rule"
+    seen = seen_by_hooks(model, Hooked("zennit's hooks", changes, once=True, needed=needed, more={"sum": Sum}))
 
     def begin() -> None:
         composite.register(model)

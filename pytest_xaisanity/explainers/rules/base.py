@@ -17,7 +17,16 @@ from ...common.undoing import Context
 from ...subject.outputs import columns, select
 from .interception import Method, intercepting
 
-__all__ = ["PER_CHANNEL", "BackwardRules", "RuleExplainer", "Tensors", "channels", "check_numbers", "check_range"]
+__all__ = [
+    "PER_CHANNEL",
+    "BackwardRules",
+    "RuleExplainer",
+    "Tensors",
+    "channels",
+    "check_numbers",
+    "check_range",
+    "held",
+]
 
 Tensors = Tensor | tuple[Tensor, ...]
 PER_CHANNEL = "a number, or a tuple of one for each channel"
@@ -63,7 +72,7 @@ class RuleExplainer:
             targets: Class indices ``(N,)``, or None for a single output.
         """
         several = isinstance(inputs, tuple)
-        leaves = tuple(_leaf(tensor) for tensor in (inputs if isinstance(inputs, tuple) else (inputs,)))
+        leaves = tuple(_leaf(*one) for one in enumerate(inputs if isinstance(inputs, tuple) else (inputs,)))
 
         @torch.enable_grad()
         def propagated() -> tuple[Tensor, ...]:
@@ -119,6 +128,14 @@ def check_range(where: str, low: object, high: object) -> None:
         raise XaiError(where, found=found, expected="each low below its high", fix="pass the inputs' range")
 
 
+def held(constant: float, like: Tensor) -> float:
+    """Return a constant that keeps a quotient from exploding, or the smallest normal number of a type that has none.
+
+    In float16 1e-12 is zero, and a relevance over 1e-6 is infinite.
+    """
+    return max(constant, torch.finfo(like.dtype).tiny)
+
+
 def channels(value: float | tuple[float, ...], inputs: Tensor) -> Tensor:
     """Return ``value``, one number or one for each channel, as a tensor that is broadcast to ``inputs``."""
     tensor = torch.as_tensor(value, dtype=inputs.dtype, device=inputs.device)
@@ -132,11 +149,11 @@ def channels(value: float | tuple[float, ...], inputs: Tensor) -> Tensor:
     return tensor.reshape(1, -1, *[1] * (inputs.ndim - 2)) if tensor.ndim else tensor
 
 
-def _leaf(tensor: Tensor) -> Tensor:
+def _leaf(place: int, tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         raise XaiError(
             "xai_inputs",
-            found=f"inputs of {tensor.dtype}",
+            found=f"input tensor {place} of {tensor.dtype}",
             expected="floating-point inputs, through which a rule can propagate",
             fix="explain what the embedding returns, as the input of the rest of the model",
         )

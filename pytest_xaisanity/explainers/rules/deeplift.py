@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ...common.errors import unknown_name
-from .base import PER_CHANNEL, RuleExplainer, channels, check_numbers
+from .base import PER_CHANNEL, RuleExplainer, channels, check_numbers, held
 from .interception import Method, Operation, modified
 
 __all__ = ["DeepLift"]
@@ -186,7 +186,7 @@ class _Differences(Method):
 
 def _rescaled(operation: Operation, inputs: Tensor, reference: Tensor, gradient: Tensor) -> Tensor:
     difference = inputs - reference
-    same = difference.abs() < _SAME
+    same = difference.abs() < held(_SAME, inputs)
     slope = (operation(inputs) - operation(reference)) / torch.where(same, 1.0, difference)
     return torch.where(same, operation.backward(inputs, gradient), gradient * slope)
 
@@ -199,7 +199,7 @@ def _pooled(operation: Operation, inputs: Tensor, reference: Tensor, gradient: T
     contribution = operation.backward(inputs, gradient * (highest - output_reference))
     contribution = contribution + operation.backward(references, gradient * (output - highest))
     difference = inputs - references
-    same = difference.abs() < _SAME
+    same = difference.abs() < held(_SAME, inputs)
     return torch.where(same, operation.backward(inputs, gradient), contribution / torch.where(same, 1.0, difference))
 
 
@@ -271,7 +271,7 @@ class _RevealCancel(torch.autograd.Function):
         total = _rescaled(act, inputs, reference, gradient)
 
         def beyond(change: Tensor, part: Tensor) -> Tensor:
-            none = part.abs() < _SAME
+            none = part.abs() < held(_SAME, inputs)
             return torch.where(none, 0.0, gradient * change / torch.where(none, 1.0, part) - total)
 
         return total, beyond(rise, positive), beyond(fall, negative), None, None

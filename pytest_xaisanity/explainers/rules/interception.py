@@ -132,7 +132,9 @@ class Operation(nn.Module):
         self.__dict__["caller"] = caller  # not registered: it is no part of this one
         self.name, self.kind, self.path = call.name, kind, path
         # A call in place is computed out of place.
-        self.function = getattr(torch, self.name, None) or getattr(F, self.name) if call.suffixed else call.function
+        self.function = (
+            getattr(torch, self.name, None) or getattr(F, self.name, call.function) if call.suffixed else call.function
+        )
         self.weight = self.bias = None
         self.weight_name: str | None = None
         self.uses = 0
@@ -195,7 +197,7 @@ class Method:
     Attributes:
         label: What is said of it in error texts.
         needs: The kind of operation without which the rule would change nothing, or None.
-        watches: Whether operations are only shown to :meth:`watch`, and unknown ones let through.
+        watches: Whether operations are only shown to :meth:`watch` and :meth:`finish`, and unknown ones let through.
     """
 
     label = "the rule"
@@ -205,8 +207,12 @@ class Method:
     def begin(self, model: nn.Module, inputs: tuple[Any, ...], watched: AbstractContextManager[Any]) -> None:
         """Prepare for a forward pass of ``model`` on ``inputs``; what runs inside ``watched`` comes to this method."""
 
-    def watch(self, operation: Operation) -> None:
-        """See an operation that runs as it is."""
+    def watch(self, operation: Operation, data: list[Tensor], run: Callable[[], Any]) -> Any:
+        """See an operation on ``data`` that runs as it is, and return what ``run`` returns."""
+        return run()
+
+    def finish(self, model: nn.Module, operation: Operation | None, data: list[Tensor]) -> None:
+        """See what a watched pass of ``model`` returns: ``operation`` is done to ``data``, if anything is."""
 
     def linear(self, operation: Operation, inputs: Tensor) -> Tensor:
         """Return the output of a product with weights."""
@@ -379,8 +385,11 @@ class Interception:
         if len(self.running) != 1 or module is not self.model:
             return
         needed, data = self.method.needs, _data((output,))
-        if data and not self.method.watches:
-            self._use(self._operation(_Call(torch.clone, tuple(data), {}), "structure"), data)
+        returned = self._operation(_Call(torch.clone, tuple(data), {}), "structure") if data else None
+        if self.method.watches:
+            self.method.finish(module, returned, data)
+        elif returned is not None:
+            self._use(returned, data)
         if needed is not None and needed not in self.met:
             raise XaiError(
                 f"xai_model {type(module).__name__}",
@@ -404,9 +413,7 @@ class Interception:
             return call.run()
         kind = call.kind
         if self.method.watches:
-            if kind in ("linear", "relu"):
-                self.method.watch(self._operation(call, kind))
-            return call.run()
+            return self.method.watch(self._operation(call, kind or "unknown"), call.data, call.run)
         if kind == "structure" or call.name not in KINDS:
             result = call.run()
             if call.name != "setitem" and not _data((result,)):  # a question about a tensor, as for its shape

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...common.errors import XaiError, unknown_name
-from .base import RuleExplainer, channels, check_numbers, check_range
+from .base import RuleExplainer, channels, check_numbers, check_range, held
 from .interception import Method, Operation, behind, modified, source_of
 
 __all__ = ["LRP", "DeepTaylor", "ExcitationBackprop"]
 
 _ALPHA_BETA = {"alpha1beta0": (1.0, 0.0), "alpha2beta1": (2.0, 1.0), "alpha5beta4": (5.0, 4.0)}
 _RULES = ("z", "epsilon", "zplus", *_ALPHA_BETA, "gamma", "zbox", "wsquare")
+_SMALL = 1e-6  # of the other rules, as in zennit
 _TINY = 1e-12  # keeps LRP-z from dividing by zero, and changes no other quotient
 
 
@@ -85,23 +86,24 @@ class LRP(RuleExplainer):
             name = self.dense or "epsilon"
         if self.first and not any(before.kind == "linear" for before in behind(inputs)):
             name = self.first
-        rules = zennit_rules()
+        rules, small = zennit_rules(), held(_SMALL, inputs)
         zero = None if self.bias else ["bias"]
         if name in _ALPHA_BETA:
-            return rules.AlphaBeta(*_ALPHA_BETA[name], zero_params=zero)
+            return rules.AlphaBeta(*_ALPHA_BETA[name], stabilizer=small, zero_params=zero)
         if name == "zplus":
-            return rules.ZPlus(zero_params=zero)
+            return rules.ZPlus(stabilizer=small, zero_params=zero)
         if name == "gamma":
-            return rules.Gamma(self.gamma, zero_params=zero)
+            return rules.Gamma(self.gamma, stabilizer=small, zero_params=zero)
         if name == "wsquare":
-            return rules.WSquare(zero_params=["bias"])
+            return rules.WSquare(stabilizer=small, zero_params=["bias"])
         if name == "zbox":
             assert self.low is not None
             assert self.high is not None
             low, high = channels(self.low, inputs), channels(self.high, inputs)
-            return rules.ZBox(low.expand_as(inputs[:1]), high.expand_as(inputs[:1]), zero_params=zero)
-        epsilon = self.epsilon if self.epsilon is not None else 1e-10 if composite else 1e-6
-        return rules.Epsilon(_TINY if name == "z" else epsilon, zero_params=zero)
+            low, high = low.expand_as(inputs[:1]), high.expand_as(inputs[:1])
+            return rules.ZBox(low, high, stabilizer=small, zero_params=zero)
+        own = held(_TINY if name == "z" else 1e-10 if composite else _SMALL, inputs)
+        return rules.Epsilon(own if name == "z" or self.epsilon is None else self.epsilon, zero_params=zero)
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,7 +147,7 @@ class _Relevance(Method):
     def __init__(self, explainer: LRP, label: str) -> None:
         self.rule = explainer.layer_rule
         self.label = label
-        self.share = _by(zennit_rules().Norm(stabilizer=_TINY if explainer.rule == "z" else 1e-6))
+        self.least = _TINY if explainer.rule == "z" else _SMALL
 
     def linear(self, operation: Operation, inputs: Tensor) -> Tensor:
         return modified(operation, inputs, _by(self.rule(operation, inputs)))
@@ -156,7 +158,11 @@ class _Relevance(Method):
     activation = relu
 
     def average(self, operation: Operation, inputs: Tensor) -> Tensor:
-        return modified(operation, inputs, self.share)
+        return modified(operation, inputs, self.share(inputs))
+
+    def share(self, inputs: Tensor) -> Callable[[Operation, Tensor, Tensor], Tensor]:
+        """Return the backward pass that shares relevance out in proportion to ``inputs``."""
+        return _by(zennit_rules().Norm(stabilizer=held(self.least, inputs)))
 
     def normalization(self, operation: Operation, inputs: Tensor) -> Tensor:
         _merge(operation, source_of(inputs))
@@ -168,7 +174,7 @@ class _Relevance(Method):
     def sum(self, operation: Operation, first: Tensor, second: Tensor) -> Tensor:
         operands = torch.stack(torch.broadcast_tensors(first, second))  # type: ignore[no-untyped-call]
         total = operation.of_stack(operands)
-        return modified(total, operands, self.share)
+        return modified(total, operands, self.share(operands))
 
 
 def _by(rule: Any) -> Callable[[Operation, Tensor, Tensor], Tensor]:
