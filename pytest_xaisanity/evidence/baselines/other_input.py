@@ -31,7 +31,7 @@ class OtherInput(Baseline):
     from_explainer: ClassVar[bool] = True
     of_others: ClassVar[bool] = True
     why_none: ClassVar[str] = "no other input of their target among those measured"
-    margin: ClassVar[float] = 0.02
+    margin: ClassVar[float] = 0.03
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps, of the other inputs of this block alone."""
