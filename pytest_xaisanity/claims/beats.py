@@ -119,6 +119,10 @@ class _Asked(NamedTuple):
         values, _ = self.scores.means() if final else self.scores.firsts()
         return decision._replace(estimate=float(values.mean()))
 
+    def standing(self, estimate: float) -> str:
+        """Return how a failure compares: ``"no"`` or ``"hardly"`` better."""
+        return "hardly" if estimate > self.question.threshold else "no"
+
     def shown(self, estimate: float) -> str:
         """Return what a failure shows."""
         bound = self.question.threshold + self.question.margin
@@ -309,7 +313,8 @@ class Beats(Claim):
         against, on = label(self.baseline), f"on {self.metric.name}{one.where}"
         reasons = {
             "passed": f"better than {against} {on}",
-            "failed": f"no better than {against} {on}: {asked.shown(one.decision.estimate)}",
+            "failed": f"{asked.standing(one.decision.estimate)} better than {against} {on}: "
+            f"{asked.shown(one.decision.estimate)}",
             "inconclusive": f"not shown to be better than {against} {on}, nor to be no better",
         }
         own, other = look.scored(0), look.scored(1)
