@@ -184,16 +184,17 @@ class Beats(Claim):
         other = sign * look.scored(1).values.astype(float)
         check_finite(own, other, claim)
         asked = self._asked(own, other, self._groups(look.scored(0)))
-        least = asked.question.smallest_n(look.level) if look.final else None
         if self.within:
-            self._require(look, left, claim, least)
+            self._require(look, left, claim, asked.question.smallest_n(look.level))
             return self._conclude(look, asked, left, *self._by_target(look, asked, claim))
         decision = asked.decide(look.level, final=look.final)
         if decision.outcome is None:
             return None
+        settled = ""
         if decision.outcome == "inconclusive":
+            least = asked.question.smallest_n(look.level)
             self._require(look, left, claim, least)
-        settled = self._settled(asked, look.level, least) if decision.outcome == "inconclusive" else ""
+            settled = self._settled(asked, look.level, least)
         concluded = _Concluded(decision.outcome, decision, "", self._counted(asked, decision.outcome) + settled)
         return self._conclude(look, asked, left, concluded, _means(look, asked))
 
