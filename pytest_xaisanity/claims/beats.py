@@ -40,6 +40,7 @@ from .identity import label
 __all__ = ["ADVICE", "NO_BETTER", "Beats", "BeatsFound", "Groups", "LeftOut", "share_of"]
 
 NO_BETTER = 0.1  # fewer than half plus this of random orders beaten, is too small an advantage to count
+ROUNDED = 1e-6  # scores that differ by less, relative to their range, are told apart by rounding alone
 ADVICE = (
     "the ranking carries no more than the baseline: check targets, baselines and sign, and compare another imputer="
 )
@@ -226,7 +227,8 @@ class Beats(Claim):
         baseline, metric = self.baseline, self.metric
         least = NO_BETTER if self.margin is None else self.margin
         if isinstance(baseline, Baseline) and baseline.random:
-            shares, tied = beaten_shares(own, other), (own[:, None] == other).all(1)
+            tied = _tied(own, other, metric.high - metric.low)
+            shares = np.where(tied, 0.5, beaten_shares(own, other))
             scores = Grouped.of(shares, np.where(tied, 1.0, shares), groups)  # where all tie, nothing was measured
             seen = "beats a random order in {estimate} of comparisons, shown to be under {bound}"
             question = Question(0.0, 1.0, 0.5, margin=least)
@@ -375,6 +377,14 @@ class BeatsFound(Beats):
 def share_of(share: float) -> str:
     """Return a share as people read it: ``"53 %"``."""
     return f"{100 * share:.0f} %"
+
+
+def _tied(own: Scores, other: Scores, width: float) -> Scores:
+    """Return which inputs have the same score in every order, but for rounding: of the range, or of the scores."""
+    sizes = np.abs(np.column_stack([own, other])).max(1)
+    scale = np.full(len(own), width) if isfinite(width) else sizes
+    tied: Scores = np.asarray((np.abs(own[:, None] - other) <= ROUNDED * scale[:, None]).all(1))
+    return tied
 
 
 def _mask(look: Look, target: Target) -> Scores:

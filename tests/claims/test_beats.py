@@ -124,6 +124,17 @@ class TestTies:
         assert "saturated or constant" in verdict.reason
         assert "settle" not in verdict.reason
 
+    @pytest.mark.parametrize(("low", "high", "size"), [(0.0, 1.0, 1e-8), (-math.inf, math.inf, 1e-4)])
+    def test_differences_of_rounding_are_ties(self, low, high, size):
+        """Always better, or always worse, by less than float32 tells."""
+        for sign in (-1, 1):
+            own, other = np.full(500, 0.7 if high == 1 else 700.0), np.full((500, 5), 0.7 if high == 1 else 700.0)
+            verdict = beats("random", on=Plain(low, high)).decide(look(own + sign * size, other))
+            assert verdict.inconclusive
+            assert verdict.estimate == 0.5
+            assert "nothing can be measured" in verdict.reason
+            assert not beats("random", on=Plain(low, high)).decide(look(own + 1e4 * sign * size, other)).inconclusive
+
     @pytest.mark.parametrize(("tied", "outcome"), [(0.05, "failed"), (0.5, "inconclusive")])
     def test_tied_inputs_count_for_no_fail(self, tied, outcome):
         n = 1000
