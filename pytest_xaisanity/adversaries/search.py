@@ -64,6 +64,11 @@ class Found:
         """What it is called: a universal map by its words, another by the call that rebuilds it."""
         return self.called or repr(self.map)
 
+    @property
+    def told(self) -> str:
+        """What it is called, with the call that rebuilds it where there is one: what can be checked by naming it."""
+        return ", ".join(dict.fromkeys((self.name, repr(self.map))))
+
 
 class _Wins(Exception):  # noqa: N818 - it is what the search hopes for
     """A map that gains enough."""

@@ -371,7 +371,7 @@ class BeatsFound(Beats):
         if adversary is None:
             return ""
         what = "the simplest that does as well" if outcome == "failed" else "the best found"
-        return f" ({what}: {adversary.found.name})"
+        return f" ({what}: {adversary.found.told})"
 
 
 def share_of(share: float) -> str:
