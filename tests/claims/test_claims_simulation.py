@@ -247,7 +247,7 @@ QUICK = [  # those whose rate is far below 1 - confidence, which few runs show
     ("beats another, skewed", 64),
     ("bounded mean, rarely large", None),
     ("beats random, all or nothing", 17),
-    ("beats random, in clusters", 64),
+    ("beats random, in clusters", 32),
 ]
 
 
@@ -366,7 +366,7 @@ def by_target(what, n, shares):
 @pytest.mark.parametrize(
     ("what", "n", "shares"),
     [
-        ("failed", 60, [0.6] * 3),
+        ("failed", 40, [0.6] * 4),
         pytest.param("failed", 200, [0.6] * 10, marks=pytest.mark.slow),
         pytest.param("passed", 200, [0.5] + [1.0] * 9, marks=pytest.mark.slow),
         pytest.param("passed", 1000, [0.5] * 2 + [0.9] * 8, marks=pytest.mark.slow),
