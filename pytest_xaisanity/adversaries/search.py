@@ -1,15 +1,16 @@
 """The adversary: a search for the uninformative map that scores best, and its measurement on other inputs.
 
-Hypothesis draws maps and scores them on the first half of the inputs (32 at most) beside the explanation. What it finds
-is then scored on all other inputs, where a claim is decided. A map that wins on the first half already is shrunk to the
-simplest one that keeps at least half of its gain there.
+The universal maps (see ``universal``) are scored on the first half of the inputs (32 at most) beside the explanation;
+then Hypothesis draws maps, which are scored likewise. The best is then scored on all other inputs, where a claim is
+decided. A map that Hypothesis finds and that wins on the first half already is shrunk to the simplest one that keeps at
+least half of its gain there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite, isnan
 from typing import TypeAlias, TypeVar
 
@@ -21,12 +22,14 @@ from torch import Tensor
 
 from ..common.seeding import isolated, seed_of
 from ..evidence.base import Lab, Measurement, Measuring, Scored
-from ..evidence.baselines.uninformative import Uninformative, drawn
+from ..evidence.baselines.uninformative import Uninformative
+from ..evidence.groups import Grouping
 from ..evidence.scoring import AnyMapMetric
 from ..maps.uninformative import UninformativeMap
 from ..statistics.evidence import Part
 from ..subject.block import Block
 from .strategies import uninformative_maps
+from .universal import Candidate, candidate_maps, universal_maps
 
 __all__ = ["Adversarial", "Adversary", "Found", "counterexample", "search"]
 
@@ -44,14 +47,27 @@ class Found:
     """What a search found.
 
     Attributes:
-        map: The map with the largest gain or, where one wins, the simplest that keeps half of the winner's gain.
+        map: A universal map that gains at least as much as any that was drawn, or the map with the largest gain or,
+            where one wins, the simplest that keeps half of the winner's gain.
         gain: Its gain over the explanation.
         tried: How many different maps were scored.
+        called: What a universal map is called, or nothing.
     """
 
-    map: UninformativeMap
+    map: Candidate
     gain: float
     tried: int
+    called: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called: a universal map by its words, another by the call that rebuilds it."""
+        return self.called or repr(self.map)
+
+    @property
+    def told(self) -> str:
+        """What it is called, with the call that rebuilds it where there is one: what can be checked by naming it."""
+        return ", ".join(dict.fromkeys((self.name, repr(self.map))))
 
 
 class _Wins(Exception):  # noqa: N818 - it is what the search hopes for
@@ -201,25 +217,33 @@ class Adversary(Part):
         searched: On how many inputs.
         picture: The map of one input, an image of 64 pixels a side at most.
         picture_of: The place of that input in what the user gave.
+        universal: What each universal map gains over the explanation there, by what it is called.
     """
 
     found: Found
     searched: int
     picture: Picture
     picture_of: int
+    universal: Mapping[str, float] = field(default_factory=dict)
 
     def plain(self) -> dict[str, object]:
-        """Return all of it; the map as the call that rebuilds it."""
-        found = {"call": repr(self.found.map), "gain": self.found.gain, "tried": self.found.tried}
+        """Return all of it; the map as the call that rebuilds it, or a mean map by its words."""
+        found = {
+            "name": self.found.name,
+            "call": repr(self.found.map),
+            "gain": self.found.gain,
+            "tried": self.found.tried,
+        }
         shown = {"searched": self.searched, "picture": self.picture, "picture_of": self.picture_of}
-        return {"adversary": {**found, **shown}}
+        return {"adversary": {**found, "universal": dict(self.universal), **shown}}
 
 
 @dataclass(frozen=True)
 class _Searched:
-    """A few inputs to search on: what the metric prepared, and the explanation's scores."""
+    """A few inputs to search on: their maps, what the metric prepared, and the explanation's scores."""
 
     block: Block
+    maps: Tensor
     prepared: object
     own: Tensor
 
@@ -233,6 +257,8 @@ class _Adversary(Measuring[Scored]):
         self.searched = 0
         self.found: Found | None = None
         self.picture: tuple[Picture, int] = ([], 0)
+        self.universal: dict[str, float] = {}
+        self.grouping = Grouping()
 
     def measure(self, block: Block) -> Scored:
         """Return the scores of one block."""
@@ -248,13 +274,13 @@ class _Adversary(Measuring[Scored]):
             rest = self._prepared(block.part(missing, len(block)), maps[missing:])
             scores[missing:, 0] = rest.own.float().cpu()
             scores[missing:, 1] = self._score(rest, self.found.map).float().cpu()
-        return Scored.of(scores)
+        return Scored.of(scores, groups=self.grouping.of(block, maps))
 
     def describe(self) -> tuple[Part, ...]:
         """Return what the metric says of itself; the map that was found, its picture and what the search cost."""
         if self.found is None:
             return self.described
-        return (Adversary(self.found, self.searched, *self.picture), *self.described)
+        return (Adversary(self.found, self.searched, *self.picture, self.universal), *self.described)
 
     def rest(self) -> None:
         """Keep what was found; before that, all that is kept is needed."""
@@ -270,13 +296,13 @@ class _Adversary(Measuring[Scored]):
     def _prepared(self, block: Block, maps: Tensor) -> _Searched:
         prepared = self.metric.prepare(self.lab, block)
         self.described = self.described or self.metric.describe(prepared)
-        return _Searched(block, prepared, self.metric.score(prepared, maps, draw="explainer 0").values)
+        return _Searched(block, maps, prepared, self.metric.score(prepared, maps, draw="explainer 0").values)
 
-    def _maps(self, block: Block, candidate: UninformativeMap) -> Tensor:
+    def _maps(self, block: Block, candidate: Candidate) -> Tensor:
         like = block.empty_maps(per_channel=self.metric.per_channel)
-        return drawn(candidate, block, like, seed=self.lab.seed)
+        return candidate_maps(candidate, block, like, seed=self.lab.seed)
 
-    def _score(self, part: _Searched, candidate: UninformativeMap) -> Tensor:
+    def _score(self, part: _Searched, candidate: Candidate) -> Tensor:
         # As a claim against the very map would score it: what was found can be checked by naming it.
         maps = self._maps(part.block, candidate)
         return self.metric.score(part.prepared, maps, draw=f"{Uninformative.name} 0").values
@@ -284,7 +310,7 @@ class _Adversary(Measuring[Scored]):
     def _search(self) -> None:
         sign, floor = 1.0 if self.metric.higher_is_better else -1.0, -inf
 
-        def gain(candidate: UninformativeMap) -> float:
+        def gain(candidate: Candidate) -> float:
             nonlocal floor
             values = torch.empty(0, dtype=torch.float64)
             for part in self.parts:
@@ -299,7 +325,13 @@ class _Adversary(Measuring[Scored]):
         first = self.parts[0].block.part(0, 1)
         search_seed = seed_of(self.lab.seed, "search", self.lab.attributions.explainer.name)
         shape = tuple(first.empty_maps(per_channel=self.metric.per_channel).shape[1:])
-        self.found = search(shape, gain, max_examples=self.budget, search_seed=search_seed)
+        tried = universal_maps([part.block for part in self.parts], [part.maps for part in self.parts])
+        self.universal = {name: gain(candidate) for name, candidate in tried.items()}
+        found = search(shape, gain, max_examples=self.budget, search_seed=search_seed)
+        best = max(self.universal, key=self.universal.__getitem__)
+        if self.universal[best] >= found.gain:
+            found = Found(tried[best], self.universal[best], found.tried, best)
+        self.found = replace(found, tried=found.tried + len(tried))
         self.picture = _picture(self._maps(first, self.found.map)[0]), first.indices[0]
         self.parts = []
 

@@ -148,7 +148,7 @@ class Bench:
 
     def _decide(self, claim: Claim, explainer: Explainer) -> Verdict:
         self._renew()
-        level = Level(claim.confidence or self.confidence, claim.early)
+        level = Level(claim.confidence or self.confidence, claim.early, claim.fail_share)
         needs = claim.needs()
         runs = [self._run(one.measurement, self._rival(one.rival) or explainer, level.early) for one in needs]
         for count in itertools.count(1):
@@ -167,6 +167,7 @@ class Bench:
             explainer=name,
             level=level,
             indices=runs[0].indices(count),
+            targets=runs[0].targets(count),
             final=final,
             measured=tuple(run.found(count) for run in runs),
             parts=tuple(run.parts(count) for run in runs),

@@ -31,6 +31,7 @@ class Run:
     _found: list[Measured] = field(default_factory=list)
     _parts: list[tuple[Part, ...]] = field(default_factory=list)
     _indices: list[tuple[int, ...]] = field(default_factory=list)
+    _targets: list[tuple[tuple[int, ...], ...]] = field(default_factory=list)
     _last: bool = False
 
     def advance(self, count: int) -> bool:
@@ -50,6 +51,7 @@ class Run:
         self._found.append(self._measuring.measure(block))
         self._parts.append(self._measuring.describe())
         self._indices.append(block.indices)
+        self._targets.append(block.target_keys)
         self._last = block.last
 
     def found(self, count: int) -> Measured:
@@ -64,6 +66,10 @@ class Run:
     def indices(self, count: int) -> tuple[int, ...]:
         """Return the inputs of the first ``count`` blocks."""
         return tuple(index for part in self._indices[:count] for index in part)
+
+    def targets(self, count: int) -> tuple[tuple[int, ...], ...]:
+        """Return the targets of these inputs."""
+        return tuple(target for part in self._targets[:count] for target in part)
 
     def rest(self) -> None:
         """Let go of all but what was found: of inputs, drawn weights and the like. The run may go on later."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, NamedTuple, TypeAlias
 
@@ -68,6 +69,7 @@ class Look:
         parts: What each measurement says of itself.
         seed: The seed everything was drawn with.
         tolerance: Relative difference that counts as rounding.
+        targets: The target of each input, as whole numbers; empty where the look knows none.
     """
 
     explainer: str
@@ -78,6 +80,17 @@ class Look:
     parts: tuple[tuple[Part, ...], ...]
     seed: int
     tolerance: float
+    targets: tuple[tuple[int, ...], ...] = ()
+
+    def rows(self, chosen: Array) -> Look:
+        """Return the look at some of the inputs: a mask ``(n,)``."""
+        mask = np.asarray(chosen, bool)
+        return replace(
+            self,
+            indices=tuple(itertools.compress(self.indices, mask.tolist())),
+            measured=tuple(one.rows(mask) for one in self.measured),
+            targets=tuple(itertools.compress(self.targets, mask.tolist())),
+        )
 
     @property
     def n(self) -> int:
@@ -106,6 +119,8 @@ class Claim(ABC):
     Attributes:
         confidence: One minus the accepted rate of wrong passes; None takes the bench's.
         early: Whether to stop as soon as the claim is decided; False measures every input.
+        fail_share: Share of the accepted rate of wrong fails that it may spend: 1 / k where it is one of k claims that
+            another consists of, which fails with any of them.
         words: The claim as it was written, for verdicts: verb, object, settings.
         verb: The verb.
         form: What sets claims of the same verb and objects apart, or nothing.
@@ -114,6 +129,7 @@ class Claim(ABC):
 
     confidence: float | None = None
     early: bool = True
+    fail_share: float = 1.0
     words: tuple[str, ...] = field(default=(), compare=False)
     verb: ClassVar[str]
     form: ClassVar[str] = ""

@@ -1,28 +1,26 @@
-"""The verb ``beats``: the gain over a baseline, over each of several, and across settings of the metric."""
+"""The verb ``beats``: the gain over a baseline, over inputs or over those of each target."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from ..adversaries.search import Adversarial, Adversary, counterexample
-from ..adversaries.strategies import settings_of
-from ..common.seeding import seed_of
+from ..adversaries.search import Adversarial, Adversary
+from ..common.errors import XaiError
 from ..evidence.base import Baseline, Scored
-from ..evidence.baselines.uninformative import GivenMap, Uninformative
+from ..evidence.baselines.uninformative import Uninformative
 from ..evidence.scoring import AnyMapMetric, Scoring
-from ..maps.uninformative import UninformativeMap
-from ..statistics.evidence import Evidence, Part
-from ..statistics.question import Decision, Question
-from ..statistics.ranks import Ranks
+from ..statistics.evidence import Evidence, Part, Row
+from ..statistics.grouped import Grouped
+from ..statistics.question import Decision, Level, Question
+from ..statistics.ranks import beaten_shares
 from ..statistics.verdict import Outcome, Verdict
 from .base import (
     Claim,
-    Compound,
     Look,
     Means,
     Need,
@@ -37,15 +35,60 @@ from .base import (
     require_inputs,
     settled_by,
 )
+from .by_target import ByTarget, OfTarget, Target, named
 from .identity import label
 
-__all__ = ["Beats", "BeatsAcross", "BeatsEach", "BeatsFound", "beating"]
+__all__ = ["ADVICE", "NO_BETTER", "Beats", "BeatsFound", "Groups", "LeftOut", "share_of"]
 
-NO_BETTER = 0.1  # fewer than half plus this of random orders beaten, counts as no better than random
-SETTINGS_TRIED = 12  # settings that a claim across settings draws
-_ADVICE = (
+NO_BETTER = 0.1  # fewer than half plus this of random orders beaten, is too small an advantage to count
+ROUNDED = 1e-6  # scores that differ by less, relative to their range, are told apart by rounding alone
+ADVICE = (
     "the ranking carries no more than the baseline: check targets, baselines and sign, and compare another imputer="
 )
+
+
+@dataclass(frozen=True)
+class Groups(Part):
+    """How many groups the inputs make: (nearly) equal inputs, and inputs with (nearly) the same map, count once.
+
+    Attributes:
+        count: How many groups.
+        n: How many inputs.
+    """
+
+    count: int
+    n: int
+
+    def plain(self) -> dict[str, object]:
+        """Return how many there are."""
+        return {"groups": self.count}
+
+    def rows(self) -> Iterator[Row]:
+        """Yield how many there are, where inputs share one."""
+        if self.count < self.n:
+            yield "groups", f"{self.count}, of {self.n} inputs: equal inputs, and inputs with one map, count once"
+
+
+@dataclass(frozen=True)
+class LeftOut(Part):
+    """The inputs without a map of the baseline.
+
+    Attributes:
+        count: How many.
+        why: What they have.
+    """
+
+    count: int
+    why: str
+
+    def plain(self) -> dict[str, object]:
+        """Return how many there are."""
+        return {"left_out": self.count}
+
+    def rows(self) -> Iterator[Row]:
+        """Yield how many there are, and why."""
+        if self.count:
+            yield "left out", f"{self.count} inputs with {self.why}"
 
 
 class _Asked(NamedTuple):
@@ -53,17 +96,57 @@ class _Asked(NamedTuple):
 
     Attributes:
         question: The question.
-        values: What it is decided on, one value an input.
-        quantity: What the values are.
-        ranks: Those among random orders, against which the question is decided.
-        shown: What a failure shows.
+        scores: What it is decided on: one range an input, of one number but where all of its scores tie, and groups.
+        quantity: What the numbers are.
+        seen: What a failure says: ``{estimate}`` and ``{bound}`` are filled in.
+        unit: How these two are written.
+        tied: How many inputs score the same in every random order.
     """
 
     question: Question
-    values: Scores
+    scores: Grouped
     quantity: str
-    ranks: Ranks | None
-    shown: str
+    seen: str
+    unit: Literal["share", "score"]
+    tied: int = 0
+
+    def of(self, chosen: Scores) -> _Asked:
+        """Return the question about some of the inputs."""
+        part = Grouped(self.scores.lo[chosen], self.scores.hi[chosen], self.scores.groups[chosen])
+        return self._replace(scores=part, tied=int((part.lo < part.hi).sum()))
+
+    def decide(self, level: Level, *, final: bool) -> Decision:
+        """Decide; the estimate is the mean of what was measured."""
+        decision = self.scores.decide(self.question, level, final=final)
+        values, _ = self.scores.means() if final else self.scores.firsts()
+        return decision._replace(estimate=float(values.mean()))
+
+    def standing(self, estimate: float) -> str:
+        """Return how a failure compares: ``"no"`` or ``"hardly"`` better."""
+        return "hardly" if estimate > self.question.threshold else "no"
+
+    def shown(self, estimate: float) -> str:
+        """Return what a failure shows."""
+        bound = self.question.threshold + self.question.margin
+        written = [share_of(one) if self.unit == "share" else f"{one:.3g}" for one in (estimate, bound)]
+        small = ": too small an advantage to count" if estimate > self.question.threshold else ""
+        return self.seen.format(estimate=written[0], bound=written[1]) + small
+
+
+class _Concluded(NamedTuple):
+    """An outcome, and what is said of it.
+
+    Attributes:
+        outcome: The outcome.
+        decision: The decision that is quoted.
+        where: For which inputs: a phrase, or nothing.
+        addition: What the reason adds.
+    """
+
+    outcome: Outcome
+    decision: Decision
+    where: str
+    addition: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +156,16 @@ class Beats(Claim):
     Attributes:
         baseline: A baseline, or what users have as explainers.
         metric: The metric.
+        within: ``"target"``: it must hold for the inputs of each target by themselves.
+        margin: A smaller advantage counts as none; None takes that of the baseline.
     """
 
     baseline: object
     metric: AnyMapMetric
+    within: Literal["target"] | None = None
+    margin: float | None = None
     verb: ClassVar[str] = "beats"
-    advice: ClassVar[str] = _ADVICE
+    advice: ClassVar[str] = ADVICE
 
     def needs(self) -> Sequence[Need]:
         """The explainer's scores and the baseline's."""
@@ -88,59 +175,151 @@ class Beats(Claim):
         return [Need(own), Need(Scoring(self.metric), self.baseline)]
 
     def decide(self, look: Look) -> Verdict | None:
-        """Against random orders by rank, against one baseline by the paired difference."""
-        look = self._rivals(look)
-        if not look.n and not look.final:
+        """Decide on the share of random orders beaten, or on the paired difference from one baseline."""
+        look, left = self._rivals(look)
+        if not look.final and (not look.n or self.within):  # which targets have enough inputs is known in the end
             return None
         claim = f"{look.explainer} {self}"
-        require_inputs(look.n, 1, claim)
+        self._require(look, left, claim, 1)
         sign = 1.0 if self.metric.higher_is_better else -1.0
         own = sign * look.scored(0).values[:, 0].astype(float)
         other = sign * look.scored(1).values.astype(float)
         check_finite(own, other, claim)
-        asked = self._asked(own, other, self.metric.limits(look.parts[0]))
-        question, values = asked.question, asked.values
-        decision = question.decide(values, values, look.level, final=look.final, ranks=asked.ranks)
+        asked = self._asked(own, other, self._groups(look.scored(0)), self.metric.limits(look.parts[0]))
+        if self.within:
+            self._require(look, left, claim, asked.question.smallest_n(look.level))
+            return self._conclude(look, asked, left, *self._by_target(look, asked, claim))
+        decision = asked.decide(look.level, final=look.final)
         if decision.outcome is None:
             return None
-        needed = None
+        settled = ""
         if decision.outcome == "inconclusive":
-            orders = None if asked.ranks is None else other.shape[1]
-            require_inputs(look.n, question.smallest_n(look.level, orders=orders), claim)
-            needed = question.inputs_needed(values, values, look.level)
-        return self._conclude(look, decision, decision.outcome, asked, needed)
+            least = asked.question.smallest_n(look.level)
+            self._require(look, left, claim, least)
+            settled = self._settled(asked, look.level, least)
+        concluded = _Concluded(decision.outcome, decision, "", self._counted(asked, decision.outcome) + settled)
+        return self._conclude(look, asked, left, concluded, _means(look, asked))
 
-    def _rivals(self, look: Look) -> Look:
-        """Return a look at the scores of the explainer and of the baseline, on the inputs that have both."""
-        return look
+    def _rivals(self, look: Look) -> tuple[Look, LeftOut]:
+        """Return a look at the inputs that have scores of both, and how many have none of the baseline."""
+        if not isinstance(self.baseline, Baseline):
+            return look, LeftOut(0, "")
+        own, other = look.scored(0).values, look.scored(1).values
+        missing: Scores = np.asarray(np.isnan(other).all(1) & np.isfinite(own).all(1))
+        return look.rows(~missing), LeftOut(int(missing.sum()), self.baseline.why_none)
 
-    def _asked(self, own: Scores, other: Scores, limits: tuple[float, float]) -> _Asked:
-        few = f"shown to do so for less than {0.5 + NO_BETTER:.0%} of them"
-        baseline = self.baseline
+    def _groups(self, own: Scored) -> Scores | None:
+        """Return the group of each input, whose mean score counts once."""
+        by_input = isinstance(self.baseline, Baseline) and self.baseline.of_others
+        return None if own.groups is None else own.groups[:, int(by_input)]
+
+    def _require(self, look: Look, left: LeftOut, claim: str, least: int | None) -> None:
+        """Raise when no scores whatever could decide the claim with the inputs that are left."""
+        if not left.count or least is None or look.n >= least:
+            return require_inputs(look.n, least, claim)
+        raise XaiError(
+            "xai_inputs",
+            found=f"{look.n} of {look.n + left.count} inputs for the claim {claim!r}: {left.count} have {left.why}",
+            expected=f"at least {least}",
+            fix="give more inputs of each target, or name another baseline",
+        )
+
+    def _asked(self, own: Scores, other: Scores, groups: Scores | None, limits: tuple[float, float]) -> _Asked:
+        baseline, metric = self.baseline, self.metric
+        least = NO_BETTER if self.margin is None else self.margin
         if isinstance(baseline, Baseline) and baseline.random:
-            ranks = Ranks(own, other)
-            question = Question(0.0, 1.0, 0.5, margin=NO_BETTER)
-            return _Asked(question, ranks.shares, "share of random orders beaten", ranks, few)
+            tied = _tied(own, other, metric.high - metric.low)
+            shares = np.where(tied, 0.5, beaten_shares(own, other))
+            scores = Grouped.of(shares, np.where(tied, 1.0, shares), groups)  # where all tie, nothing was measured
+            seen = "beats a random order in {estimate} of comparisons, shown to be under {bound}"
+            question = Question(0.0, 1.0, 0.5, margin=least)
+            return _Asked(question, scores, "share of random orders beaten", seen, "share", int(tied.sum()))
         gain = own - other.mean(1)
         if isfinite(limits[0]) and isfinite(limits[1]):
             width = limits[1] - limits[0]
             reach = 1.0 if width <= 2 else width
-            least = baseline.margin if isinstance(baseline, Baseline) else Baseline.margin
+            usual = (baseline.margin if isinstance(baseline, Baseline) else Baseline.margin) * reach
             clipped = "" if reach >= width else f", clipped to [-{reach:g}, {reach:g}]"
-            shown = f"its mean gain is shown to be below {least * max(1.0, width / 2):g}"
-            question = Question(-reach, reach, 0.0, margin=least * reach)
-            quantity = f"mean gain in {self.metric.name}{clipped}"
-            return _Asked(question, np.clip(gain, -reach, reach), quantity, None, shown)
+            values = np.clip(gain, -reach, reach)
+            question = Question(-reach, reach, 0.0, margin=usual if self.margin is None else self.margin)
+            seen = "its mean gain is {estimate}, shown to be below {bound}"
+            quantity = f"mean gain in {metric.name}{clipped}"
+            return _Asked(question, Grouped.of(values, values, groups), quantity, seen, "score")
         # Scores without a bound are decided on the sign of the paired difference; ties count for the baseline.
-        question = Question.of_share(0.5, margin=NO_BETTER)
-        return _Asked(question, (gain > 0).astype(float), "share of inputs with a gain", None, few)
+        flags = (gain > 0).astype(float)
+        seen = "it gains on {estimate} of the inputs, shown to be under {bound}"
+        question = Question.of_share(0.5, margin=least)
+        return _Asked(question, Grouped.of(flags, flags, groups), "share of inputs with a gain", seen, "share")
 
-    def _conclude(self, look: Look, decision: Decision, outcome: Outcome, asked: _Asked, needed: int | None) -> Verdict:
-        against = label(self.baseline)
+    def _by_target(self, look: Look, asked: _Asked, claim: str) -> tuple[_Concluded, ByTarget]:
+        """Decide each target by itself, and return what follows for the claim.
+
+        A pass needs that of every target with enough inputs, each at full confidence. A fail of any is taken at an
+        error that is split over the targets.
+        """
+        parts = {target: asked.of(_mask(look, target)) for target in dict.fromkeys(look.targets)}
+        level = Level(look.level.confidence, early=False)
+        least = asked.question.smallest_n(level)
+        enough = [target for target, part in parts.items() if least is not None and part.scores.lo.size >= least]
+        if not enough or least is None:
+            most = max((part.scores.lo.size for part in parts.values()), default=0)
+            raise XaiError(
+                "xai_inputs",
+                found=f"at most {most} inputs of one target for the claim {claim!r}",
+                expected=f"at least {least} of one target",
+                fix='give more inputs of each target, or leave within="target" out',
+            )
+        level = Level(level.confidence, early=False, fail_share=look.level.fail_share / len(enough))
+        decided = {target: parts[target].decide(level, final=True) for target in enough}
+        found = ByTarget({target: _of_target(part, decided.get(target)) for target, part in parts.items()}, least)
+        worst = min(enough, key=lambda target: _standing(decided[target]))
+        decision = decided[worst]
+        assert decision.outcome is not None
+        where = f" for target {named(worst)}"
+        if decision.outcome == "passed":
+            where = f" for each of {len(enough)} targets, least clearly for target {named(worst)}"
+        addition = self._counted(parts[worst], decision.outcome)
+        if found.too_few:
+            addition += f"; too few inputs, under {least}, for target {_several(found.too_few)}"
+        return _Concluded(decision.outcome, decision, where, addition), found
+
+    def _counted(self, asked: _Asked, outcome: Outcome) -> str:
+        """Return what a reason adds of groups and of ties."""
+        n, count = asked.scores.lo.size, asked.scores.count
+        made = f"{count} group{'s' if count > 1 else ''}"
+        groups = (
+            "" if count == n else f"; the {n} inputs make {made}, of equal inputs or equal maps, which count once each"
+        )
+        if outcome != "inconclusive" or not asked.tied:
+            return groups
+        some = "every input" if asked.tied == n else f"{asked.tied} of {n} inputs"
+        return (
+            f"{groups}; {self.metric.name} is the same in whatever order for {some}, where nothing can be measured: "
+            'the output is saturated or constant, so measure another (such as output="logit")'
+        )
+
+    def _settled(self, asked: _Asked, level: Level, least: int | None) -> str:
+        """Return what an inconclusive reason adds where more inputs would settle the claim, and nothing elsewhere."""
+        scores = asked.scores
+        n, count = scores.lo.size, scores.count
+        if asked.tied or np.unique(scores.groups[: n // 2]).size == count:
+            return "" if asked.tied else "; more inputs of these groups would settle nothing"
+        if least is not None and count < least:
+            return f"; at least {least} groups are needed"
+        needed = asked.question.inputs_needed(*scores.means(), level) if asked.question.kind == "mean" else None
+        if asked.question.kind == "share" and count == n:
+            needed = asked.question.inputs_needed(scores.lo, scores.hi, level)
+        if count == n:
+            return settled_by(needed)
+        return f"; about {needed} groups would settle it" if needed else "; more groups may settle it"
+
+    def _conclude(self, look: Look, asked: _Asked, left: LeftOut, one: _Concluded, targets: ByTarget) -> Verdict:
+        against, on = label(self.baseline), f"on {self.metric.name}{one.where}"
         reasons = {
-            "passed": f"better than {against} on {self.metric.name}",
-            "failed": f"no better than {against} on {self.metric.name}: {asked.shown}",
-            "inconclusive": f"not shown to be better than {against} on {self.metric.name}, nor to be no better",
+            "passed": f"better than {against} {on}",
+            "failed": f"{asked.standing(one.decision.estimate)} better than {against} {on}: "
+            f"{asked.shown(one.decision.estimate)}",
+            "inconclusive": f"not shown to be better than {against} {on}, nor to be no better",
         }
         own, other = look.scored(0), look.scored(1)
         scores = {"explainer": own.values[:, 0], against: other.values.mean(1)}
@@ -148,26 +327,30 @@ class Beats(Claim):
             "explainer": {name: curve.astype(float).tolist() for name, curve in own.curves.items()},
             against: {name: by_axis(curve, 1) for name, curve in other.curves.items()},
         }
-        values = plain(asked.values)
+        values = plain(asked.scores.lo)
         remarks = self.metric.remarks(own, look.parts[0])
         return self._verdict(
             look,
-            decision,
+            one.decision,
+            outcome=one.outcome,
             quantity=asked.quantity,
-            reason=reasons[outcome]
-            + self._simplest(look, outcome)
-            + settled_by(needed, outcome)
-            + remarked(remarks, outcome),
+            reason=reasons[one.outcome]
+            + self._rival_found(look, one.outcome)
+            + one.addition
+            + remarked(remarks, one.outcome),
             evidence=(
                 Means({name: mean(np.array(plain(value), float)) for name, value in scores.items()}, curves),
                 *look.parts[0],
                 *remarks,
+                Groups(asked.scores.count, look.n),
+                left,
+                targets,
                 PerInput({name: plain(value) for name, value in scores.items()}, values),
                 Worst.of(look.indices, values, lambda value: -value, asked.quantity),
             ),
         )
 
-    def _simplest(self, look: Look, outcome: Outcome) -> str:
+    def _rival_found(self, look: Look, outcome: Outcome) -> str:
         """Return what a reason adds of the baseline."""
         return ""
 
@@ -182,129 +365,55 @@ class BeatsFound(Beats):
         """Both scores from a search that has to see the explainer's."""
         return [Need(Adversarial(self.metric, self.baseline))]
 
-    def _rivals(self, look: Look) -> Look:
-        pairs = look.scored().values
-        known: Scores = np.asarray(~np.isnan(pairs).any(axis=1))
-        indices = tuple(index for index, kept in zip(look.indices, known.tolist(), strict=True) if kept)
-        own, other = (Scored(pairs[known, side : side + 1]) for side in (0, 1))
-        return replace(look, indices=indices, measured=(own, other), parts=(look.parts[0], ()))
+    def _rivals(self, look: Look) -> tuple[Look, LeftOut]:
+        searched: Scores = np.asarray(np.isnan(look.scored().values).any(axis=1))
+        look = look.rows(~searched)
+        both = look.scored()
+        own, other = (Scored(both.values[:, side : side + 1], groups=both.groups) for side in (0, 1))
+        return replace(look, measured=(own, other), parts=(look.parts[0], ())), LeftOut(0, "")
 
-    def _simplest(self, look: Look, outcome: Outcome) -> str:
+    def _rival_found(self, look: Look, outcome: Outcome) -> str:
         adversary = Evidence(*look.parts[0]).find(Adversary)
-        if adversary is None or outcome != "failed":
+        if adversary is None:
             return ""
-        return f" (the simplest that does as well: {adversary.found.map!r})"
+        what = "the simplest that does as well" if outcome == "failed" else "the best found"
+        return f" ({what}: {adversary.found.told})"
 
 
-class Resolved(NamedTuple):
-    """What became of one of the claims that make up another."""
-
-    outcome: Outcome
-    estimate: float
+def share_of(share: float) -> str:
+    """Return a share as people read it: ``"53 %"``."""
+    return f"{100 * share:.0f} %"
 
 
-@dataclass(frozen=True)
-class Resolutions(Part):
-    """What became of the claims that make up another.
-
-    Attributes:
-        name: What tells them apart: ``"mutants"``, ``"settings"``.
-        found: By that.
-    """
-
-    name: str
-    found: Mapping[str, Resolved]
-
-    def plain(self) -> dict[str, object]:
-        """Return outcomes, and estimates where they are of one quantity."""
-        if self.name == "settings":
-            return {self.name: {key: one.outcome for key, one in self.found.items()}}
-        return {self.name: {key: one._asdict() for key, one in self.found.items()}}
+def _tied(own: Scores, other: Scores, width: float) -> Scores:
+    """Return which inputs have the same score in every order, but for rounding: of the range, or of the scores."""
+    sizes = np.abs(np.column_stack([own, other])).max(1)
+    scale = np.full(len(own), width) if isfinite(width) else sizes
+    tied: Scores = np.asarray((np.abs(own[:, None] - other) <= ROUNDED * scale[:, None]).all(1))
+    return tied
 
 
-@dataclass(frozen=True, kw_only=True)
-class BeatsEach(Compound):
-    """A :class:`Beats` that must hold for each of several baselines: the parts of one."""
-
-    baseline: Baseline
-    metric: AnyMapMetric
-    verb: ClassVar[str] = "beats"
-    advice: ClassVar[str] = _ADVICE
-
-    def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
-        """Return the verdict that is furthest from a pass; after a failed one no other is sought."""
-        verdicts: dict[str, Verdict] = {}
-        for part in self.baseline.parts(places):
-            claim = Beats(baseline=part, metric=self.metric, confidence=self.confidence, early=self.early)
-            verdicts[part.name] = decide(claim)
-            if self.early and verdicts[part.name].failed:
-                break
-        verdict = min(verdicts.values(), key=_standing)
-        reason = f"{verdict.reason}, the closest of {', '.join(verdicts)}" if verdict.passed else verdict.reason
-        found = Resolutions(self.baseline.name, dict(_resolved(verdicts)))
-        evidence = Evidence(*verdict.evidence.parts, found)
-        return replace(verdict, claim=f"{name} {self}", reason=reason, evidence=evidence)
+def _mask(look: Look, target: Target) -> Scores:
+    return np.array([one == target for one in look.targets], bool)
 
 
-def _resolved(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, Resolved]]:
-    for key, verdict in verdicts.items():
-        yield key, Resolved(verdict.outcome, verdict.estimate)
+def _of_target(asked: _Asked, decision: Decision | None = None) -> OfTarget:
+    estimate, n, groups = float(asked.scores.means()[0].mean()), asked.scores.lo.size, asked.scores.count
+    if decision is None:
+        return OfTarget(estimate, n, groups)
+    return OfTarget(estimate, n, groups, decision.outcome, decision.interval)
 
 
-def _standing(verdict: Verdict) -> tuple[int, float]:
-    return {"failed": 0, "inconclusive": 1, "passed": 2}[verdict.outcome], verdict.estimate
+def _means(look: Look, asked: _Asked) -> ByTarget:
+    """Return the mean of each target."""
+    targets = dict.fromkeys(look.targets)
+    return ByTarget({target: _of_target(asked.of(_mask(look, target))) for target in targets})
 
 
-def beating(
-    baseline: object,
-    metric: AnyMapMetric,
-    *,
-    confidence: float | None = None,
-    early: bool = True,
-    words: tuple[str, ...] = (),
-) -> Beats | BeatsEach:
-    """Return the claim to beat the baseline, or each of those that make it up."""
-    if isinstance(baseline, UninformativeMap):
-        baseline = GivenMap(baseline)
-    if isinstance(baseline, Baseline) and baseline.several:
-        return BeatsEach(baseline=baseline, metric=metric, confidence=confidence, early=early, words=words)
-    if isinstance(baseline, Uninformative):
-        return BeatsFound(baseline=baseline, metric=metric, confidence=confidence, early=early, words=words)
-    return Beats(baseline=baseline, metric=metric, confidence=confidence, early=early, words=words)
+def _standing(decision: Decision) -> tuple[int, float]:
+    return {"failed": 0, "inconclusive": 1, "passed": 2}[decision.outcome or "inconclusive"], decision.estimate
 
 
-@dataclass(frozen=True, kw_only=True)
-class BeatsAcross(Compound):
-    """A :class:`Beats` that must hold for every drawn setting of the metric. See ``across=`` of ``beats``."""
-
-    baseline: object
-    metric: str
-    fixed: Mapping[str, object] = field(default_factory=dict)
-    max_examples: int = SETTINGS_TRIED
-    verb: ClassVar[str] = "beats"
-    form: ClassVar[str] = "across_settings"
-    advice: ClassVar[str] = _ADVICE
-
-    def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
-        """Return the verdict on the simplest setting under which the claim fails, or else the least certain one."""
-        verdicts: dict[AnyMapMetric, Verdict] = {}
-
-        def fails(metric: AnyMapMetric) -> bool:
-            verdicts[metric] = decide(beating(self.baseline, metric, confidence=self.confidence, early=self.early))
-            return verdicts[metric].failed
-
-        strategy = settings_of(self.metric, shape=places, **self.fixed)
-        search_seed = seed_of(seed, "settings", name)
-        found = counterexample(strategy, fails, max_examples=self.max_examples, search_seed=search_seed)
-        return self._conclude(verdicts, found, name)
-
-    def _conclude(self, verdicts: Mapping[AnyMapMetric, Verdict], found: AnyMapMetric | None, name: str) -> Verdict:
-        worst = found or min(verdicts, key=lambda metric: _standing(verdicts[metric]))
-        verdict = verdicts[worst]
-        if verdict.passed:
-            reason = f"{verdict.reason} in each of {len(verdicts)} settings; least clearly with {worst!r}"
-        else:
-            reason = f"{verdict.reason}, with {worst!r}: the simplest of the settings tried that does not pass"
-        settings = Resolutions("settings", dict(_resolved({repr(key): one for key, one in verdicts.items()})))
-        evidence = Evidence(*verdict.evidence.parts, settings)
-        return replace(verdict, claim=f"{name} {self}", reason=reason, evidence=evidence)
+def _several(targets: Sequence[Target]) -> str:
+    shown = ", ".join(map(named, targets[:10]))
+    return shown if len(targets) <= 10 else f"{shown} and {len(targets) - 10} more"

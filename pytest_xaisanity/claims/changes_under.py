@@ -326,7 +326,7 @@ def _retention_view(s: Similarity, r: float, seen: _Seen) -> _View:
     if seen.cells.positions > 1:
         upper = Between.of(s, seen.cells.upper_third(after), (1,))
         parts[" in the upper third"] = Retained(upper, own, chance)
-    level = replace(look.level, fails=len(parts))
+    level = replace(look.level, fail_share=look.level.fail_share / len(parts))
     thirds = [_Third(w, one, one.decide(r, level, final=look.final)) for w, one in parts.items()]
     return _joined_view(s, r, thirds, level, replace(reading, gap=float(whole.gap.middle.mean())), seen)
 

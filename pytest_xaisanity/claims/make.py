@@ -144,6 +144,8 @@ def beats(
     max_examples: int | None = None,
     mutants: Sequence[str] | None = None,
     across: Literal["settings"] | None = None,
+    within: Literal["target"] | None = None,
+    margin: float | None = None,
     confidence: float | None = None,
     early: bool = True,
     **settings: object,
@@ -151,10 +153,12 @@ def beats(
     """Claim that, per input, the explainer is better than the baseline on a metric.
 
     Args:
-        baseline: ``"random"``; ``"edges"``; ``"uninformative"``, the best map that knows nothing of the model, which
-            Hypothesis searches for on one half of the inputs (32 at most) and the claim is decided against on the
-            others; ``"input_times_noise"``; ``"mutants"``, the explainer's own map made coarse, in several ways that
-            each must be beaten; or any other explainer: a Captum class or instance, a function.
+        baseline: ``"random"``; ``"edges"``; ``"other_input"``, the explainer's own map of another input of the same
+            target; ``"class_mean"``, its mean map over others of that target; ``"uninformative"``, the best map that
+            knows nothing of what the model makes of an input: blobs, mean images, mean maps and what Hypothesis finds
+            on one half of the inputs (32 at most), which the claim is decided against on the others;
+            ``"input_times_noise"``; ``"mutants"``, the explainer's own map made coarse, in several ways that each must
+            be beaten; or any other explainer: a Captum class or instance, a function.
         on: The metric: a name such as ``"pixel_flipping"``, or a metric object.
         draws: For ``"random"``, the number of random orders of each input, 5 by default.
         max_examples: For ``"uninformative"``, how many maps to try; by default what the active Hypothesis profile says.
@@ -162,24 +166,45 @@ def beats(
             ``"absolute_value"``, ``"flipped_sign"``, ``"flipped"``, ``"shifted"`` and ``"shuffled"``.
         across: ``"settings"``: the claim must hold for each of a dozen settings of the metric that Hypothesis draws,
             those given among ``settings`` excepted; one that fails is shrunk to the simplest.
+        within: ``"target"``: the claim must hold for the inputs of each target by themselves, so that being right for
+            some classes does not do. Every input is measured; targets with too few inputs are named.
+        margin: A smaller advantage counts as none: the claim fails once the advantage is shown to be below. A share
+            above one half, by default 0.1, where shares decide (``"random"``, metrics without bounds); otherwise a mean
+            gain on the metric, by default 0.05 for scores in [-1, 1], and 0.03 against own maps of other inputs.
         confidence: One minus the accepted rate of wrong passes; by default the bench's.
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the metric.
     """
     from ..evidence.names import as_baseline, as_map_metric
-    from .beats import BeatsAcross, beating
+    from .beats_several import BeatsAcross, beating
     from .identity import label
 
     given = _given(beats, locals())
     own: dict[str, object] = {name: given[name] for name in ("draws", "max_examples", "mutants") if name in given}
     metric = as_map_metric(on, settings, where=f"beats on={label(on)!r}", also=_keywords(beats))
     built = as_baseline(baseline, own, where="beats")
-    against = _words(baseline, own if across is None else {**own, "across": across})
-    judged = _words(on, {**settings, **{name: given[name] for name in ("confidence", "early") if name in given}})
-    words = ("beats", against, "on", judged)
+    _check_advantage(built, metric, within, margin)
     level, early = _confidence(confidence, "beats"), checked_early(early, "beats")
+    words = _against(baseline, on, given, settings)
     if across is None:
-        return beating(built, metric, confidence=level, early=early, words=words)
+        return beating(built, metric, within=within, margin=margin, confidence=level, early=early, words=words)
+    named = _named_for(across, on, metric)
+    return BeatsAcross(
+        baseline=built,
+        metric=named,
+        fixed=settings,
+        within=within,
+        margin=margin,
+        confidence=level,
+        early=early,
+        words=words,
+    )
+
+
+def _named_for(across: object, on: object, metric: Metric) -> str:
+    """Return the name of the metric whose settings ``across`` draws."""
+    from .identity import label
+
     if not _same(across, "settings") or not isinstance(on, str):
         raise XaiError(
             "beats across",
@@ -187,7 +212,34 @@ def beats(
             expected='"settings", and the metric by name',
             fix=f'write across="settings", on={metric.name!r}',
         )
-    return BeatsAcross(baseline=built, metric=on, fixed=settings, confidence=level, early=early, words=words)
+    return on
+
+
+def _against(
+    baseline: object, metric: object, given: Mapping[str, object], settings: Mapping[str, object]
+) -> tuple[str, ...]:
+    """Return a claim of ``beats`` as it was written."""
+    judging = {name: given[name] for name in ("confidence", "early") if name in given}
+    others = {name: value for name, value in given.items() if name not in judging}
+    return ("beats", _words(baseline, others), "on", _words(metric, {**settings, **judging}))
+
+
+def _check_advantage(baseline: object, metric: Metric, within: object, margin: object) -> None:
+    """Raise when ``within`` or ``margin`` of ``beats`` cannot be."""
+    from ..evidence.base import Baseline
+
+    if within is not None and not _same(within, "target"):
+        raise XaiError(
+            "beats within",
+            found=repr(within),
+            expected='"target" or nothing',
+            fix='write within="target", or leave it out',
+        )
+    if margin is not None:
+        shares = isinstance(baseline, Baseline) and baseline.random
+        width = metric.high - metric.low
+        most = 0.5 if shares or width == inf else 1.0 if width <= 2 else width
+        check_between("beats margin", margin, 0.0, most)
 
 
 def bounded(

@@ -7,9 +7,10 @@ default here, never something that is looked for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 Array: TypeAlias = NDArray[Any]
+_GROUPS = " groups"  # no name of a curve
 Verb: TypeAlias = Literal["changes_under", "invariant_under"]
 Cell: TypeAlias = tuple[int, int]
 """A seed of an intervention, and a position in its order."""
@@ -94,6 +96,10 @@ class Measured(ABC):
         """Return the first rows."""
         return self.of_arrays({name: array[:count] for name, array in self.arrays().items()})
 
+    def rows(self, chosen: Array) -> Self:
+        """Return some of the rows: a mask ``(n,)``, or places."""
+        return self.of_arrays({name: array[chosen] for name, array in self.arrays().items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Scored(Measured):
@@ -102,24 +108,31 @@ class Scored(Measured):
     Attributes:
         values: Scores ``(n, draws)``; NaN where they are not defined.
         curves: Curves ``(n, points)`` they come from, by name.
+        groups: The group of each input, and that by input alone ``(n, 2)``, as
+            :class:`~pytest_xaisanity.evidence.groups.Grouping` numbers them; None where each input is one of its own.
     """
 
     values: Array
     curves: Mapping[str, Array] = field(default_factory=dict)
+    groups: Array | None = None
 
     @classmethod
-    def of(cls, values: Tensor, curves: Mapping[str, Tensor] | None = None) -> Scored:
+    def of(
+        cls, values: Tensor, curves: Mapping[str, Tensor] | None = None, groups: Sequence[tuple[int, int]] | None = None
+    ) -> Scored:
         """Return scores and curves that stand in tensors."""
-        return cls(_array(values), {name: _array(curve) for name, curve in (curves or {}).items()})
+        numbered = None if groups is None else np.array(groups, np.int64)
+        return cls(_array(values), {name: _array(curve) for name, curve in (curves or {}).items()}, numbered)
 
     def arrays(self) -> Mapping[str, Array]:
-        """Return the scores under the empty name, and the curves."""
-        return {"": self.values, **self.curves}
+        """Return the scores under the empty name, the curves, and the groups."""
+        return {"": self.values, **self.curves, **({} if self.groups is None else {_GROUPS: self.groups})}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, Array]) -> Self:
         """Return the reverse of :meth:`arrays`."""
-        return cls(arrays[""], {name: array for name, array in arrays.items() if name})
+        curves = {name: array for name, array in arrays.items() if name and name != _GROUPS}
+        return cls(arrays[""], curves, arrays.get(_GROUPS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -475,7 +488,10 @@ class Baseline(ABC):
 
     Attributes:
         from_explainer: Whether its maps are made from the explainer's own.
-        random: Whether its maps are random orders, exchangeable under the null, so that the rank among them decides.
+        random: Whether its maps are random orders: the share of them that is beaten decides.
+        of_others: Whether its maps are the explainer's own of other inputs, so that equal maps gain nothing and are
+            told apart by their inputs alone; otherwise inputs with (nearly) the same map count once.
+        why_none: In words, why an input may have no map of it.
         several: Whether it stands for several baselines, its :meth:`parts`, which must each be beaten.
         margin: A smaller mean gain counts as none, as a share of the metric's range from its middle.
     """
@@ -483,6 +499,8 @@ class Baseline(ABC):
     from_explainer: ClassVar[bool] = False
     random: ClassVar[bool] = False
     several: ClassVar[bool] = False
+    of_others: ClassVar[bool] = False
+    why_none: ClassVar[str] = "no map of the baseline"
     margin: ClassVar[float] = 0.05
 
     @property
@@ -499,6 +517,14 @@ class Baseline(ABC):
             like: The explainer's own maps where ``from_explainer``; otherwise maps whose values say nothing.
             seed: Seeds what is drawn.
         """
+
+    def begin(self, lab: Lab) -> Callable[[Block, Tensor], list[Tensor]]:
+        """Return a function of a block and ``like``, called with one block after the other, to :meth:`maps`.
+
+        What a baseline has to keep from one block to the next, such as maps of other inputs, that function keeps. A
+        map that is all NaN says that the input has none: it is left out of the comparison, and counted.
+        """
+        return partial(self.maps, seed=lab.seed)
 
     def parts(self, places: tuple[int, ...]) -> Sequence[Baseline]:
         """Return the baselines that must each be beaten: by default this one alone."""

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ..statistics.evidence import Part
 from ..subject.block import Block
-from .base import Baseline, Lab, MapMetric, Measurement, Measuring, Scored
+from .base import Baseline, Lab, MapMetric, Measurement, Measuring, Scored, Scores
 from .baselines.edges import Edges
 from .controls import CONTROLLED, Controls, Score
+from .groups import Grouping
 
 __all__ = ["Scoring"]
 
@@ -23,6 +24,8 @@ AnyMapMetric = MapMetric[Any]  # what it prepares is its own affair
 @dataclass(frozen=True)
 class Scoring(Measurement[Scored]):
     """Scores ``(n, draws)`` of the explainer, or of a baseline in its place, and curves ``(n, points)``.
+
+    Inputs of which a baseline has no map score NaN. The explainer's scores come with the group of each input.
 
     Args:
         metric: What scores.
@@ -56,6 +59,8 @@ class _Scoring(Measuring[Scored]):
         self.control = scoring.control
         self.explain = lab.attributions.per_channel() if scoring.metric.per_channel else lab.attributions
         self.described: tuple[Part, ...] = ()
+        self.grouping = Grouping()
+        self.rival = None if self.baseline is None else self.baseline.begin(lab)
 
     def measure(self, block: Block) -> Scored:
         """Return the scores ``(b, draws)`` and the named curves, averaged over draws."""
@@ -64,25 +69,37 @@ class _Scoring(Measuring[Scored]):
         prepared = self.lab.subject.shared(key, lambda: metric.prepare(self.lab, block))
         candidates = self._candidates(block)
         who = "explainer" if self.baseline is None else self.baseline.name
-        scored = [metric.score(prepared, maps, draw=f"{who} {k}") for k, maps in enumerate(candidates)]
+        scored = [self._score(prepared, maps, f"{who} {k}") for k, maps in enumerate(candidates)]
         if not self.described:
             self.described = (*metric.describe(prepared), *self._controls(block, candidates[0]))
         curves = {name: torch.stack([one.curves[name] for one in scored]).mean(0) for name in scored[0].curves}
-        return Scored.of(torch.stack([one.values for one in scored], dim=1), curves)
+        groups = self.grouping.of(block, candidates[0]) if self.baseline is None else None
+        return Scored.of(torch.stack([one.values for one in scored], dim=1), curves, groups)
 
     def describe(self) -> tuple[Part, ...]:
         """Return what the metric says of itself, and the control."""
         return self.described
 
+    def _score(self, prepared: object, maps: Tensor, draw: str) -> Scores:
+        """Return the scores of maps; NaN for those that are all NaN, which score as if they were zero meanwhile."""
+        missing = maps.flatten(1).isnan().all(1)
+        if not missing.any():
+            scored: Scores = self.metric.score(prepared, maps, draw=draw)
+            return scored
+        rows = missing.reshape(-1, *[1] * (maps.ndim - 1))
+        found = self.metric.score(prepared, maps.masked_fill(rows, 0.0), draw=draw)
+        gone = {name: curve.masked_fill(missing[:, None], torch.nan) for name, curve in found.curves.items()}
+        return Scores(found.values.masked_fill(missing, torch.nan), gone)
+
     def _candidates(self, block: Block) -> list[Tensor]:
         """Return the batches of maps to score."""
         metric = self.metric
-        if self.baseline is None:
+        if self.baseline is None or self.rival is None:
             return [self.explain(block)]
         needs_own = self.baseline.from_explainer or not metric.ranks
         own = self.explain(block) if needs_own else None
         like = block.empty_maps(per_channel=metric.per_channel) if own is None else own
-        made = [_shaped(maps, like) for maps in self.baseline.maps(block, like, seed=self.lab.seed)]
+        made = [_shaped(maps, like) for maps in self.rival(block, like)]
         return made if own is None or metric.ranks else [_of_norm(maps, own) for maps in made]
 
     def _controls(self, block: Block, like: Tensor) -> tuple[Controls, ...]:

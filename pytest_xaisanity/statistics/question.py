@@ -2,15 +2,13 @@
 
 Scores lie in a range known beforehand, and are independent from one input to the next. The question is always
 whether their mean lies above (or below) a threshold. Nothing is assumed about their distribution, which is often
-skewed, discrete or tied. Three tools answer, and the verdict names the one that did:
+skewed, discrete or tied. Two tools answer, and the verdict names the one that did:
 
 * the *betting confidence sequence* of Waudby-Smith and Ramdas (2023), which holds at every look at once, so that a
   claim may be decided before all inputs are measured;
 * *Gaffke's bound* (Gaffke 2005; Learned-Miller and Thomas 2020), sharper, used once, when all inputs are measured.
   A proof that it holds is not known; the simulations in this project's tests stand in for one. For shares of inputs
-  the exact bound of Clopper and Pearson (1934) takes its place;
-* *randomization inference* where the null says that an explainer's score is exchangeable with those of random orders
-  of the same input: exact for any number of inputs.
+  the exact bound of Clopper and Pearson (1934) takes its place.
 
 A wrong pass has probability at most ``1 - confidence``, and so has a wrong fail. :data:`SPENT` of that
 budget is used: :data:`BETTING_SHARE` of it for the betting sequence and the rest for the final tool, or all of it where
@@ -45,7 +43,6 @@ from .bounds import (
     log_capital,
     unit_scores,
 )
-from .ranks import Ranks
 from .verdict import Outcome
 
 __all__ = [
@@ -65,7 +62,6 @@ Kind: TypeAlias = Literal["mean", "share"]
 BETTING = "betting confidence sequence"
 GAFFKE = "Gaffke's bound"
 CLOPPER_PEARSON = "Clopper-Pearson bound"
-RANDOMIZATION = "randomization inference"
 
 FIRST_LOOK = 16
 
@@ -111,17 +107,23 @@ class Level:
     Attributes:
         confidence: One minus the accepted probability of a wrong pass, and of a wrong fail, over all looks, in (0, 1).
         early: Whether there are looks before the final one. Without, the whole budget goes to the final tool.
-        fails: How many questions a claim has, each of which may fail it: a wrong fail of one is accepted with a share
-            of the error alone. A wrong pass needs all of them, and each is asked at full confidence.
+        fail_share: Share of the accepted probability of a wrong fail that may be spent, in (0, 1]: where a claim fails
+            with any of k questions, each may spend 1 / k of it.
     """
 
     confidence: float
     early: bool = True
-    fails: int = 1
+    fail_share: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence must lie between 0 and 1, not {self.confidence}")
+        if not 0 < self.fail_share <= 1:
+            raise ValueError(f"fail_share must lie in (0, 1], not {self.fail_share}")
+
+    def for_fails(self) -> Level:
+        """Return the level at which a fail is decided."""
+        return Level(1 - self.fail_share * (1 - self.confidence), self.early)
 
 
 class _Tool(NamedTuple):
@@ -145,7 +147,6 @@ class _Plan:
     tool: _Tool
     betting: float
     final: float
-    fails: int = 1
 
     @classmethod
     def of(cls, tool: _Tool, level: Level, n: int, *, final: bool) -> _Plan:
@@ -153,23 +154,16 @@ class _Plan:
             raise ValueError("without early looks there is only the final one")
         share = BETTING_SHARE if level.early and not (final and n <= FIRST_LOOK) else 0.0
         budget = SPENT * (1 - level.confidence)
-        return cls(tool, share * budget, (1 - share) * budget if final else 0.0, level.fails)
-
-    @property
-    def of_a_fail(self) -> _Plan:
-        """What may be spent on showing that the claim does not hold."""
-        return _Plan(self.tool, self.betting / self.fails, self.final / self.fails)
+        return cls(tool, share * budget, (1 - share) * budget if final else 0.0)
 
     @property
     def tools(self) -> str:
         return " and ".join(name for name, alpha in ((BETTING, self.betting), (self.tool.name, self.final)) if alpha)
 
-    def shown_by(self, z: Floats, m: float, ranks: Ranks | None = None) -> str | None:
+    def shown_by(self, z: Floats, m: float) -> str | None:
         """Return the name of the tool that shows the mean of ``z`` to be above ``m``, or None."""
         if self.betting and log_capital(z, m) >= -math.log(self.betting):
             return BETTING
-        if self.final and ranks is not None:
-            return RANDOMIZATION if ranks.p_value <= self.final else None
         if self.final and self.tool.log_p_value(z, m) <= math.log(self.final):
             return self.tool.name
         return None
@@ -216,9 +210,7 @@ class Question:
         """Return the question whether the share of flagged inputs lies above (or below) a threshold."""
         return cls(0.0, 1.0, threshold, direction, margin, "share")
 
-    def decide(
-        self, lo: ArrayLike, hi: ArrayLike, level: Level, *, final: bool, ranks: Ranks | None = None
-    ) -> Decision:
+    def decide(self, lo: ArrayLike, hi: ArrayLike, level: Level, *, final: bool) -> Decision:
         """Decide on the scores measured so far.
 
         Call it at each of :func:`looks` with all scores so far, in the order of the inputs, until the outcome is not
@@ -229,7 +221,6 @@ class Question:
             hi: Upper ends of the scores, shape ``(n,)``; where a score is known, the score.
             level: How sure the decision must be.
             final: Whether these are all the inputs, so that an outcome must be given.
-            ranks: Decides the pass by randomization inference instead of Gaffke's bound, when ``final``.
 
         Returns:
             The decision. A wrong pass is made with probability at most ``1 - confidence`` when the scores are
@@ -240,11 +231,13 @@ class Question:
             ValueError: A score is NaN or outside its range, or a flag is neither true nor false.
         """
         asked = self._unit(lo, hi)
-        plan = _Plan.of(_TOOLS[self.kind], level, asked.lo.size, final=final)
-        outcome, decided_by = asked.decide(plan, ranks)
+        plan, fails = (
+            _Plan.of(_TOOLS[self.kind], one, asked.lo.size, final=final) for one in (level, level.for_fails())
+        )
+        outcome, decided_by = asked.decide(plan, fails)
         bounds = (math.nan, math.nan)
         if outcome is not None:
-            bounds = (plan.lower_bound(asked.lo), 1 - plan.of_a_fail.lower_bound(1 - asked.hi))
+            bounds = (plan.lower_bound(asked.lo), 1 - fails.lower_bound(1 - asked.hi))
         unit = np.array([asked.estimate, *bounds])
         shown = unit if self.direction == "above" else 1 - unit
         estimate, lower, upper = (self.low + (self.high - self.low) * shown).tolist()
@@ -253,17 +246,15 @@ class Question:
     def outcome(self, lo: ArrayLike, hi: ArrayLike, level: Level, *, final: bool) -> tuple[Outcome | None, str]:
         """Return the outcome that :meth:`decide` comes to and the tool that decided, without estimate and interval."""
         asked = self._unit(lo, hi)
-        return asked.decide(_Plan.of(_TOOLS[self.kind], level, asked.lo.size, final=final))
+        tool = _TOOLS[self.kind]
+        return asked.decide(*(_Plan.of(tool, one, asked.lo.size, final=final) for one in (level, level.for_fails())))
 
-    def smallest_n(
-        self, level: Level, *, best: float | None = None, orders: int | None = None, limit: int = 100_000
-    ) -> int | None:
+    def smallest_n(self, level: Level, *, best: float | None = None, limit: int = 100_000) -> int | None:
         """Return the smallest number of inputs with which the claim could pass at all.
 
         Args:
             level: How sure the decision must be.
             best: The best score that can be hoped for; the favorable end of the range by default.
-            orders: With randomization inference: how many random orders each input has.
             limit: The most inputs to consider.
 
         Returns:
@@ -274,8 +265,6 @@ class Question:
 
         def passes(n: int) -> bool:
             plan = _Plan.of(_TOOLS[self.kind], level, n, final=True)
-            if orders is not None and n * math.log(orders + 1) >= -math.log(plan.final):
-                return True
             return plan.shown_by(np.repeat(one.lo, n), one.threshold) is not None
 
         return _first(passes, 1, limit)
@@ -335,15 +324,15 @@ class _Asked:
     def estimate(self) -> float:
         return float((self.lo + self.hi).mean()) / 2
 
-    def decide(self, plan: _Plan, ranks: Ranks | None = None) -> tuple[Outcome | None, str]:
-        """Return the outcome, or None before it is known, and the tool that decided."""
-        if tool := plan.shown_by(self.lo, self.threshold, ranks):
+    def decide(self, plan: _Plan, fails: _Plan) -> tuple[Outcome | None, str]:
+        """Return the outcome, or None before it is known, and the tool that decided; ``fails`` plans a fail."""
+        if tool := plan.shown_by(self.lo, self.threshold):
             return "passed", tool
-        if tool := plan.of_a_fail.shown_by(1 - self.hi, 1 - self.threshold - self.margin):
+        if tool := fails.shown_by(1 - self.hi, 1 - self.threshold - self.margin):
             return "failed", tool
         if not plan.final:
             return None, plan.tools
-        return "inconclusive", RANDOMIZATION if ranks is not None else plan.tools
+        return "inconclusive", plan.tools
 
 
 def _first(holds: Callable[[int], bool], start: int, limit: int) -> int | None:

@@ -41,6 +41,13 @@ class Block:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def target_keys(self) -> tuple[tuple[int, ...], ...]:
+        """The target of each input as whole numbers: the same for inputs of the same target; () where there is one."""
+        if self.targets is None:
+            return ((),) * len(self)
+        return tuple(tuple(row) for row in self.targets.reshape(len(self), -1).tolist())
+
     def part(self, start: int, stop: int) -> Block:
         """Return the inputs from ``start`` to ``stop`` as a block.
 

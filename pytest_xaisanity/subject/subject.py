@@ -111,8 +111,9 @@ class Subject:
 
     @property
     def given_targets(self) -> Tensor | None:
-        """The targets ``(N,)`` or ``(N, k)`` that were given beside inputs in memory, or None."""
-        return self._source.targets if isinstance(self._source, Memory) else None
+        """The positions ``(N,)`` or ``(N, k)`` that were given beside inputs in memory, or None."""
+        targets = self._source.targets if isinstance(self._source, Memory) else None
+        return None if is_multi_hot(targets, self._sizes) else targets
 
     def __len__(self) -> int:
         if isinstance(self._source, Stream):

@@ -401,7 +401,7 @@ class TestBeats:
         assert decided(claim, scored(open_, np.full(32, 0.5), final=False), "E") is None
 
     @pytest.mark.parametrize(
-        ("baseline", "metric", "least"), [("random", Plain(), 2), (print, Plain(), 5), (print, UNBOUNDED, 5)]
+        ("baseline", "metric", "least"), [("random", Plain(), 5), (print, Plain(), 5), (print, UNBOUNDED, 5)]
     )
     def test_too_few_inputs_are_an_error_that_says_how_many_are_needed(self, baseline, metric, least):
         other = np.zeros((1, 5 if baseline == "random" else 1))

@@ -7,7 +7,7 @@ those too whose rate comes so close to 1 - confidence that it takes many runs to
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -53,17 +53,21 @@ SHARE = Scale(0.0, 1.0)
 
 def found_in(scores, names):
     """Return what a measurement found, and what it says of itself: ``scores``, or ``after spearman`` and so on."""
-    return (Scored(scores["scores"]), ()) if "scores" in scores else compared_of(scores, names)
+    if "scores" not in scores:
+        return compared_of(scores, names)
+    groups = scores.get("groups")
+    return Scored(scores["scores"], groups=None if groups is None else np.column_stack([groups, groups])), ()
 
 
-def outcome(claim, *measured, names=()):
+def outcome(claim, *measured, names=(), targets=()):
     """Return the outcome of a claim that looks at the inputs as a bench does."""
     n = len(next(iter(measured[0].values())))
     for count in looks(n):
         found, parts = zip(*(found_in(scores, names) for scores in measured), strict=True)
         seen = tuple(one.head(count) for one in found)
-        level = Level(CONFIDENCE, claim.early)
-        decided = claim.decide(Look("E", level, tuple(range(count)), count == n, seen, parts, 0, 1e-3))
+        level = Level(CONFIDENCE, claim.early, claim.fail_share)
+        keys = tuple((int(target),) for target in targets[:count])
+        decided = claim.decide(Look("E", level, tuple(range(count)), count == n, seen, parts, 0, 1e-3, keys))
         if decided is not None:
             return decided.outcome
     raise AssertionError("the last look gave no verdict")
@@ -165,6 +169,28 @@ def against_random(rng, n, *, orders=5, levels=20, advantage=0.0):
     return beats("random", on=SHARE, draws=orders), [{"scores": scores[:, :1]}, {"scores": scores[:, 1:]}]
 
 
+def all_or_nothing(rng, n, *, share=0.5, groups=None, within=None, orders=5):
+    """Claim to beat random orders, where each input beats all of its own or none."""
+    won = rng.random(n) < share
+    own = (won if groups is None else won[groups]).astype(float)[:, None]
+    scored = {"scores": own} if groups is None else {"scores": own, "groups": groups}
+    claim = beats("random", on=SHARE, draws=orders, within=within)
+    return claim, [scored, {"scores": np.full((n, orders), 0.5)}]
+
+
+def in_clusters(rng, n, *, share=0.5, size=8):
+    """The same, where the inputs of a cluster share what becomes of them."""
+    return all_or_nothing(rng, n, share=share, groups=rng.integers(max(1, n // size), size=n))
+
+
+def exchangeable_half(rng, n, *, orders=5):
+    """Claim to beat random orders, with half of the maps right and half of them upside down."""
+    scores = rng.standard_normal((n, orders + 1))
+    scores[:, :1] = np.where(rng.random((n, 1)) < 0.5, scores.max(1, keepdims=True), scores.min(1, keepdims=True))
+    scores = 1 / (1 + np.exp(-scores))
+    return beats("random", on=SHARE, draws=orders), [{"scores": scores[:, :1]}, {"scores": scores[:, 1:]}]
+
+
 def against_another(name, rng, n, *, scale=SHARE, gain=0.0, spread=None):
     """Claim to beat another explainer that is as good, or worse by ``gain``."""
     difference = gain + (0.5 * DISTRIBUTIONS[name](rng, n) if spread is None else spread * rng.standard_normal(n))
@@ -207,6 +233,9 @@ NULLS = {
     "bounded median": lambda rng, n: median_bounded("uniform", rng, n),
 }
 NULLS["beats random"] = against_random
+NULLS["beats random, all or nothing"] = all_or_nothing
+NULLS["beats random, half upside down"] = exchangeable_half
+NULLS["beats random, in clusters"] = in_clusters
 NULLS["beats random, ten orders"] = lambda rng, n: against_random(rng, n, orders=10)
 FEWEST = {"changes_under": 12, "changes_under at_most": 8, "invariant_under": 11, "bounded mean": 9}
 QUICK = [  # those whose rate is far below 1 - confidence, which few runs show
@@ -217,6 +246,8 @@ QUICK = [  # those whose rate is far below 1 - confidence, which few runs show
     ("invariant_under, three values", None),
     ("beats another, skewed", 64),
     ("bounded mean, rarely large", None),
+    ("beats random, all or nothing", 17),
+    ("beats random, in clusters", 32),
 ]
 
 
@@ -252,7 +283,7 @@ def test_what_is_not_so_seldom_passes_whatever_the_distribution(kind, n):
 POWER = {
     "beats another by 0.3": (lambda rng, n: against_another("", rng, n, gain=0.3, spread=0.2), 16),
     "beats another by 0.15": (lambda rng, n: against_another("", rng, n, gain=0.15, spread=0.2), 64),
-    "beats random": (lambda rng, n: against_random(rng, n, advantage=1.2), 16),
+    "beats random": (lambda rng, n: against_random(rng, n, advantage=1.2), 32),
     "changes_under, nothing left": (lambda rng, n: retained("alike", "narrow", rng, n, retention=0.0), 32),
     "changes_under, a fifth left": (lambda rng, n: retained("alike", "uniform", rng, n, retention=0.2), 64),
     "changes_under at_most": (lambda rng, n: raw("narrow", rng, n, at=0.0), 32),
@@ -282,3 +313,91 @@ def test_what_is_so_seldom_fails(name):
         return outcome(claim, *scores, names=["spearman"]) == "failed"
 
     assert rate_at_most(failed, 1 - CONFIDENCE) <= 1 - CONFIDENCE
+
+
+def fails(make, n):
+    """Return a function from the number of a run to whether its claim failed."""
+
+    def failed(run):
+        claim, scores = make(np.random.default_rng([run, n]), n)
+        return outcome(claim, *scores) == "failed"
+
+    return failed
+
+
+FAILS = {  # at the end of the zone of indifference, where wrong fails are most frequent
+    "all or nothing": lambda rng, n: all_or_nothing(rng, n, share=0.6),
+    "in clusters": lambda rng, n: in_clusters(rng, n, share=0.6),
+    "in pairs": lambda rng, n: in_clusters(rng, n, share=0.6, size=2),
+    "ordinary": lambda rng, n: against_random(rng, n, advantage=0.36, levels=1000),
+    "another": lambda rng, n: against_another("uniform", rng, n, gain=0.05),
+}
+
+
+@pytest.mark.parametrize(("kind", "n"), [("in clusters", 64), ("in pairs", 16)])
+def test_what_is_no_small_advantage_seldom_fails(kind, n):
+    """An advantage of the margin is not called too small to count."""
+    assert rate_at_most(fails(FAILS[kind], n), 1 - CONFIDENCE) <= 1 - CONFIDENCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [8, 16, 17, 64, 256])
+@pytest.mark.parametrize("kind", FAILS)
+def test_what_is_no_small_advantage_seldom_fails_whatever_the_distribution(kind, n):
+    """The same for every distribution and for odd numbers of inputs."""
+    assert rate_at_most(fails(FAILS[kind], n), 1 - CONFIDENCE) <= 1 - CONFIDENCE
+
+
+def by_target(what, n, shares):
+    """Return a function from the number of a run to whether a claim for each target has an outcome.
+
+    Each target has a share of inputs that beat all random orders; the others beat none.
+    """
+
+    def happened(run):
+        rng = np.random.default_rng([run, n])
+        targets = rng.integers(len(shares), size=n)
+        claim, scores = all_or_nothing(rng, n, share=np.asarray(shares)[targets], within="target")
+        return outcome(claim, *scores, targets=targets) == what
+
+    return happened
+
+
+@pytest.mark.parametrize(
+    ("what", "n", "shares"),
+    [
+        ("failed", 40, [0.6] * 4),
+        pytest.param("failed", 200, [0.6] * 10, marks=pytest.mark.slow),
+        pytest.param("passed", 200, [0.5] + [1.0] * 9, marks=pytest.mark.slow),
+        pytest.param("passed", 1000, [0.5] * 2 + [0.9] * 8, marks=pytest.mark.slow),
+        pytest.param("failed", 1000, [0.6] * 10, marks=pytest.mark.slow),
+        pytest.param("failed", 60, [0.6] * 2, marks=pytest.mark.slow),
+    ],
+)
+def test_claims_for_each_target_are_seldom_decided_wrongly(what, n, shares):
+    """Where one target has no advantage, none passes; where all have that of the margin, none fails."""
+    assert rate_at_most(by_target(what, n, shares), 1 - CONFIDENCE) <= 1 - CONFIDENCE
+
+
+def of_parts(count, n):
+    """Return a function from the number of a run to whether a claim of several parts failed.
+
+    Each has a mean gain of the margin; their scores are independent, where a fail of any is most frequent.
+    """
+
+    def failed(run):
+        rng = np.random.default_rng([run, n])
+        for _ in range(count):
+            claim, scores = against_another("uniform", rng, n, gain=0.05)
+            if outcome(replace(claim, fail_share=1 / count), *scores) == "failed":
+                return True
+        return False
+
+    return failed
+
+
+@pytest.mark.parametrize(
+    ("count", "n"), [(2, 64), *[pytest.param(count, 64, marks=pytest.mark.slow) for count in (5, 12)]]
+)
+def test_claims_of_several_parts_seldom_fail_wrongly(count, n):
+    assert rate_at_most(of_parts(count, n), 1 - CONFIDENCE) <= 1 - CONFIDENCE

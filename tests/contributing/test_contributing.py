@@ -139,9 +139,9 @@ class TestInfidelity:
         assert "look for a factor" in verdict.advice
 
     @pytest.mark.parametrize("baseline", ["random", "edges", "center_blob", "uninformative", half_of_it])
-    def test_it_serves_against_baselines_too(self, linear, baseline):
+    def test_it_serves_against_baselines_too(self, curved, baseline):
         """Their maps have the explainer's norm, and its channels."""
-        assert linear.explainer(gradient).beats(baseline, on="infidelity")
+        assert curved.explainer(gradient).beats(baseline, on="infidelity")
 
     def test_it_serves_models_of_several_inputs(self):
         """The values of all stand in a row; a sum of both is linear too."""
@@ -162,7 +162,7 @@ class TestInfidelity:
         bench = Bench(Sum().eval(), (torch.randn(48, 4), images()))
         assert bench.explainer(both).bounded("infidelity", at_most=1e-6)
 
-    def test_what_it_leaves_open_is_drawn_from(self, linear):
+    def test_what_it_leaves_open_is_drawn_from(self, curved):
         metric = of("contributed.infidelity", "Infidelity")
 
         @settings(max_examples=5, deadline=None, database=None)
@@ -171,7 +171,7 @@ class TestInfidelity:
             assert drawn in [metric(4, scale) for scale in (0.1, 0.05, 0.2)]
 
         holds()
-        verdict = linear.explainer(gradient).beats("random", on="infidelity", across="settings", noises=4)
+        verdict = curved.explainer(gradient).beats("random", on="infidelity", across="settings", noises=4)
         assert verdict
         assert set(verdict.evidence["settings"]) <= {repr(metric(4, scale)) for scale in (0.1, 0.05, 0.2)}
 
@@ -350,7 +350,7 @@ SUBJECT = """
 
     def model():
         torch.manual_seed(0)
-        return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 6 * 6, 3)).eval()
+        return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 6 * 6, 12)).eval()
 
     def inputs():
         return torch.randn(64, 3, 6, 6, generator=torch.Generator().manual_seed(1))
@@ -403,4 +403,4 @@ def test_another_package_has_them_in_markers_in_the_battery_and_in_reports(packa
     assert (failed["evidence"]["noises"], failed["evidence"]["scale"]) == (16, 0.1)
     assert any(explainer == "Patchwork" for explainer, _ in claims)
     rounded = [claim["evidence"].get("rounded_weights") for claim in report["claims"]]
-    assert [count for count in rounded if count] == [4 * 27 + 4 + 3 * 144 + 3]
+    assert [count for count in rounded if count] == [4 * 27 + 4 + 12 * 144 + 12]

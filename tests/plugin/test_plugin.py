@@ -471,7 +471,7 @@ def test_a_failing_assert_shows_the_verdict_and_its_whole_story(suite):
             "E * assert <failed: bad beats random on pixel_flipping: share of random orders beaten * in [[]*], n=16>",
             "*- explanation claim: failed -*",
             "claim        bad beats random on pixel_flipping",
-            "verdict      failed: no better than random on pixel_flipping: shown to do so for less than 60% of them",
+            "verdict      failed: no better than random on pixel_flipping: * in * %*, shown to be under 60 %",
             "measured     share of random orders beaten 0.* in [[]0.*, 0.*], n=16",
             "decided by   *; each bound holds with confidence 0.95",
             "means        explainer -0.*, random *",

@@ -9,6 +9,8 @@ BASELINES = Registry(
     {
         "random": ".evidence.baselines.random:Random",
         "edges": ".evidence.baselines.edges:Edges",
+        "other_input": ".evidence.baselines.other_input:OtherInput",
+        "class_mean": ".evidence.baselines.class_mean:ClassMean",
         "uninformative": ".evidence.baselines.uninformative:Uninformative",
         "mutants": ".evidence.baselines.mutants:Mutants",
         "input_times_noise": ".evidence.baselines.uninformative:InputTimesNoise",

@@ -1,0 +1,181 @@
+"""Claims that several of ``beats`` make up: against each of several baselines, and across settings of the metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, NamedTuple
+
+from ..adversaries.search import counterexample
+from ..adversaries.strategies import settings_of
+from ..common.seeding import seed_of
+from ..evidence.base import Baseline
+from ..evidence.baselines.uninformative import GivenMap, Uninformative
+from ..evidence.scoring import AnyMapMetric
+from ..maps.uninformative import UninformativeMap
+from ..statistics.evidence import Evidence, Part
+from ..statistics.verdict import Outcome, Verdict
+from .base import Claim, Compound
+from .beats import ADVICE, Beats, BeatsFound
+
+__all__ = ["BeatsAcross", "BeatsEach", "Resolutions", "Resolved", "beating"]
+
+SETTINGS_TRIED = 12  # settings that a claim across settings draws
+
+
+class Resolved(NamedTuple):
+    """What became of one of the claims that make up another."""
+
+    outcome: Outcome
+    estimate: float
+
+
+@dataclass(frozen=True)
+class Resolutions(Part):
+    """What became of the claims that make up another.
+
+    Attributes:
+        name: What tells them apart: ``"mutants"``, ``"settings"``.
+        found: By that.
+    """
+
+    name: str
+    found: Mapping[str, Resolved]
+
+    def plain(self) -> dict[str, object]:
+        """Return outcomes, and estimates where they are of one quantity."""
+        if self.name == "settings":
+            return {self.name: {key: one.outcome for key, one in self.found.items()}}
+        return {self.name: {key: one._asdict() for key, one in self.found.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeatsEach(Compound):
+    """A :class:`Beats` that must hold for each of several baselines: the parts of one.
+
+    A pass needs that of every part, each at full confidence; a fail of any is taken at an error split over the parts.
+    """
+
+    baseline: Baseline
+    metric: AnyMapMetric
+    within: Literal["target"] | None = None
+    margin: float | None = None
+    verb: ClassVar[str] = "beats"
+    advice: ClassVar[str] = ADVICE
+
+    def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
+        """Return the verdict that is furthest from a pass; after a failed one no other is sought."""
+        verdicts: dict[str, Verdict] = {}
+        parts = self.baseline.parts(places)
+        for part in parts:
+            claim = Beats(
+                baseline=part,
+                metric=self.metric,
+                within=self.within,
+                margin=self.margin,
+                confidence=self.confidence,
+                early=self.early,
+                fail_share=self.fail_share / len(parts),
+            )
+            verdicts[part.name] = decide(claim)
+            if self.early and verdicts[part.name].failed:
+                break
+        verdict = min(verdicts.values(), key=_standing)
+        reason = f"{verdict.reason}, the closest of {', '.join(verdicts)}" if verdict.passed else verdict.reason
+        found = Resolutions(self.baseline.name, dict(_resolved(verdicts)))
+        evidence = Evidence(*verdict.evidence.parts, found)
+        return replace(verdict, claim=f"{name} {self}", reason=reason, evidence=evidence)
+
+
+def _resolved(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, Resolved]]:
+    for key, verdict in verdicts.items():
+        yield key, Resolved(verdict.outcome, verdict.estimate)
+
+
+def _standing(verdict: Verdict) -> tuple[int, float]:
+    return {"failed": 0, "inconclusive": 1, "passed": 2}[verdict.outcome], verdict.estimate
+
+
+def beating(
+    baseline: object,
+    metric: AnyMapMetric,
+    *,
+    within: Literal["target"] | None = None,
+    margin: float | None = None,
+    confidence: float | None = None,
+    early: bool = True,
+    fail_share: float = 1.0,
+    words: tuple[str, ...] = (),
+) -> Beats | BeatsEach:
+    """Return the claim to beat the baseline, or each of those that make it up."""
+    if isinstance(baseline, UninformativeMap):
+        baseline = GivenMap(baseline)
+    common = _Common(within, margin, confidence, early, fail_share, words)._asdict()
+    if isinstance(baseline, Baseline) and baseline.several:
+        return BeatsEach(baseline=baseline, metric=metric, **common)
+    if isinstance(baseline, Uninformative):
+        return BeatsFound(baseline=baseline, metric=metric, **common)
+    return Beats(baseline=baseline, metric=metric, **common)
+
+
+class _Common(NamedTuple):
+    """What claims against every kind of baseline take."""
+
+    within: Literal["target"] | None
+    margin: float | None
+    confidence: float | None
+    early: bool
+    fail_share: float
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeatsAcross(Compound):
+    """A :class:`Beats` that must hold for every drawn setting of the metric. See ``across=`` of ``beats``.
+
+    A pass needs that of every setting, each at full confidence; a fail of any is taken at an error split over as many
+    as are drawn. Those tried beside them only make a failing one simpler.
+    """
+
+    baseline: object
+    metric: str
+    within: Literal["target"] | None = None
+    margin: float | None = None
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    max_examples: int = SETTINGS_TRIED
+    verb: ClassVar[str] = "beats"
+    form: ClassVar[str] = "across_settings"
+    advice: ClassVar[str] = ADVICE
+
+    def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
+        """Return the verdict on the simplest setting under which the claim fails, or else the least certain one."""
+        verdicts: dict[AnyMapMetric, Verdict] = {}
+
+        def fails(metric: AnyMapMetric) -> bool:
+            claim = beating(
+                self.baseline,
+                metric,
+                within=self.within,
+                margin=self.margin,
+                confidence=self.confidence,
+                early=self.early,
+                fail_share=self.fail_share / self.max_examples,
+            )
+            verdicts[metric] = decide(claim)
+            return verdicts[metric].failed
+
+        strategy = settings_of(self.metric, shape=places, **self.fixed)
+        search_seed = seed_of(seed, "settings", name)
+        found = counterexample(strategy, fails, max_examples=self.max_examples, search_seed=search_seed)
+        return self._conclude(verdicts, found, name)
+
+    def _conclude(self, verdicts: Mapping[AnyMapMetric, Verdict], found: AnyMapMetric | None, name: str) -> Verdict:
+        worst = found or min(verdicts, key=lambda metric: _standing(verdicts[metric]))
+        verdict = verdicts[worst]
+        if verdict.passed:
+            reason = f"{verdict.reason} in each of {len(verdicts)} settings; least clearly with {worst!r}"
+        else:
+            reason = f"{verdict.reason}, with {worst!r}: the simplest of the settings tried that does not pass"
+        settings = Resolutions("settings", dict(_resolved({repr(key): one for key, one in verdicts.items()})))
+        evidence = Evidence(*verdict.evidence.parts, settings)
+        return replace(verdict, claim=f"{name} {self}", reason=reason, evidence=evidence)

@@ -1,0 +1,76 @@
+"""The explainer's own map of another input of the same target: what an explanation of this input beats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ...common.seeding import generator
+from ...subject.block import Block
+from ..base import Baseline, Lab
+
+__all__ = ["OtherInput"]
+
+_KEPT = 8  # maps of a target
+_BYTES = 64 * 2**20  # of all that are kept
+
+
+@dataclass(frozen=True)
+class OtherInput(Baseline):
+    """The explainer's own map of another input of the same target, drawn by (seed, input).
+
+    The other is one of the same block, or of the last eight of that target before it. An input whose target no other
+    has had so far has none.
+    """
+
+    name: ClassVar[str] = "other_input"
+    from_explainer: ClassVar[bool] = True
+    of_others: ClassVar[bool] = True
+    why_none: ClassVar[str] = "no other input of their target among those measured"
+    margin: ClassVar[float] = 0.03
+
+    def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
+        """Return one batch of maps, of the other inputs of this block alone."""
+        return _Others(seed)(block, like)
+
+    def begin(self, lab: Lab) -> Callable[[Block, Tensor], list[Tensor]]:
+        """Return a function that keeps a few maps of each target from one block to the next."""
+        return _Others(lab.seed)
+
+
+class _Others:
+    """Gives each input the map of another, and keeps maps of each target for the blocks to come."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.kept: dict[tuple[int, ...], list[Tensor]] = {}
+
+    def __call__(self, block: Block, like: Tensor) -> list[Tensor]:
+        """Return one batch of maps of the shape of ``like``, NaN where there is no other."""
+        targets = block.target_keys
+        maps = torch.full_like(like, torch.nan)
+        for row, (index, target) in enumerate(zip(block.indices, targets, strict=True)):
+            mates = [place for place, other in enumerate(targets) if other == target and place != row]
+            before = self.kept.get(target, [])
+            count = len(before) + len(mates)
+            if not count:
+                continue
+            rng = generator(self.seed, "other input", index)
+            drawn = int(torch.randint(0, count, (1,), generator=rng))
+            maps[row] = before[drawn].to(like) if drawn < len(before) else like[mates[drawn - len(before)]]
+        for row, target in enumerate(targets):
+            self._keep(target, like[row])
+        return [maps]
+
+    def _keep(self, target: tuple[int, ...], one: Tensor) -> None:
+        """Keep one more map: the last eight of a target, and fewer of those with most where room is short."""
+        self.kept.setdefault(target, []).append(one.detach().cpu().clone())
+        del self.kept[target][:-_KEPT]
+        most = max(1, _BYTES // max(1, one.numel() * one.element_size()))
+        while sum(map(len, self.kept.values())) > most:
+            longest = max(self.kept, key=lambda key: len(self.kept[key]))
+            del self.kept[longest][0]

@@ -1,0 +1,116 @@
+"""Groups of inputs that say the same: (nearly) equal inputs, and inputs to which an explainer gives (nearly) one map.
+
+A fixed map is one observation, however many inputs it is shown on. Groups are found as inputs come, so that those of
+the first inputs do not depend on the later ones. Of each group the first member is kept, as a sketch of 128 numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..common.seeding import generator
+from ..subject.block import Block
+
+__all__ = ["Grouping"]
+
+SAME_INPUT = 0.01  # Euclidean distance, relative to the norm
+SAME_MAP = 0.05  # of maps of norm one: a cosine above 0.9987
+_SKETCHES, _WIDTH = 4, 32
+
+
+class Grouping:
+    """Numbers inputs by group, block by block.
+
+    An input joins the first group whose first member is nearly equal to it, or has nearly the same map up to a positive
+    factor. Constant maps are told apart by the input alone: they have no order of their own.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._joined: list[int] = []
+        self._inputs, self._maps = _Leaders(SAME_INPUT), _Leaders(SAME_MAP)
+
+    def of(self, block: Block, maps: Tensor) -> list[tuple[int, int]]:
+        """Return the group of each input of a block, of which these are the maps ``(b, ...)``, and by input alone."""
+        inputs = torch.cat([_sketched(_comparable(tensor)) for tensor in block.inputs], dim=1)
+        flat = _plain(maps)
+        norms: Tensor = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+        varied = (flat.amax(1) > flat.amin(1)) & torch.isfinite(flat).all(1)
+        shown = _sketched(flat / norms.clamp_min(torch.finfo(flat.dtype).tiny))
+        return [self._group(inputs[row], shown[row] if varied[row] else None) for row in range(len(block))]
+
+    def _group(self, inputs: Tensor, shown: Tensor | None) -> tuple[int, int]:
+        twin = self._inputs.near(inputs)
+        alike = None if shown is None else self._maps.near(shown)
+        own = self._count if twin is None else twin
+        # Of a group by input or map, the number is that of its first member by input alone.
+        group = min((self._joined[twin] if twin is not None else own), (own if alike is None else alike))
+        if twin is None:
+            self._inputs.add(inputs, own)
+            self._joined.append(group)
+            self._count += 1
+        if shown is not None and alike is None:
+            self._maps.add(shown, group)
+        return group, own
+
+
+class _Leaders:
+    """Vectors that are not near one another, each with a group."""
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self._vectors = torch.empty(0, 0, dtype=torch.float64)
+        self._groups: list[int] = []
+
+    def near(self, vector: Tensor) -> int | None:
+        """Return the group of the first that is near, or None."""
+        if not self._groups:
+            return None
+        known = self._vectors[: len(self._groups)]
+        near = torch.linalg.vector_norm(known - vector, dim=1) <= self.tolerance * torch.linalg.vector_norm(vector)
+        return self._groups[int(near.nonzero()[0])] if near.any() else None
+
+    def add(self, vector: Tensor, group: int) -> None:
+        """Keep one more."""
+        count = len(self._groups)
+        if count == len(self._vectors):  # grows by doubling
+            wider = vector.new_empty(max(64, 2 * count), len(vector))
+            wider[:count] = self._vectors[:count] if count else 0
+            self._vectors = wider
+        self._vectors[count] = vector
+        self._groups.append(group)
+
+
+def _plain(values: Tensor) -> Tensor:
+    """Return one row of numbers for each input, on the CPU."""
+    return values.detach().flatten(1).cpu().double()
+
+
+def _comparable(inputs: Tensor) -> Tensor:
+    """Return inputs as rows of numbers: as they are, or for codes such as tokens others, far from each other."""
+    rows = _plain(inputs)
+    return rows if inputs.is_floating_point() else torch.frac(torch.sin(rows * 12.9898) * 43758.5453)
+
+
+def _sketched(rows: Tensor) -> Tensor:
+    """Return rows of 128 numbers with about the same distances, or the rows themselves where they are no longer.
+
+    Each of four count sketches adds up the values of a row in 32 places, drawn with a sign for each value (Charikar,
+    Chen and Farach-Colton 2002).
+    """
+    width = rows.shape[1]
+    if width <= _SKETCHES * _WIDTH:
+        return rows
+    parts = []
+    for number in range(_SKETCHES):
+        places, signs = _hashes(width, number)
+        parts.append(rows.new_zeros(len(rows), _WIDTH).index_add_(1, places, rows * signs))
+    return torch.cat(parts, dim=1).div(_SKETCHES**0.5)
+
+
+def _hashes(width: int, number: int) -> Sequence[Tensor]:
+    rng = generator("sketch", width, number)
+    return torch.randint(0, _WIDTH, (width,), generator=rng), torch.randint(0, 2, (width,), generator=rng) * 2 - 1
