@@ -22,10 +22,10 @@ def test_gradients(xai):
 
 
 def test_integrated_gradients(xai):
-    """Only the similarities that see the sign can judge maps whose size is the input's: see test_known_false.py."""
-    integrated = xai.explainer(IntegratedGradients, n_steps=8)
-    assert integrated.changes_under("cascading_randomization", similarity="spearman")
-    assert integrated.changes_under("cascading_randomization", depth=1, similarity="spearman")
+    """Their size is the input's, which is why absolute ranks cannot judge them: see test_known_false.py."""
+    integrated = xai.explainer(IntegratedGradients, n_steps=32)
+    assert integrated.changes_under("cascading_randomization")
+    assert integrated.changes_under("cascading_randomization", depth=1)
     assert integrated.changes_under("cascading_randomization", depth=1, similarity="ssim")
     assert integrated.beats("random", on="pixel_flipping")
 
@@ -34,7 +34,7 @@ def test_grad_cam(xai, xai_model):
     """A map of 4×4, upsampled to the image."""
     grad_cam = xai.explainer(LayerGradCam, layer=xai_model.pool2)
     assert grad_cam.changes_under("cascading_randomization")
-    assert grad_cam.changes_under("cascading_randomization", depth=1, similarity="spearman")
+    assert grad_cam.changes_under("cascading_randomization", depth=1)
     assert grad_cam.beats("random", on="pixel_flipping")
 
 

@@ -51,10 +51,11 @@ of the sound methods LRP z comes highest, with 0.77. It divides the random relev
 zero and then outweigh the others, and multiplies by activations, of which many are zero.
 """
 
+PAPER = {"similarity": "sign_flip_ssim", "seeds": 2}
 CLAIMS: dict[str, Callable[..., Verdict]] = {
     "convergence": lambda one, **how: one.bounded("cosine_similarity_convergence", at_most=CONVERGED, **how),
-    "class": lambda one, **how: one.changes_under("other_target", seeds=2, **how),
-    "later layers": lambda one, **how: one.changes_under("later_layers", seeds=2, **how),
+    "class": lambda one, **how: one.changes_under("other_target", **{**PAPER, **how}),
+    "later layers": lambda one, **how: one.changes_under("later_layers", **{**PAPER, **how}),
 }
 """What a sound method keeps: its relevance stays apart, and its maps follow the class and the layers above a cut."""
 

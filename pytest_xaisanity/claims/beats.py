@@ -17,7 +17,7 @@ from ..evidence.scoring import AnyMapMetric, Scoring
 from ..statistics.evidence import Evidence, Part, Row
 from ..statistics.grouped import Grouped
 from ..statistics.question import Decision, Level, Question
-from ..statistics.ranks import beaten_shares
+from ..statistics.shares import beaten_shares
 from ..statistics.verdict import Outcome, Verdict
 from .base import (
     Claim,

@@ -160,7 +160,7 @@ def beats(
             ``"input_times_noise"``; ``"mutants"``, the explainer's own map made coarse, in several ways that each must
             be beaten; or any other explainer: a Captum class or instance, a function.
         on: The metric: a name such as ``"pixel_flipping"``, or a metric object.
-        draws: For ``"random"``, the number of random orders of each input, 5 by default.
+        draws: For ``"random"``, the number of random orders of each input, 3 by default.
         max_examples: For ``"uninformative"``, how many maps to try; by default what the active Hypothesis profile says.
         mutants: For ``"mutants"``, which changes of the map: by default ``("low_rank", "rounded")``; others are
             ``"absolute_value"``, ``"flipped_sign"``, ``"flipped"``, ``"shifted"`` and ``"shuffled"``.

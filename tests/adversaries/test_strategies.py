@@ -182,7 +182,7 @@ def gradient(model, inputs, targets):
     return torch.autograd.grad(chosen.sum(), inputs)[0] + 1e-6 * inputs.detach()  # never constant
 
 
-OPEN = {"imputer": (Mean(), Constant(), Blur()), "steps": (32, 8), "patch": (1, 2), "order": ("srg", "morf", "lerf")}
+OPEN = {"imputer": (Mean(), Constant(), Blur()), "steps": (8, 32), "patch": (1, 2), "order": ("srg", "morf", "lerf")}
 
 
 class TestSettings:

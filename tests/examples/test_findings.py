@@ -87,8 +87,14 @@ class TestIntegratedGradients:
     def test_pass_with_signed_ranks(self, integrated):
         assert integrated.changes_under(RANDOMIZATION, similarity="spearman")
 
-    def test_are_inconclusive_where_no_similarity_is_named(self, integrated):
-        verdict = integrated.changes_under(RANDOMIZATION)
+    def test_pass_where_no_similarity_is_named_and_the_reason_says_what_absolute_ranks_see(self, integrated):
+        verdict = integrated.changes_under(RANDOMIZATION, early=False)
+        assert verdict.passed
+        assert "; abs_spearman would have failed: 9" in verdict.reason
+        assert "is left, as of any map multiplied by this input (9" in verdict.reason
+
+    def test_are_inconclusive_where_several_must_agree(self, integrated):
+        verdict = integrated.changes_under(RANDOMIZATION, similarity=("spearman", "abs_spearman"))
         assert verdict.inconclusive
         assert verdict.reason.startswith("it depends on the similarity (spearman: ")
 
@@ -196,7 +202,7 @@ class TestAcrossSettings:
             "random", on="pixel_flipping", across="settings"
         )
         assert not verdict.passed
-        assert "PixelFlipping(steps=32, imputer=Mean(), patch=1, order='srg'" in verdict.reason
+        assert "with PixelFlipping(steps=8, imputer=Mean(), patch=" in verdict.reason
 
     def test_a_setting_that_is_given_is_kept(self, small_bench):
         gradients = small_bench.explainer(Saliency, abs=False)

@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from pytest_xaisanity.statistics import bounds as B
 from pytest_xaisanity.statistics.question import Level, Question, looks
-from pytest_xaisanity.statistics.ranks import beaten_shares
+from pytest_xaisanity.statistics.shares import beaten_shares
 from pytest_xaisanity.statistics.verdict import Verdict
 
 LEVELS = Level(0.95), Level(0.95, fail_share=0.25)

@@ -12,7 +12,7 @@ from rates import rate_at_least, rate_at_most
 
 from pytest_xaisanity.statistics import question as V
 from pytest_xaisanity.statistics.question import looks
-from pytest_xaisanity.statistics.ranks import beaten_shares
+from pytest_xaisanity.statistics.shares import beaten_shares
 
 CONFIDENCE = 0.95
 

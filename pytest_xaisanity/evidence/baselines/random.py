@@ -23,7 +23,7 @@ class Random(Baseline):
         draws: How many for each input, 1 or more.
     """
 
-    draws: int = 5
+    draws: int = 3
     name: ClassVar[str] = "random"
     random: ClassVar[bool] = True
 
