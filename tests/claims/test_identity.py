@@ -67,7 +67,7 @@ def against(baseline):
 
 READABLE = {
     "beats-random-on-pixel_flipping": beats("random", on="pixel_flipping"),
-    "beats-random-draws9-on-pixel_flipping-steps8": beats("random", draws=9, on="pixel_flipping", steps=8),
+    "beats-random-draws9-on-pixel_flipping-steps4": beats("random", draws=9, on="pixel_flipping", steps=4),
     "beats-mutants-mutants_shuffled+rounded-on-pixel_flipping-earlyFalse": beats(
         "mutants", mutants=("shuffled", "rounded"), on="pixel_flipping", early=False
     ),
@@ -95,8 +95,8 @@ def test_what_is_claimed_is_said_without_settings(claim):
 
 SAME = {
     "a name and the object it stands for": (
-        beats("random", on="pixel_flipping", steps=8),
-        beats(Random(), on=PixelFlipping(steps=8)),
+        beats("random", on="pixel_flipping", steps=4),
+        beats(Random(), on=PixelFlipping(steps=4)),
     ),
     "a setting that is the default": (
         changes_under("cascading_randomization"),

@@ -204,7 +204,7 @@ class TestAdditiveModel:
     def test_patches_of_several_images_are_ranked_together(self):
         images = normal(6, 1, 4, 4).double(), normal(6, 1, 3, 5, seed=1).double()
         maps = torch.cat([image.flatten(1) for image in images], 1)
-        curve = flip(PixelFlipping(patch=2, imputer="constant", output="logit"), Sums(), images, maps)[1]
+        curve = flip(PixelFlipping(steps=32, patch=2, imputer="constant", output="logit"), Sums(), images, maps)[1]
         regions = [
             torch.stack(
                 [
