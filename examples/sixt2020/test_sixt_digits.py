@@ -57,9 +57,9 @@ def test_signed_methods_are_sound(method, name, claim):
     [
         "LRP z+",
         *(pytest.param(name, marks=pytest.mark.slow) for name in RELATIVES_OF_Z_PLUS),
-        "PatternAttribution",
+        pytest.param("PatternAttribution", marks=pytest.mark.slow),
         "Guided Backprop",
-        "RectGrad",
+        pytest.param("RectGrad", marks=pytest.mark.slow),
     ],
 )
 def test_converging_methods_fail_all_three(method, name):

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, tar
 from torch import Tensor
 
 from ..common.seeding import isolated, seed_of
-from ..evidence.base import Lab, Measurement, Measuring, Scored
+from ..evidence.base import Cost, Lab, Measurement, Measuring, Scored
 from ..evidence.baselines.uninformative import Uninformative
 from ..evidence.groups import Grouping
 from ..evidence.scoring import AnyMapMetric
@@ -202,6 +202,10 @@ class Adversarial(Measurement[Scored]):
     def key(self) -> Hashable:
         """Equal for measurements of the same."""
         return ("adversarial", self.metric.name, self.metric.key, self.budget)
+
+    def cost(self, lab: Lab, block: Block) -> Cost:
+        """Return an explanation, and the passes of the metric for it and for each map that is tried on half of them."""
+        return Cost(explanations=1, passes=(1.5 + self.budget / 2) * self.metric.passes(block))
 
     def start(self, lab: Lab, block: Block) -> _Adversary:
         """Begin on the first block."""

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from ..claims.base import Claim, Compound, Look
+from ..claims.base import Claim, Compound, Look, require_inputs
 from ..claims.checks import checked_confidence
 from ..claims.identity import label
 from ..claims.make import beats, bounded, changes_under, invariant_under, made
@@ -28,6 +28,8 @@ from ..statistics.question import Level
 from ..statistics.verdict import Verdict
 from ..subject.layout import Layout
 from ..subject.subject import Subject
+from .plan import Plan, Speed, planned
+from .progress import Progress
 from .runs import Run
 
 __all__ = ["Bench", "BoundExplainer", "Decider"]
@@ -55,7 +57,8 @@ class Bench:
             targets, test_inputs, test_targets)``; or a function without arguments that returns it.
         cache_dir: A folder in which trained weights are kept for later sessions (see
             :class:`~pytest_xaisanity.model.training.Retraining`); None keeps none.
-        progress: A stream for the progress bar of trainings; standard error by default, if it is a terminal.
+        progress: A stream for a progress bar, of trainings and of claims that take more than five seconds; standard
+            error by default, if it is a terminal.
 
     >>> bench = Bench(model, images)                                     # doctest: +SKIP
     >>> bench.explainer(Saliency).beats("random", on="pixel_flipping")   # doctest: +SKIP
@@ -78,7 +81,7 @@ class Bench:
         cache_dir: str | os.PathLike[str] | None = None,
         progress: TextIO | None = None,
     ) -> None:
-        self.seed = _checked_seed(seed)
+        self.seed, self._progress = _checked_seed(seed), progress
         self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)
         self.subject = Subject(model, inputs, targets, task=task, device=device, batch_size=batch_size, seed=self.seed)
         self.confidence = checked_confidence(confidence, where="confidence")
@@ -121,6 +124,43 @@ class Bench:
             self._forget()
             raise
 
+    def plan(self, claim: Claim, explainer: Explainer | BoundExplainer) -> list[Plan]:
+        """Return what a claim costs at most, from its settings and one timed pass; nothing is decided.
+
+        Args:
+            claim: The claim; one that others make up has a plan for each of them.
+            explainer: What it is about.
+
+        Raises:
+            XaiError: The inputs are too few to decide it; the model, the inputs or the explainer cannot be used.
+        """
+        explainer = explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer
+        try:
+            return self.subject.lend(lambda: self._plan(claim, explainer))
+        except BaseException:
+            self._forget()
+            raise
+
+    def _plan(self, claim: Claim, explainer: Explainer) -> list[Plan]:
+        self._renew()
+        block = next(self.subject.blocks(early=True))
+        lab = self._lab(explainer)
+        speed = Speed.of(lab, block)
+        plans = []
+        for part in claim.planned(block.layout.places):
+            self._check_enough(part, explainer)
+            needs = [(one.measurement, self._lab(self._rival(one.rival) or explainer)) for one in part.needs()]
+            n = None if self.subject.streamed else len(self.subject)
+            plans.append(Plan(f"{explainer.name} {part}", n, planned(needs, block), speed))
+        return plans
+
+    def _check_enough(self, claim: Claim, explainer: Explainer) -> None:
+        """Raise before anything is measured where the inputs are too few for any scores to decide the claim."""
+        level = Level(claim.confidence or self.confidence, claim.early, claim.fail_share)
+        least = None if self.subject.streamed else claim.fewest(level)
+        if least is not None:
+            require_inputs(len(self.subject), least, f"{explainer.name} {claim}")
+
     def measure(self, measurements: Sequence[Measurement[Measured]], explainer: Explainer) -> list[Measured]:
         """Return what measurements find of an explainer, on every input."""
         try:
@@ -149,16 +189,20 @@ class Bench:
     def _decide(self, claim: Claim, explainer: Explainer) -> Verdict:
         self._renew()
         level = Level(claim.confidence or self.confidence, claim.early, claim.fail_share)
+        self._check_enough(claim, explainer)
         needs = claim.needs()
         runs = [self._run(one.measurement, self._rival(one.rival) or explainer, level.early) for one in needs]
-        for count in itertools.count(1):
-            final = _all_advanced(runs, count)
-            if not final and not level.early:
-                continue
-            verdict = claim.decide(self._look(runs, count, final, explainer.name, level))
-            if verdict is not None:
-                _resting(runs)
-                return verdict
+        n = None if self.subject.streamed else len(self.subject)
+        with Progress(self._progress, f"{explainer.name} {claim}", n) as progress:
+            for count in itertools.count(1):
+                final = _all_advanced(runs, count)
+                progress.reach(len(runs[0].indices(count)))
+                if not final and not level.early:
+                    continue
+                verdict = claim.decide(self._look(runs, count, final, explainer.name, level))
+                if verdict is not None:
+                    _resting(runs)
+                    return verdict
         raise AssertionError("a claim is decided at the last look")
 
     def _look(self, runs: Sequence[Run], count: int, final: bool, name: str, level: Level) -> Look:
@@ -206,13 +250,15 @@ class Bench:
     def _run(self, measurement: Measurement[Measured], explainer: Explainer, early: bool) -> Run:
         key = (early, explainer.key if measurement.about == "explainer" else None, measurement.key)
         if key not in self._runs:
-            if explainer.key not in self._attributions:
-                attributions = Attributions(self.subject, explainer, self.seed, self._cache)
-                attributions.remember(self.fingerprint)
-                self._attributions[explainer.key] = attributions
-            lab = Lab(self.subject, self._attributions[explainer.key], self.seed, self._retraining)
-            self._runs[key] = Run(lab, measurement, early)
+            self._runs[key] = Run(self._lab(explainer), measurement, early)
         return self._runs[key]
+
+    def _lab(self, explainer: Explainer) -> Lab:
+        if explainer.key not in self._attributions:
+            attributions = Attributions(self.subject, explainer, self.seed, self._cache)
+            attributions.remember(self.fingerprint)
+            self._attributions[explainer.key] = attributions
+        return Lab(self.subject, self._attributions[explainer.key], self.seed, self._retraining)
 
 
 def _all_advanced(runs: Sequence[Run], count: int) -> bool:

@@ -172,6 +172,18 @@ class Claim(ABC):
     def needs(self) -> Sequence[Need]:
         """Return what to measure."""
 
+    def fewest(self, level: Level) -> int | None:
+        """Return the number of inputs below which no scores whatever decide it; None where no number does."""
+        return 1
+
+    def planned(self, places: tuple[int, ...]) -> Sequence[Claim]:
+        """Return the claims that are decided for it, at most: this one, or those that make it up.
+
+        Args:
+            places: The shape of one map.
+        """
+        return [self]
+
     @abstractmethod
     def decide(self, look: Look) -> Verdict | None:
         """Return the verdict, or None to measure more."""
@@ -222,6 +234,10 @@ class Compound(Claim):
     def decide(self, look: Look) -> Verdict | None:
         """There is nothing to look at."""
         raise TypeError("resolve this claim instead")
+
+    @abstractmethod
+    def planned(self, places: tuple[int, ...]) -> Sequence[Claim]:
+        """Return the claims that make it up."""
 
     @abstractmethod
     def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:

@@ -174,6 +174,17 @@ class Beats(Claim):
             return [Need(own), Need(Scoring(self.metric, self.baseline))]
         return [Need(own), Need(Scoring(self.metric), self.baseline)]
 
+    def fewest(self, level: Level) -> int | None:
+        """Return how many inputs it takes to beat random orders in every comparison; one for other baselines."""
+        if isinstance(self.baseline, Baseline) and self.baseline.random:
+            return self._of_orders.smallest_n(level)
+        return 1
+
+    @property
+    def _of_orders(self) -> Question:
+        """The question of random orders."""
+        return Question(0.0, 1.0, 0.5, margin=NO_BETTER if self.margin is None else self.margin)
+
     def decide(self, look: Look) -> Verdict | None:
         """Decide on the share of random orders beaten, or on the paired difference from one baseline."""
         look, left = self._rivals(look)
@@ -232,8 +243,7 @@ class Beats(Claim):
             shares = np.where(tied, 0.5, beaten_shares(own, other))
             scores = Grouped.of(shares, np.where(tied, 1.0, shares), groups)  # where all tie, nothing was measured
             seen = "beats a random order in {estimate} of comparisons, shown to be under {bound}"
-            question = Question(0.0, 1.0, 0.5, margin=least)
-            return _Asked(question, scores, "share of random orders beaten", seen, "share", int(tied.sum()))
+            return _Asked(self._of_orders, scores, "share of random orders beaten", seen, "share", int(tied.sum()))
         gain = own - other.mean(1)
         if isfinite(limits[0]) and isfinite(limits[1]):
             width = limits[1] - limits[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, NamedTuple
 
@@ -11,12 +11,14 @@ from ..adversaries.strategies import settings_of
 from ..common.seeding import seed_of
 from ..evidence.base import Baseline
 from ..evidence.baselines.uninformative import GivenMap, Uninformative
+from ..evidence.names import as_map_metric
 from ..evidence.scoring import AnyMapMetric
 from ..maps.uninformative import UninformativeMap
 from ..statistics.evidence import Evidence, Part
 from ..statistics.verdict import Outcome, Verdict
 from .base import Claim, Compound
 from .beats import ADVICE, Beats, BeatsFound
+from .identity import label
 
 __all__ = ["BeatsAcross", "BeatsEach", "Resolutions", "Resolved", "beating"]
 
@@ -63,12 +65,11 @@ class BeatsEach(Compound):
     verb: ClassVar[str] = "beats"
     advice: ClassVar[str] = ADVICE
 
-    def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
-        """Return the verdict that is furthest from a pass; after a failed one no other is sought."""
-        verdicts: dict[str, Verdict] = {}
+    def planned(self, places: tuple[int, ...]) -> Sequence[Claim]:
+        """Return a claim against each part."""
         parts = self.baseline.parts(places)
-        for part in parts:
-            claim = Beats(
+        return [
+            Beats(
                 baseline=part,
                 metric=self.metric,
                 within=self.within,
@@ -76,7 +77,15 @@ class BeatsEach(Compound):
                 confidence=self.confidence,
                 early=self.early,
                 fail_share=self.fail_share / len(parts),
+                words=("beats", part.name, "on", self.metric.name),
             )
+            for part in parts
+        ]
+
+    def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
+        """Return the verdict that is furthest from a pass; after a failed one no other is sought."""
+        verdicts: dict[str, Verdict] = {}
+        for part, claim in zip(self.baseline.parts(places), self.planned(places), strict=True):
             verdicts[part.name] = decide(claim)
             if self.early and verdicts[part.name].failed:
                 break
@@ -147,21 +156,28 @@ class BeatsAcross(Compound):
     form: ClassVar[str] = "across_settings"
     advice: ClassVar[str] = ADVICE
 
+    def planned(self, places: tuple[int, ...]) -> Sequence[Claim]:
+        """Return the claim in the default setting, as often as settings are drawn."""
+        return [self._in(as_map_metric(self.metric, self.fixed, where="beats on"))] * self.max_examples
+
+    def _in(self, metric: AnyMapMetric) -> Claim:
+        return beating(
+            self.baseline,
+            metric,
+            within=self.within,
+            margin=self.margin,
+            confidence=self.confidence,
+            early=self.early,
+            fail_share=self.fail_share / self.max_examples,
+            words=("beats", label(self.baseline), "on", metric.name),
+        )
+
     def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
         """Return the verdict on the simplest setting under which the claim fails, or else the least certain one."""
         verdicts: dict[AnyMapMetric, Verdict] = {}
 
         def fails(metric: AnyMapMetric) -> bool:
-            claim = beating(
-                self.baseline,
-                metric,
-                within=self.within,
-                margin=self.margin,
-                confidence=self.confidence,
-                early=self.early,
-                fail_share=self.fail_share / self.max_examples,
-            )
-            verdicts[metric] = decide(claim)
+            verdicts[metric] = decide(self._in(metric))
             return verdicts[metric].failed
 
         strategy = settings_of(self.metric, shape=places, **self.fixed)

@@ -178,7 +178,7 @@ class ChangesUnder(Claim):
             return None
         main = _worst(views, outcome)
         if outcome == "inconclusive" and main.settles and look.final:
-            self._check_enough(look)
+            require_inputs(look.n, self.fewest(look.level), f"{look.explainer} {self}")
         beside = [self._view(SIMILARITIES[name], seen) for name in names[similarities.deciding :]]
         return self._verdict(
             look,
@@ -201,14 +201,13 @@ class ChangesUnder(Claim):
             return _raw_view(similarity, self.at_most, seen)
         return _retention_view(similarity, self.retention, seen)
 
-    def _check_enough(self, look: Look) -> None:
+    def fewest(self, level: Level) -> int | None:
+        """Return how many inputs it takes to show that an explainer reproduces itself, or a raw bound to be kept."""
         if self.at_most is not None:
             s = SIMILARITIES[self.similarity[0]]
-            least = Question(s.low, s.high, self.at_most, closer_to(s, below=True)).smallest_n(look.level)
-        else:
-            pairs = REPRODUCED.smallest_n(look.level)
-            least = None if pairs is None else 2 * pairs
-        require_inputs(look.n, least, f"{look.explainer} {self}")
+            return Question(s.low, s.high, self.at_most, closer_to(s, below=True)).smallest_n(level)
+        pairs = REPRODUCED.smallest_n(level)
+        return None if pairs is None else 2 * pairs
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,15 @@ class InvariantUnder(Claim):
         """One comparison of the maps before and after."""
         return [Need(Comparison(self.intervention, (self.similarity or DISTANCE.name,)))]
 
+    def fewest(self, level: Level) -> int | None:
+        """Return two, which have an order, or how many it takes to show a bound to be kept."""
+        return 2 if self.similarity is None else self._question(self.similarity).smallest_n(level)
+
+    def _question(self, name: str) -> Question:
+        assert self.at_least is not None
+        s = SIMILARITIES[name]
+        return Question(s.low, s.high, self.at_least, closer_to(s, below=False))
+
     def decide(self, look: Look) -> Verdict | None:
         """With a similarity, decide on its mean; without one, a single changed input is a counterexample."""
         if self.similarity is not None:
@@ -91,7 +100,7 @@ class InvariantUnder(Claim):
         assert self.at_least is not None
         s = SIMILARITIES[name]
         lo, hi = extremes(look.compared().after[s.name], s.low, s.high, axes=(1,))
-        question = Question(s.low, s.high, self.at_least, closer_to(s, below=False))
+        question = self._question(name)
         decision = question.decide(lo, hi, look.level, final=look.final)
         if decision.outcome is None:
             return None

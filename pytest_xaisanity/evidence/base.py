@@ -29,6 +29,7 @@ __all__ = [
     "Baseline",
     "Cell",
     "Compared",
+    "Cost",
     "Intervention",
     "Lab",
     "MapMetric",
@@ -184,6 +185,31 @@ def _array(scores: Tensor) -> Array:
 S = TypeVar("S", bound=Measured, covariant=True)
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What something costs for each input, and once.
+
+    Attributes:
+        explanations: How many explanations of an input.
+        passes: How many passes of the model, with or without its gradient, beside those.
+        trainings: How many models are trained, for all inputs together.
+    """
+
+    explanations: float = 0.0
+    passes: float = 0.0
+    trainings: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        """Return what both cost."""
+        return Cost(
+            self.explanations + other.explanations, self.passes + other.passes, self.trainings + other.trainings
+        )
+
+    def times(self, factor: float) -> Cost:
+        """Return what it costs so many times, trained once."""
+        return Cost(factor * self.explanations, factor * self.passes, self.trainings)
+
+
 class Measuring(ABC, Generic[S]):
     """A measurement begun on a subject: takes blocks one after the other."""
 
@@ -220,6 +246,10 @@ class Measurement(ABC, Generic[S]):
     def start(self, lab: Lab, block: Block) -> Measuring[S]:
         """Begin on the first block."""
 
+    def cost(self, lab: Lab, block: Block) -> Cost:
+        """Return what an input costs, known from a first block that is not measured; by default one explanation."""
+        return Cost(explanations=1)
+
 
 # ---------------------------------------------------------------------------------------------------- interventions
 
@@ -251,6 +281,14 @@ class Intervention(ABC):
     @abstractmethod
     def start(self, lab: Lab, block: Block) -> Procedure:
         """Begin on a subject and explainer, with the first block."""
+
+    def cells(self, lab: Lab, block: Block) -> tuple[int, int]:
+        """Return how many seeds and positions its procedure will have, known before it begins; one by default."""
+        return 1, 1
+
+    def cost(self, explained: float) -> Cost:
+        """Return what an input costs that is explained under so many cells: that, itself, and a second run."""
+        return Cost(explanations=2 + explained)
 
 
 class Procedure(ABC):
@@ -472,6 +510,10 @@ class MapMetric(Metric, Generic[T]):
     def score(self, prepared: T, maps: Tensor, *, draw: str = "") -> Scores:
         """Return the scores of ``maps`` ``(b, *places)``; ``draw`` tells apart what is drawn for different maps."""
 
+    def passes(self, block: Block) -> float:
+        """Return how many passes of the model it takes to score a map of one input; none by default."""
+        return 0.0
+
     def describe(self, prepared: T) -> tuple[Part, ...]:
         """Return what belongs into the evidence: axes of curves, what was removed, what the outputs are."""
         return ()
@@ -525,6 +567,11 @@ class Baseline(ABC):
         map that is all NaN says that the input has none: it is left out of the comparison, and counted.
         """
         return partial(self.maps, seed=lab.seed)
+
+    @property
+    def count(self) -> int:
+        """How many maps it has for each input."""
+        return 1
 
     def parts(self, places: tuple[int, ...]) -> Sequence[Baseline]:
         """Return the baselines that must each be beaten: by default this one alone."""

@@ -56,6 +56,13 @@ class Cells(Part):
             return self.seeds * self.positions
         return 1 if self.positions == 1 else 2
 
+    @property
+    def explained(self) -> float:
+        """How many explanations an input takes, on average: a cell drawn from the upper third serves twice."""
+        if not self.sampled or self.positions == 1:
+            return float(self.draws)
+        return 2 - self.upper / self.positions
+
     def of(self, block: Block) -> Array:
         """Return the cells ``(b, draws, 2)``, seed and position, of each input of a block.
 

@@ -20,6 +20,7 @@ from .base import (
     Array,
     Cell,
     Compared,
+    Cost,
     Intervention,
     Lab,
     Measurement,
@@ -86,6 +87,12 @@ class Comparison(Measurement[Compared]):
     def start(self, lab: Lab, block: Block) -> Comparing:
         """Begin on the first block."""
         return Comparing(self, lab, block)
+
+    def cost(self, lab: Lab, block: Block) -> Cost:
+        """Return the explanations before and after, and a second run."""
+        seeds, positions = self.intervention.cells(lab, block)
+        cells = Cells(seeds, positions, self.cells == "sample" and seeds * positions > 1)
+        return self.intervention.cost(cells.explained)
 
 
 class Comparing(Measuring[Compared]):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..statistics.evidence import Part
 from ..subject.block import Block
-from .base import Baseline, Lab, MapMetric, Measurement, Measuring, Scored, Scores
+from .base import Baseline, Cost, Lab, MapMetric, Measurement, Measuring, Scored, Scores
 from .baselines.edges import Edges
 from .controls import CONTROLLED, Controls, Score
 from .groups import Grouping
@@ -47,6 +47,11 @@ class Scoring(Measurement[Scored]):
         """The explainer, unless a baseline is scored that owes it nothing, not even the size of its maps."""
         own = self.baseline is None or self.baseline.from_explainer or not self.metric.ranks
         return "explainer" if own else "baseline"
+
+    def cost(self, lab: Lab, block: Block) -> Cost:
+        """Return the passes of the metric for each map, and an explanation, which serves what is made from it too."""
+        maps = 1 if self.baseline is None else self.baseline.count
+        return Cost(explanations=float(self.baseline is None), passes=maps * self.metric.passes(block))
 
     def start(self, lab: Lab, block: Block) -> _Scoring:
         """Begin on the first block."""

@@ -13,6 +13,7 @@ import pytest
 from ..common.errors import XaiError
 from . import marked, markers
 from .audit import AUDIT, Auditor
+from .dry_run import DryRun
 from .fixture import Xai
 from .named import named
 from .options import add_ini_keys, add_options, check_settings, setting
@@ -47,7 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     except XaiError as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(Verdicts(config), "xaisanity-verdicts")
-    if setting(config, "audit"):
+    if DryRun.is_on(config):
+        config.pluginmanager.register(DryRun(), "xaisanity-dry-run")
+    elif setting(config, "audit"):
         config.stash[AUDIT] = Auditor(config)
         config.pluginmanager.register(config.stash[AUDIT], "xaisanity-audit")
 
@@ -109,6 +112,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Put the verdicts of a test on its report."""
     report = yield
     VERDICTS.attach(item, report)
+    DryRun.attach(item, report)
     if report.when == "call":
         item.stash[_PASSED] = report.passed
     return report

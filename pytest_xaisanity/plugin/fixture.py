@@ -13,6 +13,7 @@ import pytest
 
 from ..common.errors import XaiError, XaiWarning, raise_here
 from .audit import AUDIT
+from .dry_run import DryRun
 from .options import flag, given, setting
 from .records import VERDICTS
 from .running import RUNNING, Running
@@ -90,12 +91,13 @@ class Xai:
 
         __tracebackhide__ = True
         *given, task = subject
-        settings = {name: setting(self._config, name) for name in ("device", "seed", "confidence")} | {"task": task}
+        settings = {name: setting(self._config, name) for name in ("device", "seed", "confidence")}
+        settings |= {"task": task, "progress": Terminal(self._config)}
         if training:
             cache: pytest.Cache | None = getattr(self._config, "cache", None)
             folder = None if cache is None else cache.mkdir("xaisanity")
             train, data = training
-            settings |= {"train": train, "training_data": data, "cache_dir": folder, "progress": Terminal(self._config)}
+            settings |= {"train": train, "training_data": data, "cache_dir": folder}
         bench = Bench(*given, **settings)
         self._made.add(bench)
         return bench
@@ -109,6 +111,8 @@ class Xai:
         __tracebackhide__ = True
         try:
             item, bench = self._running.item, self._bench(retrains=claim.retrains)
+            if DryRun.is_on(self._config):
+                return DryRun.decide(item, bench, claim, explainer)
             verdict = bench.decide(claim, explainer.on(bench))
             if AUDIT in self._config.stash:
                 auditor = self._config.stash[AUDIT]
@@ -132,7 +136,7 @@ class Xai:
 def _command(item: pytest.Item, claim: Claim) -> str:
     """Return the command that decides the claims of a test again."""
     options = {"seed": setting(item.config, "seed"), **given(item.config)}
-    for about_the_suite in ("json", "audit", "audit_all", "audit_fail_under"):
+    for about_the_suite in ("json", "dry_run", "audit", "audit_all", "audit_fail_under"):
         options.pop(about_the_suite, None)
     module, _, name = item.nodeid.partition("::")
     in_battery = module == BATTERY  # in no file of the user's, so that a node id would name nothing

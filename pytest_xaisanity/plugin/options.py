@@ -89,6 +89,7 @@ _OPTIONS = (
     _Option("seed", "N", "seed of everything that is drawn: same seed, same verdict", 0, int),
     _Option("confidence", "P", "one minus the accepted rate of wrong passes of a claim", 0.95, float),
     _Option("inconclusive", "WHAT", "what an inconclusive verdict does", "fail", str, ("fail", "skip", "warn")),
+    _Option("dry_run", "", "print what each claim costs, in passes and in time, and decide none", False, bool),
     _Option("json", "FILE", "write every verdict with its whole evidence to FILE"),
     _Option(
         "audit",

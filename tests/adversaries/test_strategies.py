@@ -300,6 +300,7 @@ USERS_TEST = """
 """
 
 
+@pytest.mark.slow
 def test_strategies_work_in_the_tests_of_users_in_random_order_on_two_workers(pytester):
     pytester.makepyfile(USERS_TEST)
     result = pytester.runpytest("-p", "randomly", "-n2", "-p", "no:cacheprovider", PLAIN)

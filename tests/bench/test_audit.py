@@ -659,6 +659,7 @@ def test_what_models_print_during_the_audit_is_not_shown(suite):
     run(suite).stdout.no_fnmatch_line("*LOUD*")
 
 
+@pytest.mark.slow
 def test_a_bar_is_shown_on_a_terminal_and_gone_at_the_end(suite):
     few(suite, "flipped_sign", "shuffled", "one_channel")
     write(suite, asserting(RANDOM.format("good"), CHANGES.format("good")))

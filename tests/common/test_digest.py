@@ -77,6 +77,7 @@ def elsewhere(pytester, salt: str) -> str:
     return run.stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_digest_is_the_same_in_every_process_and_follows_what_a_function_refers_to(pytester, monkeypatch):
     first = digest(pytester, monkeypatch)
     assert {elsewhere(pytester, salt) for salt in "12"} == {first}

@@ -375,6 +375,7 @@ def package(pytester):
     return pytester
 
 
+@pytest.mark.slow
 def test_another_package_has_them_in_markers_in_the_battery_and_in_reports(package):
     result = package.runpytest_subprocess(
         "-v",

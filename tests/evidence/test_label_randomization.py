@@ -805,6 +805,7 @@ def test_the_progress_bar_goes_past_capturing(labels, monkeypatch):
     assert "xai_train" not in str(run(labels).stderr), "nothing was trained"
 
 
+@pytest.mark.slow
 def test_the_marker_form_on_two_workers_trains_once(labels):
     labels.makepyfile("""
         import pytest

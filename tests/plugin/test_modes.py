@@ -66,6 +66,7 @@ def test_one_process_and_several_write_the_same_report(suite):
     assert len(json.loads(reports[0])["claims"]) == 8
 
 
+@pytest.mark.slow
 def test_the_battery_is_decided_by_several_processes(suite):
     pytest.importorskip("xdist")
     options = ["--xai-model=subject:model", "--xai-inputs=subject:inputs", "--xai-explainer=subject:good"]

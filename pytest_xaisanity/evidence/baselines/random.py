@@ -30,6 +30,11 @@ class Random(Baseline):
     def __post_init__(self) -> None:
         check_whole("baseline 'random'", "draws", self.draws)
 
+    @property
+    def count(self) -> int:
+        """The draws."""
+        return self.draws
+
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps for each draw."""
         return [noise_maps(like, seed=seed, indices=block.indices, draw=f"random {k}") for k in range(self.draws)]

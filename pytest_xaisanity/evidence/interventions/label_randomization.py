@@ -20,7 +20,7 @@ from ...model.training import Job, Retraining, TrainingData, Weights, state_of
 from ...statistics.evidence import Part, Row, number
 from ...subject.block import Block
 from ...subject.subject import Subject
-from ..base import Cell, Intervention, Lab, Sweep, part_of
+from ..base import Cell, Cost, Intervention, Lab, Sweep, part_of
 
 __all__ = ["Accuracies", "LabelRandomization", "Trained"]
 
@@ -82,6 +82,14 @@ class LabelRandomization(Intervention):
                 fix="write the fixtures xai_train and xai_training_data, or give train= and training_data= to Bench",
             )
         return _Retrained(self, lab, subject.model, lab.training)
+
+    def cells(self, lab: Lab, block: Block) -> tuple[int, int]:
+        """Return the permutations."""
+        return self.seeds, 1
+
+    def cost(self, explained: float) -> Cost:
+        """Return the explanations of the model, of every control and of a model of permuted labels, and trainings."""
+        return Cost(explanations=1 + self.seeds + explained, trainings=2 * self.seeds)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ...model.reinit.randomizer import Kept, Randomizer
 from ...statistics.evidence import Part
 from ...subject.block import Block
 from ...subject.explained_layers import explained_layers
-from ..base import Cell, Intervention, Lab, Sweep, part_of
+from ..base import Cell, Cost, Intervention, Lab, Sweep, part_of
 from ..randomized import SEEDS, Randomized, check_seeds
 from ..smoothed import NOISE, check_noise, smoothed
 
@@ -73,6 +73,15 @@ class _WeightRandomization(Intervention):
         """Trace the layers on a few inputs of the block."""
         layers = explained_layers(lab.subject, block)
         return Randomizing(self, smoothed(lab.attributions, block, self.samples, self.noise, where=self.name), layers)
+
+    def cells(self, lab: Lab, block: Block) -> tuple[int, int]:
+        """Return the seeds, and the layers that reach the explained output."""
+        layers = self.depth or len(explained_layers(lab.subject, block).top_down())
+        return (2 if isinstance(self.seeds, str) else self.seeds), layers
+
+    def cost(self, explained: float) -> Cost:
+        """Return the explanations of all noisy copies."""
+        return super().cost(explained).times(self.samples)
 
 
 class CascadingRandomization(_WeightRandomization):

@@ -32,7 +32,7 @@ from ...statistics.evidence import Part, Row, number
 from ...subject.batches import out_of_memory
 from ...subject.block import Block, Inputs
 from ...subject.layout import by_channel, channel_axis
-from ..base import Lab, Measurement, Measuring, OwnMetric, Scored
+from ..base import Cost, Lab, Measurement, Measuring, OwnMetric, Scored
 
 __all__ = ["AtLayer", "Convergence", "CosineSimilarityConvergence"]
 
@@ -115,6 +115,10 @@ class ConvergenceMeasurement(Measurement[Scored]):
     def key(self) -> Hashable:
         """Equal for measurements of the same."""
         return (self.metric.name, self.metric.key)
+
+    def cost(self, lab: Lab, block: Block) -> Cost:
+        """Return a pass, and one back for each draw."""
+        return Cost(passes=1.0 + self.metric.draws)
 
     def start(self, lab: Lab, block: Block) -> _Measuring:
         """Find the start layer and the layers below it, on one input of the block."""

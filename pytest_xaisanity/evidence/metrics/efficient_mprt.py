@@ -20,7 +20,7 @@ from ...explainers.attributions import Attributions
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...statistics.evidence import Part
 from ...subject.block import Block
-from ..base import Lab, Measurement, Measuring, OwnMetric, Scored
+from ..base import Cost, Lab, Measurement, Measuring, OwnMetric, Scored
 from ..interventions.weight_randomization import CascadingRandomization, Randomizing
 
 __all__ = ["EfficientMPRT", "Entropies", "histogram_entropy"]
@@ -82,6 +82,10 @@ class EntropyMeasurement(Measurement[Scored]):
     def key(self) -> Hashable:
         """Equal for measurements of the same."""
         return (self.metric.name, self.metric.key)
+
+    def cost(self, lab: Lab, block: Block) -> Cost:
+        """Return an explanation as given, and one of each randomized model."""
+        return Cost(explanations=1 + self.metric.seeds)
 
     def start(self, lab: Lab, block: Block) -> _Measuring:
         """Find the layers of the model, on one input of the block."""

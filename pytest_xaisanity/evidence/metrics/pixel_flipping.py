@@ -127,6 +127,11 @@ class PixelFlipping(MapMetric["_Flipping"]):
         areas = [torch.trapezoid(curve, prepared.fractions, dim=1) for curve in curves.values()]
         return Scores(areas[1] - areas[0] if self.order == "srg" else areas[0], curves)
 
+    def passes(self, block: Block) -> float:
+        """Return the removals of each order, but for the ends, which all maps share."""
+        regions = sum(int(_regions(layout, self.patch).max()) + 1 for layout in block.layout.each)
+        return float((2 if self.order == "srg" else 1) * max(0, min(self.steps, regions) - 1))
+
     def describe(self, prepared: _Flipping) -> tuple[Part, ...]:
         """Return the curves' axis, what was removed, and what the outputs were taken for."""
         output = "probability" if prepared.probability else "raw output"

@@ -1,0 +1,92 @@
+"""Plans: what a claim costs, known before it is decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..evidence.base import Cost, Lab, Measured, Measurement
+from ..subject.block import Block
+
+__all__ = ["Plan", "Speed", "planned", "shown_time"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long an input takes, from one timed run of a few.
+
+    Attributes:
+        explanation: Seconds for one explanation.
+        passed: Seconds for one pass of the model.
+    """
+
+    explanation: float
+    passed: float
+
+    @classmethod
+    def of(cls, lab: Lab, block: Block) -> Speed:
+        """Time an explanation and a pass of a block, which are made once before: first calls are slow."""
+        few = block.part(0, min(len(block), 16))
+        lab.attributions(few)
+        explained = _timed(lambda: lab.attributions.measured(few, few.targets, "the model as given", (0, "")))
+        passed = _timed(lambda: lab.subject.outputs(few.inputs))
+        return cls(explained / len(few), passed / len(few))
+
+
+def _timed(work: Callable[[], T]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a claim costs at most: fewer inputs where it is decided early.
+
+    Attributes:
+        claim: The claim in one phrase, with the explainer.
+        n: How many inputs there are; None for a stream, whose length is not known.
+        cost: What each of them costs.
+        speed: How long they take.
+    """
+
+    claim: str
+    n: int | None
+    cost: Cost
+    speed: Speed
+
+    @property
+    def seconds(self) -> float | None:
+        """About how long it takes, without trainings; None for a stream."""
+        each = self.cost.explanations * self.speed.explanation + self.cost.passes * self.speed.passed
+        return None if self.n is None else self.n * each
+
+    def __str__(self) -> str:
+        counts = (("explanation", self.cost.explanations), ("pass", self.cost.passes))
+        parts = [_counted(count, what) for what, count in counts if count]
+        trained = f", {self.cost.trainings} trainings" if self.cost.trainings else ""
+        inputs = "each input of a stream" if self.n is None else f"each of {self.n} inputs"
+        took = "" if self.seconds is None else f", at most about {shown_time(self.seconds)}"
+        return f"{self.claim}: {' and '.join(parts) or 'nothing'} for {inputs}{trained}{took}"
+
+
+def _counted(count: float, what: str) -> str:
+    plural = "" if count == 1 else "es" if what.endswith("s") else "s"
+    return f"{count:.3g} {what}{plural}"
+
+
+def planned(measurements: Sequence[tuple[Measurement[Measured], Lab]], block: Block) -> Cost:
+    """Return what measurements cost together, each once."""
+    each = {(one.key, id(lab)): one.cost(lab, block) for one, lab in measurements}
+    return sum(each.values(), Cost())
+
+
+def shown_time(seconds: float) -> str:
+    """Return a time as people read it: ``"0.4 s"``, ``"12 s"``, ``"3 min"``, ``"2 h"``."""
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"

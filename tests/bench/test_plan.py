@@ -1,0 +1,159 @@
+"""Plans: what a claim costs is known before it is decided, and one that cannot be decided costs nothing."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from pytest_xaisanity import Bench
+from pytest_xaisanity.bench import progress
+from pytest_xaisanity.bench.plan import shown_time
+from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under
+from pytest_xaisanity.common.errors import XaiError
+
+
+class Counting:
+    """The gradient, which counts what it explains."""
+
+    def __init__(self):
+        self.rows = 0
+
+    def __call__(self, model, inputs, targets):
+        self.rows += len(inputs)
+        inputs = inputs.requires_grad_()
+        return torch.autograd.grad(model(inputs).gather(1, targets[:, None]).sum(), inputs)[0]
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 24), nn.Tanh(), nn.Linear(24, 12), nn.Tanh(), nn.Linear(12, 4)
+    ).eval()
+
+
+def images(n):
+    return torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+N = 128
+CASCADE = "cascading_randomization"
+CLAIMS = {
+    "a sample": (changes_under(CASCADE, cells="sample", early=False), 2 + 2 - 1 / 3),
+    "all cells": (changes_under(CASCADE, seeds=2, early=False), 2 + 2 * 3),
+    "two layers": (changes_under("independent_randomization", depth=2, seeds=3, cells="all", early=False), 2 + 3 * 2),
+    "noisy copies": (changes_under(CASCADE, samples=4, depth=1, cells="sample", early=False), 4 * 3),
+    "later layers": (changes_under("later_layers", cells="sample", early=False), 3),
+    "another class": (changes_under("other_target", cells="sample", early=False), 3),
+    "order": (invariant_under("batch_order"), 3),
+    "entropies": (bounded("efficient_mprt", at_most=0.5, seeds=3, early=False), 4),
+}
+
+
+@pytest.mark.parametrize("what", CLAIMS)
+def test_as_many_explanations_are_made_as_are_planned(what):
+    """But for the few on which an explainer is tried out, and what the draw of the cells leaves to chance."""
+    claim, each = CLAIMS[what]
+    bench = Bench(network(), images(N), device="cpu")
+    explainer = bench.explainer(explain := Counting())
+    (plan,) = bench.plan(claim, explainer)
+    assert plan.cost.explanations == pytest.approx(each)
+    explain.rows = 0
+    verdict = explainer.decide(claim)
+    assert verdict.n == N
+    # The first block is explained already: its time was taken.
+    assert explain.rows == pytest.approx(each * N, rel=0.15)
+
+
+@pytest.mark.parametrize(("claim", "maps"), [(beats("random", on="pixel_flipping", draws=4), 5), (None, 1)])
+def test_as_many_passes_are_made_as_are_planned(claim, maps):
+    """Of eight removals the last is shared, in either order."""
+    model, passes = network(), []
+    bench = Bench(model, images(N), device="cpu")
+    explainer = bench.explainer(lambda model, inputs, targets: inputs * 2)
+    claim = claim or bounded("pixel_flipping", at_least=0.9, early=False)
+    (plan,) = bench.plan(claim, explainer)
+    assert (plan.cost.explanations, plan.cost.passes) == (1, maps * 2 * 7)
+    model.register_forward_hook(lambda module, given, result: passes.append(len(result)))
+    explainer.decide(beats("random", on="pixel_flipping", draws=4, early=False) if maps == 5 else claim)
+    assert sum(passes) == pytest.approx(
+        (maps * 14 + 4) * N, rel=0.1
+    )  # untouched and emptied, and the checks of the model
+
+
+def test_a_claim_of_several_has_a_plan_for_each():
+    bench = Bench(network(), images(32), device="cpu")
+    explainer = bench.explainer(Counting())
+    each = bench.plan(beats("mutants", on="pixel_flipping"), explainer)
+    assert [plan.claim for plan in each] == [
+        f"{explainer.name} beats {part} on pixel_flipping" for part in ("low_rank", "rounded")
+    ]
+    assert len(bench.plan(beats("random", on="pixel_flipping", across="settings"), explainer)) == 12
+
+
+def test_trainings_are_planned_and_not_done():
+    def train(inputs, targets, seed):
+        raise AssertionError("trained")
+
+    data = images(20), torch.arange(20) % 4
+    bench = Bench(network(), images(32), device="cpu", train=train, training_data=data)
+    (plan,) = bench.plan(changes_under("label_randomization", seeds=2), bench.explainer(Counting()))
+    assert plan.cost.trainings == 4
+    assert ", 4 trainings, at most about" in str(plan)
+
+
+def test_a_stream_has_no_length_and_no_time():
+    bench = Bench(network(), [images(16), images(16)], device="cpu")
+    (plan,) = bench.plan(changes_under("later_layers"), bench.explainer(Counting()))
+    assert plan.seconds is None
+    assert str(plan).endswith("later_layers: 3 explanations for each input of a stream")
+
+
+@pytest.mark.parametrize(
+    ("claim", "least"),
+    [
+        (changes_under(CASCADE), 12),
+        (changes_under(CASCADE, similarity="spearman", at_most=-0.5), 11),
+        (beats("random", on="pixel_flipping"), 5),
+        (invariant_under("batch_order", similarity="spearman", at_least=0.5), 11),
+    ],
+)
+@pytest.mark.parametrize("way", ["decide", "plan"])
+def test_too_few_inputs_are_refused_before_anything_is_explained(claim, least, way):
+    explain = Counting()
+    bench = Bench(network(), images(3), device="cpu")
+    explainer = bench.explainer(explain)
+    explain.rows = 0
+    with pytest.raises(XaiError, match=f"found 3 inputs for the claim .*at least {least}"):
+        explainer.decide(claim) if way == "decide" else bench.plan(claim, explainer)
+    assert way == "plan" or explain.rows == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.04 s"), (4.21, "4.2 s"), (42.1, "42 s"), (400, "7 min"), (9000, "2 h")]
+)
+def test_times_read_as_people_say_them(seconds, text):
+    assert shown_time(seconds) == text
+
+
+class Screen(io.StringIO):
+    """A terminal, or not."""
+
+    def __init__(self, *, terminal):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+
+@pytest.mark.parametrize(("terminal", "worth", "shown"), [(True, 0.0, True), (False, 0.0, False), (True, 5.0, False)])
+def test_a_bar_is_shown_on_a_terminal_where_it_is_worth_it(monkeypatch, terminal, worth, shown):
+    monkeypatch.setattr(progress, "_WORTH_SHOWING", worth)
+    screen = Screen(terminal=terminal)
+    bench = Bench(network(), images(64), device="cpu", progress=screen)
+    bench.explainer(Counting(), name="gradient").changes_under(CASCADE, retention=0.001)
+    assert ("gradient changes_under cascading_randomization" in screen.getvalue()) is shown
+    assert ("/64" in screen.getvalue()) is shown
