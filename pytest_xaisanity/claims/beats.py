@@ -175,9 +175,9 @@ class Beats(Claim):
         return [Need(own), Need(Scoring(self.metric), self.baseline)]
 
     def fewest(self, level: Level) -> int | None:
-        """Return how many inputs it takes to beat random orders in every comparison; one for other baselines."""
+        """Return how many inputs it takes to beat random orders in every comparison, or in none; one for others."""
         if isinstance(self.baseline, Baseline) and self.baseline.random:
-            return self._of_orders.smallest_n(level)
+            return self._of_orders.fewest(level)
         return 1
 
     @property

@@ -178,7 +178,7 @@ class ChangesUnder(Claim):
             return None
         main = _worst(views, outcome)
         if outcome == "inconclusive" and main.settles and look.final:
-            require_inputs(look.n, self.fewest(look.level), f"{look.explainer} {self}")
+            require_inputs(look.n, self._least(look.level), f"{look.explainer} {self}")
         beside = [self._view(SIMILARITIES[name], seen) for name in names[similarities.deciding :]]
         return self._verdict(
             look,
@@ -202,12 +202,19 @@ class ChangesUnder(Claim):
         return _retention_view(similarity, self.retention, seen)
 
     def fewest(self, level: Level) -> int | None:
-        """Return how many inputs it takes to show that an explainer reproduces itself, or a raw bound to be kept."""
+        """Return how many inputs it takes to show that an explainer reproduces itself, or a raw bound to be kept or broken."""
+        return self._least(level) if self.at_most is None else self._raw(self.at_most).fewest(level)
+
+    def _least(self, level: Level) -> int | None:
+        """Return how many inputs a pass takes."""
         if self.at_most is not None:
-            s = SIMILARITIES[self.similarity[0]]
-            return Question(s.low, s.high, self.at_most, closer_to(s, below=True)).smallest_n(level)
+            return self._raw(self.at_most).smallest_n(level)
         pairs = REPRODUCED.smallest_n(level)
         return None if pairs is None else 2 * pairs
+
+    def _raw(self, at_most: float) -> Question:
+        s = SIMILARITIES[self.similarity[0]]
+        return Question(s.low, s.high, at_most, closer_to(s, below=True))
 
 
 @dataclass(frozen=True)

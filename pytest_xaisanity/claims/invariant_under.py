@@ -56,8 +56,8 @@ class InvariantUnder(Claim):
         return [Need(Comparison(self.intervention, (self.similarity or DISTANCE.name,)))]
 
     def fewest(self, level: Level) -> int | None:
-        """Return two, which have an order, or how many it takes to show a bound to be kept."""
-        return 2 if self.similarity is None else self._question(self.similarity).smallest_n(level)
+        """Return two, which have an order, or how many it takes to show a bound to be kept or broken."""
+        return 2 if self.similarity is None else self._question(self.similarity).fewest(level)
 
     def _question(self, name: str) -> Question:
         assert self.at_least is not None

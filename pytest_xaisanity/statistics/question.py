@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -268,6 +268,17 @@ class Question:
             return plan.shown_by(np.repeat(one.lo, n), one.threshold) is not None
 
         return _first(passes, 1, limit)
+
+    def fewest(self, level: Level) -> int | None:
+        """Return the smallest number of inputs with which the claim could pass or fail at all, None as above."""
+        mirrored = replace(
+            self,
+            threshold=self.threshold + (self.margin if self.direction == "above" else -self.margin),
+            direction="below" if self.direction == "above" else "above",
+            margin=0.0,
+        )
+        numbers = [self.smallest_n(level), mirrored.smallest_n(level.for_fails())]
+        return min((n for n in numbers if n is not None), default=None)
 
     def inputs_needed(self, lo: ArrayLike, hi: ArrayLike, level: Level, *, limit: int = 100_000) -> int | None:
         """Return roughly how many inputs would settle an inconclusive verdict, if the others were like those measured.

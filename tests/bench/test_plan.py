@@ -115,9 +115,9 @@ def test_a_stream_has_no_length_and_no_time():
     ("claim", "least"),
     [
         (changes_under(CASCADE), 12),
-        (changes_under(CASCADE, similarity="spearman", at_most=-0.5), 11),
-        (beats("random", on="pixel_flipping"), 5),
-        (invariant_under("batch_order", similarity="spearman", at_least=0.5), 11),
+        (changes_under(CASCADE, similarity="spearman", at_most=0.0), 5),
+        (beats("random", on="pixel_flipping"), 4),
+        (invariant_under("batch_order", similarity="spearman", at_least=0.0), 5),
     ],
 )
 @pytest.mark.parametrize("way", ["decide", "plan"])

@@ -367,7 +367,7 @@ def by_target(what, n, shares):
     ("what", "n", "shares"),
     [
         pytest.param("failed", 40, [0.6] * 4, marks=pytest.mark.slow),
-        ("passed", 40, [0.4, 1.0, 1.0, 1.0]),
+        pytest.param("passed", 40, [0.4, 1.0, 1.0, 1.0], marks=pytest.mark.slow),
         pytest.param("failed", 200, [0.6] * 10, marks=pytest.mark.slow),
         pytest.param("passed", 200, [0.5] + [1.0] * 9, marks=pytest.mark.slow),
         pytest.param("passed", 1000, [0.5] * 2 + [0.9] * 8, marks=pytest.mark.slow),

@@ -65,7 +65,7 @@ class Vision(nn.Module):
 @pytest.mark.parametrize("name", ["LayerGradCam", "LayerGradientXActivation"])
 def test_channels_of_tokens_are_no_image(name):
     model = Vision().eval()
-    explainer = Bench(model, IMAGES).explainer(getattr(captum, name), layer="block")
+    explainer = Bench(model, IMAGES.repeat(4, 1, 1, 1)).explainer(getattr(captum, name), layer="block")
     with pytest.raises(XaiError, match=rf"{name} layer: found attributions .* of a layer of tokens"):
         explainer.changes_under("cascading_randomization")
     assert answer(getattr(captum, name), model, IMAGES, layer="patches").shape == (4, 1, 3, 3)
