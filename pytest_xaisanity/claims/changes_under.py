@@ -202,7 +202,7 @@ class ChangesUnder(Claim):
         return _retention_view(similarity, self.retention, seen)
 
     def fewest(self, level: Level) -> int | None:
-        """Return how many inputs it takes to show that an explainer reproduces itself, or a raw bound to be kept or broken."""
+        """Return how many inputs show that an explainer reproduces itself, or a raw bound to be kept or broken."""
         return self._least(level) if self.at_most is None else self._raw(self.at_most).fewest(level)
 
     def _least(self, level: Level) -> int | None:
