@@ -175,7 +175,7 @@ def flipping(subject: Subject, name: str) -> dict[str, Callable[[], object]]:
 def default_flipping(subject: Subject, name: str) -> dict[str, Callable[[], object]]:
     """Return the contestants of pixel flipping as it is by default: both orders, five random maps."""
     steps = STEPS[name]
-    return {"bare": bare_flips(subject, steps, 12, 2), "claim": flip_claim(subject, {"steps": steps})}
+    return {"bare": bare_flips(subject, steps, 8, 2), "claim": flip_claim(subject, {"steps": steps})}
 
 
 def bare_flips(subject: Subject, steps: int, orders: int, controls: int) -> Callable[[], object]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -184,6 +185,7 @@ class ChangesUnder(Claim):
             look,
             main.decision,
             outcome=outcome,
+            interval=main.interval(),
             quantity=main.quantity,
             reason=_reason(views, outcome, main)
             + _otherwise(beside, outcome, measured.get_part(Controls))
@@ -253,6 +255,7 @@ class _View:
         name: The similarity.
         outcome: Its outcome, or None to measure more.
         decision: What decided, with the estimate that is quoted.
+        interval: Returns the bounds of the estimate.
         quantity: What the estimate is of.
         reason: Why, in words.
         needed: How many inputs would settle it, where that is known.
@@ -267,6 +270,7 @@ class _View:
     name: str
     outcome: Outcome | None
     decision: Decision
+    interval: Callable[[], tuple[float, float]]
     quantity: str
     reason: str
     needed: int | None
@@ -296,6 +300,7 @@ def _raw_view(s: Similarity, at_most: float, seen: _Seen) -> _View:
         name=s.name,
         outcome=decision.outcome,
         decision=decision,
+        interval=lambda: decision.interval,
         quantity=f"{s.name} after",
         reason=reason + constant_note(reading.constant),
         needed=question.inputs_needed(lo, hi, look.level) if decision.outcome == "inconclusive" else None,
@@ -347,11 +352,12 @@ def _joined_view(
     open_for_ever = [third for third in thirds if third.retained.open_for_ever(r)]
     needed = [third.retained.inputs_needed(r, level) for third in thirds if third.decision.outcome == "inconclusive"]
     known = [count for count in needed if count is not None]
-    estimates = [third.retained.estimate for third in thirds]
+    estimates = [third.decision.estimate for third in thirds]
     return _View(
         name=s.name,
         outcome=outcome,
         decision=quoted.decision,
+        interval=partial(quoted.retained.interval, r, level, final=seen.look.final),
         quantity=f"retention{quoted.where}{whole} ({s.name})",
         reason=_left(s, r, outcome, quoted, len(thirds), seen.ceiling) + constant_note(reading.constant),
         needed=max(known) if len(known) == len(needed) and known else None,
@@ -387,6 +393,7 @@ def _unreproduced_view(s: Similarity, gap: Decision, whole: Retained, r: float, 
         name=s.name,
         outcome=None if gap.outcome is None else "inconclusive",
         decision=gap,
+        interval=lambda: gap.interval,
         quantity=f"{s.name} to {f'that of {seen.ceiling}' if seen.ceiling else 'itself'} above chance",
         reason=_not_reproduced(s.name, reading, shown=gap.outcome == "failed", ceiling=seen.ceiling),
         needed=None if pairs is None else 2 * pairs,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ LIMITS = -2.0, 3.0
 """Between these a retention is looked for; a bound of an interval at one of them is not known."""
 
 _NOT_KEPT = Question(-1.0, 1.0, 0.0, "below")
-_STEPS = 14  # halvings of these limits, to 3e-4
+_STEPS = 12  # halvings of these limits, to 1e-3
 
 
 class Between(NamedTuple):
@@ -82,21 +83,20 @@ class Retained:
         return self.after.plus(r - 1, self.chance).plus(-r, self.own)
 
     def decide(self, r: float, level: Level, *, final: bool) -> Decision:
-        """Decide whether at most r is left; estimate and interval are of the share.
-
-        The interval holds the shares that the same test would not have excluded, so that it never contradicts it.
-        """
+        """Decide whether at most r is left; the estimate is of the share, its bounds are left to :meth:`interval`."""
         outcome, decided_by = self._test(r, level, final)
-        if outcome is None:
-            return Decision(None, float("nan"), (float("nan"), float("nan")), decided_by)
-        estimate = self.estimate
+        return Decision(outcome, self.estimate, (nan, nan), decided_by)
+
+    def interval(self, r: float, level: Level, *, final: bool) -> tuple[float, float]:
+        """Return the shares that the test which decides would not have excluded, so that it never contradicts it."""
+        outcome, estimate = self._test(r, level, final)[0], self.estimate
         lower = _edge(lambda share: self._test(share, level, final)[0] == "failed", estimate, LIMITS[0])
         upper = _edge(lambda share: self._test(share, level, final)[0] == "passed", estimate, LIMITS[1])
         if outcome == "passed":  # to the last digit
             upper = min(upper, r)
         elif outcome == "failed":
             lower = max(lower, r)
-        return Decision(outcome, estimate, (lower, upper), decided_by)
+        return lower, upper
 
     def inputs_needed(self, r: float, level: Level) -> int | None:
         """Return about how many inputs would settle whether at most r is left, or None where it is not known."""
