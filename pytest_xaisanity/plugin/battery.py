@@ -45,7 +45,7 @@ def xai_explainer(pytestconfig: pytest.Config) -> object:
     return named(pytestconfig, "explainer")
 
 
-@pytest.mark.xai_changes_under("cascading_randomization", similarity="spearman")
+@pytest.mark.xai_changes_under("cascading_randomization")
 @pytest.mark.xai_beats("random", on="pixel_flipping")
 @pytest.mark.xai_invariant_under("batch_order")
 def test_battery(xai_verdict: object) -> None:
