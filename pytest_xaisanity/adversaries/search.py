@@ -31,12 +31,12 @@ from ..subject.block import Block
 from .strategies import uninformative_maps
 from .universal import Candidate, candidate_maps, universal_maps
 
-__all__ = ["Adversarial", "Adversary", "Found", "counterexample", "search"]
+__all__ = ["SEARCHED", "Adversarial", "Adversary", "Found", "counterexample", "search"]
 
 Picture: TypeAlias = list[float] | list[list[float]]
 C = TypeVar("C", bound=Hashable)
 
-_SEARCHED = 32  # inputs
+SEARCHED = 32  # inputs
 _PART = 8  # inputs after which a map that clearly loses is given up
 _SHRINKING = 2  # times the budget, on top of it
 _PICTURE = 64  # pixels a side, at most
@@ -294,8 +294,8 @@ class _Adversary(Measuring[Scored]):
         if self.found is not None:
             return 0
         subject, seen = self.lab.subject, self.searched + len(block)
-        total = len(subject) if not subject.streamed else seen if block.last else 2 * _SEARCHED
-        return max(0, min(_SEARCHED, total // 2) - self.searched)
+        total = len(subject) if not subject.streamed else seen if block.last else 2 * SEARCHED
+        return max(0, min(SEARCHED, total // 2) - self.searched)
 
     def _prepared(self, block: Block, maps: Tensor) -> _Searched:
         prepared = self.metric.prepare(self.lab, block)

@@ -28,7 +28,7 @@ from ..statistics.question import Level
 from ..statistics.verdict import Verdict
 from ..subject.layout import Layout
 from ..subject.subject import Subject
-from .plan import Plan, Speed, planned
+from .plan import Plan, planned
 from .progress import Progress
 from .runs import Run
 
@@ -144,14 +144,12 @@ class Bench:
     def _plan(self, claim: Claim, explainer: Explainer) -> list[Plan]:
         self._renew()
         block = next(self.subject.blocks(early=True))
-        lab = self._lab(explainer)
-        speed = Speed.of(lab, block)
         plans = []
         for part in claim.planned(block.layout.places):
             self._check_enough(part, explainer)
             needs = [(one.measurement, self._lab(self._rival(one.rival) or explainer)) for one in part.needs()]
             n = None if self.subject.streamed else len(self.subject)
-            plans.append(Plan(f"{explainer.name} {part}", n, planned(needs, block), speed))
+            plans.append(Plan(f"{explainer.name} {part}", n, *planned(needs, block)))
         return plans
 
     def _check_enough(self, claim: Claim, explainer: Explainer) -> None:

@@ -36,6 +36,10 @@ class Speed:
         passed = _timed(lambda: lab.subject.outputs(few.inputs))
         return cls(explained / len(few), passed / len(few))
 
+    def of_cost(self, cost: Cost) -> float:
+        """Return how many seconds a cost takes."""
+        return cost.explanations * self.explanation + cost.passes * self.passed
+
 
 def _timed(work: Callable[[], T]) -> float:
     start = time.perf_counter()
@@ -51,19 +55,18 @@ class Plan:
         claim: The claim in one phrase, with the explainer.
         n: How many inputs there are; None for a stream, whose length is not known.
         cost: What each of them costs.
-        speed: How long they take.
+        each: How many seconds each of them takes, without trainings.
     """
 
     claim: str
     n: int | None
     cost: Cost
-    speed: Speed
+    each: float
 
     @property
     def seconds(self) -> float | None:
         """About how long it takes, without trainings; None for a stream."""
-        each = self.cost.explanations * self.speed.explanation + self.cost.passes * self.speed.passed
-        return None if self.n is None else self.n * each
+        return None if self.n is None else self.n * self.each
 
     def __str__(self) -> str:
         counts = (("explanation", self.cost.explanations), ("pass", self.cost.passes))
@@ -79,10 +82,12 @@ def _counted(count: float, what: str) -> str:
     return f"{count:.3g} {what}{plural}"
 
 
-def planned(measurements: Sequence[tuple[Measurement[Measured], Lab]], block: Block) -> Cost:
-    """Return what measurements cost together, each once."""
-    each = {(one.key, id(lab)): one.cost(lab, block) for one, lab in measurements}
-    return sum(each.values(), Cost())
+def planned(measurements: Sequence[tuple[Measurement[Measured], Lab]], block: Block) -> tuple[Cost, float]:
+    """Return what measurements cost together, each once, and how many seconds that takes for an input."""
+    costs = {(one.key, id(lab.attributions)): (one.cost(lab, block), lab) for one, lab in measurements}
+    speeds = {id(lab.attributions): Speed.of(lab, block) for _, lab in measurements}
+    seconds = sum(speeds[id(lab.attributions)].of_cost(cost) for cost, lab in costs.values())
+    return sum((cost for cost, _ in costs.values()), Cost()), seconds
 
 
 def shown_time(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from ..adversaries.search import Adversarial, Adversary
+from ..adversaries.search import SEARCHED, Adversarial, Adversary
 from ..common.errors import XaiError
 from ..evidence.base import Baseline, Scored
 from ..evidence.baselines.uninformative import Uninformative
@@ -175,10 +175,24 @@ class Beats(Claim):
         return [Need(own), Need(Scoring(self.metric), self.baseline)]
 
     def fewest(self, level: Level) -> int | None:
-        """Return how many inputs it takes to beat random orders in every comparison, or in none; one for others."""
+        """Return how many inputs it takes to beat the baseline by as much as can be in each of them, or in none."""
         if isinstance(self.baseline, Baseline) and self.baseline.random:
             return self._of_orders.fewest(level)
-        return 1
+        questions = [self._of_signs]  # of scores without a bound, as those of a regression are
+        if isfinite(self.metric.low) and isfinite(self.metric.high):
+            questions.append(self._of_gains(self.metric.high - self.metric.low))
+        return min((n for n in (one.fewest(level) for one in questions) if n is not None), default=None)
+
+    def _of_gains(self, width: float) -> Question:
+        """Return the question of gains on a scale of a width."""
+        reach = 1.0 if width <= 2 else width
+        usual = (self.baseline.margin if isinstance(self.baseline, Baseline) else Baseline.margin) * reach
+        return Question(-reach, reach, 0.0, margin=usual if self.margin is None else self.margin)
+
+    @property
+    def _of_signs(self) -> Question:
+        """The question of the share of inputs with a gain."""
+        return Question.of_share(0.5, margin=NO_BETTER if self.margin is None else self.margin)
 
     @property
     def _of_orders(self) -> Question:
@@ -237,7 +251,6 @@ class Beats(Claim):
 
     def _asked(self, own: Scores, other: Scores, groups: Scores | None, limits: tuple[float, float]) -> _Asked:
         baseline, metric = self.baseline, self.metric
-        least = NO_BETTER if self.margin is None else self.margin
         if isinstance(baseline, Baseline) and baseline.random:
             tied = _tied(own, other, metric.high - metric.low)
             shares = np.where(tied, 0.5, beaten_shares(own, other))
@@ -247,18 +260,17 @@ class Beats(Claim):
         gain = own - other.mean(1)
         if isfinite(limits[0]) and isfinite(limits[1]):
             width = limits[1] - limits[0]
-            reach = 1.0 if width <= 2 else width
-            usual = (baseline.margin if isinstance(baseline, Baseline) else Baseline.margin) * reach
+            question = self._of_gains(width)
+            reach = question.high
             clipped = "" if reach >= width else f", clipped to [-{reach:g}, {reach:g}]"
             values = np.clip(gain, -reach, reach)
-            question = Question(-reach, reach, 0.0, margin=usual if self.margin is None else self.margin)
             seen = "its mean gain is {estimate}, shown to be below {bound}"
             quantity = f"mean gain in {metric.name}{clipped}"
             return _Asked(question, Grouped.of(values, values, groups), quantity, seen, "score")
         # Scores without a bound are decided on the sign of the paired difference; ties count for the baseline.
         flags = (gain > 0).astype(float)
         seen = "it gains on {estimate} of the inputs, shown to be under {bound}"
-        question = Question.of_share(0.5, margin=least)
+        question = self._of_signs
         return _Asked(question, Grouped.of(flags, flags, groups), "share of inputs with a gain", seen, "share")
 
     def _by_target(self, look: Look, asked: _Asked, claim: str) -> tuple[_Concluded, ByTarget]:
@@ -268,6 +280,13 @@ class Beats(Claim):
         error that is split over the targets.
         """
         parts = {target: asked.of(_mask(look, target)) for target in dict.fromkeys(look.targets)}
+        if not all(parts):
+            raise XaiError(
+                claim,
+                found="a model with a single output, which has no targets",
+                expected="targets, each of which is asked for by itself",
+                fix='leave within="target" out',
+            )
         level = Level(look.level.confidence, early=False)
         least = asked.question.smallest_n(level)
         enough = [target for target, part in parts.items() if least is not None and part.scores.lo.size >= least]
@@ -370,6 +389,11 @@ class BeatsFound(Beats):
     """A :class:`Beats` against the best map that a search finds: it is scored beside the explainer's."""
 
     baseline: Uninformative
+
+    def fewest(self, level: Level) -> int | None:
+        """Return as many as leave enough that are not searched: half of them, or all but 32."""
+        least = super().fewest(level)
+        return None if least is None else min(2 * least - 1, least + SEARCHED)
 
     def needs(self) -> Sequence[Need]:
         """Both scores from a search that has to see the explainer's."""

@@ -12,7 +12,7 @@ import numpy as np
 from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric
 from ..evidence.scoring import Scoring
 from ..statistics.evidence import Part
-from ..statistics.question import Decision, Direction, Question
+from ..statistics.question import Decision, Direction, Level, Question
 from ..statistics.verdict import Outcome, Verdict
 from .base import (
     Claim,
@@ -84,6 +84,13 @@ class Bounded(Claim):
     def needs(self) -> Sequence[Need]:
         """The explainer's scores, or what the metric measures instead of an explainer's maps."""
         return [Need(_measurement(self.metric))]
+
+    def fewest(self, level: Level) -> int | None:
+        """Return how many inputs it takes to show a bound to be kept or broken."""
+        questions = [Question.of_share(0.5)]  # of scores without a bound
+        if isfinite(self.metric.low) and isfinite(self.metric.high):
+            questions += [Question(self.metric.low, self.metric.high, bound, way) for _, bound, way in self._asked()]
+        return min((n for n in (one.fewest(level) for one in questions) if n is not None), default=None)
 
     def decide(self, look: Look) -> Verdict | None:
         """On the mean where the metric has a range; otherwise on the share of inputs within the bound: the median."""

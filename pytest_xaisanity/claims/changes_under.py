@@ -33,7 +33,7 @@ from .base import (
     require_inputs,
     settled_by,
 )
-from .retention import REPRODUCED, REPRODUCES, Between, Retained
+from .retention import REPRODUCED, REPRODUCES, Between, Retained, pair_means
 
 __all__ = ["ChangesUnder", "Reading", "Readings"]
 
@@ -167,8 +167,8 @@ class ChangesUnder(Claim):
 
     def decide(self, look: Look) -> Verdict | None:
         """Decide each similarity by itself; where they contradict one another the verdict is inconclusive."""
-        if self.at_most is None and look.n <= FIRST_LOOK and not look.final:
-            return None  # retention is decided on pairs, which are half as many as the first look is made for
+        if look.n <= FIRST_LOOK and not look.final:
+            return None  # it is decided on pairs, which are half as many as the first look is made for
         measured = Evidence(*look.parts[0])
         similarities, cells = measured.get_part(Similarities), measured.get_part(Cells)
         seen = _Seen(look, look.compared(), cells, similarities.ceiling)
@@ -205,14 +205,12 @@ class ChangesUnder(Claim):
 
     def fewest(self, level: Level) -> int | None:
         """Return how many inputs show that an explainer reproduces itself, or a raw bound to be kept or broken."""
-        return self._least(level) if self.at_most is None else self._raw(self.at_most).fewest(level)
+        return self._least(level) if self.at_most is None else _twice(self._raw(self.at_most).fewest(level))
 
     def _least(self, level: Level) -> int | None:
         """Return how many inputs a pass takes."""
-        if self.at_most is not None:
-            return self._raw(self.at_most).smallest_n(level)
-        pairs = REPRODUCED.smallest_n(level)
-        return None if pairs is None else 2 * pairs
+        question = REPRODUCED if self.at_most is None else self._raw(self.at_most)
+        return _twice(question.smallest_n(level))
 
     def _raw(self, at_most: float) -> Question:
         s = SIMILARITIES[self.similarity[0]]
@@ -227,6 +225,11 @@ class _Seen:
     compared: Compared
     cells: Cells
     ceiling: str
+
+    @property
+    def level(self) -> Level:
+        """How sure a decision on pairs must be: the first look at them has as many as a first look has inputs."""
+        return replace(self.look.level, looked=self.look.n > 2 * FIRST_LOOK)
 
     def reading(self, name: str, *, calibrated: bool) -> Reading:
         """Return what one similarity found, but for what is decided."""
@@ -290,9 +293,11 @@ class _View:
 
 def _raw_view(s: Similarity, at_most: float, seen: _Seen) -> _View:
     look, reading = seen.look, seen.reading(s.name, calibrated=False)
-    lo, hi = extremes(seen.cells.whole(seen.compared.after[s.name]), s.low, s.high, axes=(1,))
+    each = extremes(seen.cells.whole(seen.compared.after[s.name]), s.low, s.high, axes=(1,))
+    lo, hi = (pair_means(side) for side in each)  # the two inputs of a pair are explained under one cell
     question = Question(s.low, s.high, at_most, closer_to(s, below=True))
-    decision = question.decide(lo, hi, look.level, final=look.final)
+    decision = question.decide(lo, hi, seen.level, final=look.final)
+    needed = question.inputs_needed(lo, hi, seen.level) if decision.outcome == "inconclusive" else None
     word = "at most" if question.direction == "below" else "at least"
     sides = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be", None: ""}
     reason = f"mean {s.name} before and after {sides[decision.outcome]} {word} {at_most:g}"
@@ -303,10 +308,10 @@ def _raw_view(s: Similarity, at_most: float, seen: _Seen) -> _View:
         interval=lambda: decision.interval,
         quantity=f"{s.name} after",
         reason=reason + constant_note(reading.constant),
-        needed=question.inputs_needed(lo, hi, look.level) if decision.outcome == "inconclusive" else None,
+        needed=None if needed is None else 2 * needed,
         reading=reading,
-        scores=plain((lo + hi) / 2),
-        against=plain((lo + hi) / 2),
+        scores=plain((each[0] + each[1]) / 2),
+        against=plain((each[0] + each[1]) / 2),
         unit=f"{s.name} before and after",
         sign=1.0 if question.direction == "below" else -1.0,
     )
@@ -330,14 +335,14 @@ def _retention_view(s: Similarity, r: float, seen: _Seen) -> _View:
     after, own = seen.compared.after[s.name], Between.of(s, seen.compared.own[s.name])
     chance = Between.of(s, seen.compared.chance[s.name])
     whole = Retained(Between.of(s, seen.cells.whole(after), (1,)), own, chance)
-    gap = REPRODUCED.decide(*whole.gap, look.level, final=look.final)
+    gap = REPRODUCED.decide(*whole.gap, seen.level, final=look.final)
     if gap.outcome != "passed":
         return _unreproduced_view(s, gap, whole, r, reading, seen)
     parts = {"": whole}
     if seen.cells.positions > 1:
         upper = Between.of(s, seen.cells.upper_third(after), (1,))
         parts[" in the upper third"] = Retained(upper, own, chance)
-    level = replace(look.level, fail_share=look.level.fail_share / len(parts))
+    level = replace(seen.level, fail_share=look.level.fail_share / len(parts))
     thirds = [_Third(w, one, one.decide(r, level, final=look.final)) for w, one in parts.items()]
     return _joined_view(s, r, thirds, level, replace(reading, gap=float(whole.gap.middle.mean())), seen)
 
@@ -359,7 +364,7 @@ def _joined_view(
         decision=quoted.decision,
         interval=partial(quoted.retained.interval, r, level, final=seen.look.final),
         quantity=f"retention{quoted.where}{whole} ({s.name})",
-        reason=_left(s, r, outcome, quoted, len(thirds), seen.ceiling) + constant_note(reading.constant),
+        reason=_left(s, r, outcome, quoted, len(thirds), seen.ceiling, reading) + constant_note(reading.constant),
         needed=max(known) if len(known) == len(needed) and known else None,
         reading=replace(reading, retention=estimates[0], upper_third=estimates[1] if len(estimates) > 1 else None),
         scores=plain(thirds[0].retained.left(r).middle),
@@ -377,17 +382,27 @@ def _together(outcomes: Sequence[Outcome | None]) -> Outcome | None:
     return "passed" if set(outcomes) == {"passed"} else "inconclusive"
 
 
-def _left(s: Similarity, r: float, outcome: Outcome | None, quoted: _Third, parts: int, ceiling: str) -> str:
+def _left(
+    s: Similarity, r: float, outcome: Outcome | None, quoted: _Third, parts: int, ceiling: str, reading: Reading
+) -> str:
     sides = {"passed": "at most", "failed": "more than", "inconclusive": "perhaps more, perhaps less than", None: ""}
     above_chance = f"the similarity above chance{f' that {ceiling} leaves' if ceiling else ''}"
     where = ", also in the upper third" if outcome == "passed" and parts > 1 else quoted.where
-    turned = "; the maps turn over" if quoted.decision.estimate < _INVERTED else ""
-    return f"{sides[outcome]} {r:.0%} of {above_chance} is left{where} ({s.name}){turned}"
+    return f"{sides[outcome]} {r:.0%} of {above_chance} is left{where} ({s.name}){_inverted(s, quoted, reading)}"
+
+
+def _inverted(s: Similarity, quoted: _Third, reading: Reading) -> str:
+    """Return what a reason adds where clearly less than nothing is left."""
+    if quoted.decision.outcome is None or not quoted.decision.estimate < _INVERTED:
+        return ""
+    after = [value for value in reading.after_by_position if value is not None]
+    turned = s.signed and bool(after) and sum(after) / len(after) < _INVERTED
+    return "; the maps turn over" if turned else "; they are less alike than explanations of unrelated inputs"
 
 
 def _unreproduced_view(s: Similarity, gap: Decision, whole: Retained, r: float, reading: Reading, seen: _Seen) -> _View:
     """Quote the similarity of the explainer to itself, where it is not shown to be above chance."""
-    pairs = REPRODUCED.inputs_needed(*whole.gap, seen.look.level) if gap.outcome == "inconclusive" else None
+    pairs = REPRODUCED.inputs_needed(*whole.gap, seen.level) if gap.outcome == "inconclusive" else None
     lo, hi = whole.gap
     return _View(
         name=s.name,
@@ -396,11 +411,16 @@ def _unreproduced_view(s: Similarity, gap: Decision, whole: Retained, r: float, 
         interval=lambda: gap.interval,
         quantity=f"{s.name} to {f'that of {seen.ceiling}' if seen.ceiling else 'itself'} above chance",
         reason=_not_reproduced(s.name, reading, shown=gap.outcome == "failed", ceiling=seen.ceiling),
-        needed=None if pairs is None else 2 * pairs,
+        needed=_twice(pairs),
         reading=replace(reading, gap=_known(gap.estimate)),
         scores=plain(whole.left(r).middle),
         settles=gap.estimate > REPRODUCES and not lo.mean() < REPRODUCES < hi.mean(),
     )
+
+
+def _twice(pairs: int | None) -> int | None:
+    """Return how many inputs so many pairs have."""
+    return None if pairs is None else 2 * pairs
 
 
 def _known(value: float) -> float | None:
@@ -468,9 +488,8 @@ def _otherwise(beside: Sequence[_View], outcome: Outcome, controls: Controls) ->
         if view.outcome in (None, "inconclusive", outcome):
             continue
         null = _left_of_the_null(controls, view.name)
-        turned = _estimate(view) < _INVERTED
         found = f"{view.name} would have {view.outcome}: "
-        found += "the maps turn over" if turned else f"{_estimate(view):.0%} is left"
+        found += "no more than nothing is left" if _estimate(view) <= 0 else f"{_estimate(view):.0%} is left"
         if view.outcome == "failed" and null is not None:
             like = "as of any map multiplied by this input" if null >= _estimate(view) - _ALIKE else "of input × noise"
             found += f", {like} ({null:.0%})"

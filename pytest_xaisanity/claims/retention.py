@@ -17,14 +17,13 @@ from ..statistics.question import Decision, Level, Question
 from ..statistics.verdict import Outcome
 from .base import Scores, extremes
 
-__all__ = ["LIMITS", "REPRODUCED", "REPRODUCES", "Between", "Retained"]
+__all__ = ["LIMITS", "REPRODUCED", "REPRODUCES", "Between", "Retained", "pair_means"]
 
 REPRODUCES = 0.1  # an explainer reproduces itself when s_self - s_chance is shown to be above this
 REPRODUCED = Question(-1.0, 1.0, REPRODUCES)
 LIMITS = -2.0, 3.0
 """Between these a retention is looked for; a bound of an interval at one of them is not known."""
 
-_NOT_KEPT = Question(-1.0, 1.0, 0.0, "below")
 _STEPS = 12  # halvings of these limits, to 1e-3
 
 
@@ -45,10 +44,9 @@ class Between(NamedTuple):
         least, most = (other.lo, other.hi) if factor >= 0 else (other.hi, other.lo)
         return Between(self.lo + factor * least, self.hi + factor * most)
 
-    @property
-    def pairs(self) -> Between:
-        """The means of each two neighbors, clipped to [-1, 1]."""
-        return Between(*(np.clip(_pairs(side), -1.0, 1.0) for side in self))
+    def pairs(self, low: float, high: float) -> Between:
+        """Return the means of each two neighbors, clipped to a range."""
+        return Between(*(np.clip(pair_means(side), low, high) for side in self))
 
     @property
     def middle(self) -> Scores:
@@ -75,8 +73,8 @@ class Retained:
 
     @property
     def gap(self) -> Between:
-        """``s_self - s_chance``, by pairs."""
-        return self.own.plus(-1.0, self.chance).pairs
+        """``s_self - s_chance``, by pairs; more than 1 counts as 1."""
+        return self.own.plus(-1.0, self.chance).pairs(-1.0, 1.0)
 
     def left(self, r: float) -> Between:
         """Return what is left above a share r, for each input."""
@@ -100,23 +98,33 @@ class Retained:
 
     def inputs_needed(self, r: float, level: Level) -> int | None:
         """Return about how many inputs would settle whether at most r is left, or None where it is not known."""
-        pairs = _NOT_KEPT.inputs_needed(*self.left(r).pairs, level)
+        question, left = self._asked(r)
+        pairs = question.inputs_needed(*left, level)
         return None if pairs is None else 2 * pairs
 
     def open_for_ever(self, r: float) -> bool:
         """Whether so many maps cannot be compared that more inputs like these would leave it open."""
-        lo, hi = self.left(r).pairs
+        _, (lo, hi) = self._asked(r)
         return bool(lo.mean() < 0 < hi.mean() and (lo < hi).any())
 
     def _test(self, share: float, level: Level, final: bool) -> tuple[Outcome | None, str]:
-        return _NOT_KEPT.outcome(*self.left(share).pairs, level, final=final)
+        question, left = self._asked(share)
+        return question.outcome(*left, level, final=final)
+
+    def _asked(self, share: float) -> tuple[Question, Between]:
+        """Return whether less than nothing is left above a share, and what is, by pairs, in the range it may have.
+
+        It lies in that range where no map is more alike to another than to a second run of itself.
+        """
+        low, high = -2.0 * max(1.0, share), max(0.5, 2.0 * (1.0 - share))
+        return Question(low, high, 0.0, "below"), self.left(share).pairs(low, high)
 
     @property
     def estimate(self) -> float:
         """The share of which as much is left as not, on average."""
 
         def above(share: float) -> float:
-            return float(self.left(share).pairs.middle.mean())
+            return float(self._asked(share)[1].middle.mean())
 
         low, high = LIMITS
         if above(low) <= 0 or above(high) >= 0:
@@ -135,7 +143,7 @@ def _edge(shown: Callable[[float], bool], start: float, end: float) -> float:
     return far
 
 
-def _pairs(scores: Scores) -> Scores:
+def pair_means(scores: Scores) -> Scores:
     """Return the mean of each two neighbors; an odd last one joins the two before it."""
     starts = 2 * np.arange(max(1, len(scores) // 2))
     sums = np.add.reduceat(scores, starts)

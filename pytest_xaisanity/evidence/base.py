@@ -282,8 +282,8 @@ class Intervention(ABC):
     def start(self, lab: Lab, block: Block) -> Procedure:
         """Begin on a subject and explainer, with the first block."""
 
-    def cells(self, lab: Lab, block: Block) -> tuple[int, int]:
-        """Return how many seeds and positions its procedure will have, known before it begins; one by default."""
+    def cells(self) -> tuple[int, int]:
+        """Return how many seeds and positions its procedure will have, where models are trained when it begins."""
         return 1, 1
 
     def cost(self, explained: float) -> Cost:

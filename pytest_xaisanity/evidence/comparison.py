@@ -90,8 +90,11 @@ class Comparison(Measurement[Compared]):
 
     def cost(self, lab: Lab, block: Block) -> Cost:
         """Return the explanations before and after, and a second run."""
-        seeds, positions = self.intervention.cells(lab, block)
-        cells = Cells(seeds, positions, self.cells == "sample" and seeds * positions > 1)
+        if self.retrains:
+            seeds, positions = self.intervention.cells()
+            cells = Cells(seeds, positions, self.cells == "sample" and seeds * positions > 1)
+        else:  # it begins here, so that what it would refuse is refused
+            cells = Comparing(self, lab, block).cells
         return self.intervention.cost(cells.explained)
 
 

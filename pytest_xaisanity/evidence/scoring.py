@@ -50,8 +50,10 @@ class Scoring(Measurement[Scored]):
 
     def cost(self, lab: Lab, block: Block) -> Cost:
         """Return the passes of the metric for each map, and an explanation, which serves what is made from it too."""
-        maps = 1 if self.baseline is None else self.baseline.count
-        return Cost(explanations=float(self.baseline is None), passes=maps * self.metric.passes(block))
+        self.metric.prepare(lab, block)  # so that what it would refuse is refused
+        if self.baseline is None:
+            return Cost(explanations=1, passes=2 + self.metric.passes(block))
+        return Cost(passes=self.baseline.count * self.metric.passes(block))
 
     def start(self, lab: Lab, block: Block) -> _Scoring:
         """Begin on the first block."""

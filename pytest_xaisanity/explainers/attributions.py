@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..common.errors import XaiError, said
+from ..common.errors import XaiError, XaiWarning, said
 from ..common.seeding import isolated
 from ..model.lending import evaluating
 from ..model.snapshot import Hooks
@@ -157,9 +158,24 @@ class Attributions:
             except XaiError as error:
                 if error.__cause__ is None:
                     raise
-                self._whole = True
+                self._whole = self._takes_whole_blocks_alone(block, some, stage, error)
         maps = self(block, stage=stage, state=state, targets=targets)
         return maps if len(rows) == len(block) else maps[list(rows)]
+
+    def _takes_whole_blocks_alone(self, block: Block, some: Block, stage: str, error: XaiError) -> bool:
+        """Return True where whole blocks can be explained and parts cannot; otherwise raise the error of the part."""
+        draw = (0, "size of the batch")
+        try:
+            self.measured(block, block.targets, stage, draw)
+        except XaiError:
+            raise error from error.__cause__
+        try:
+            self.measured(some, some.targets, stage, draw)
+        except XaiError:
+            text = f"{self.explainer.name} takes batches of one size alone: whole ones are explained for each cell"
+            warnings.warn(text, XaiWarning, stacklevel=2)
+            return True
+        raise error from error.__cause__  # which had nothing to do with the number of inputs
 
     def per_channel(self) -> Attributions:
         """Return the same, with a value for each channel: it returns maps ``(b, C, *places)``.

@@ -633,6 +633,7 @@ class Similarity:
         high: The largest possible score.
         identical: The score of identical maps: ``low`` for an error, ``high`` for a similarity.
         needs_2d: Whether maps must be images, ``(N, H, W)`` or ``(N, C, H, W)``.
+        signed: Whether a map and its negative are unlike.
     """
 
     name: str
@@ -642,6 +643,7 @@ class Similarity:
     high: float = 1.0
     identical: float = 1.0
     needs_2d: bool = False
+    signed: bool = False
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the ``(N,)`` scores of two batches of maps of the same shape."""
@@ -654,13 +656,13 @@ class Similarity:
         return (scores - center) / (self.identical - center)
 
 
-SPEARMAN = Similarity("spearman", _prepare_spearman, _inner)
+SPEARMAN = Similarity("spearman", _prepare_spearman, _inner, signed=True)
 ABS_SPEARMAN = Similarity("abs_spearman", _prepare_abs_spearman, _inner)
 SIGN_FLIP_SPEARMAN = Similarity("sign_flip_spearman", _prepare_spearman, _inner_magnitude, low=0.0)
-SSIM = Similarity("ssim", _prepare_ssim, _compare_ssim, needs_2d=True)
+SSIM = Similarity("ssim", _prepare_ssim, _compare_ssim, needs_2d=True, signed=True)
 HOG = Similarity("hog", _prepare_hog, _inner, needs_2d=True)
-COSINE = Similarity("cosine", _prepare_cosine, _inner)
-PEARSON = Similarity("pearson", _prepare_pearson, _inner)
+COSINE = Similarity("cosine", _prepare_cosine, _inner, signed=True)
+PEARSON = Similarity("pearson", _prepare_pearson, _inner, signed=True)
 ABS_PEARSON = Similarity("abs_pearson", _prepare_pearson, _inner_magnitude)
 SIGN_FLIP_SSIM = Similarity("sign_flip_ssim", _prepare_sign_flip_ssim, _compare_sign_flip_ssim, needs_2d=True)
 MSE = Similarity("mse", _prepare_cosine, _squared_distance, low=0.0, high=4.0, identical=0.0)

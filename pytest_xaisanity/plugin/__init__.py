@@ -108,11 +108,13 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put the verdicts of a test on its report."""
     report = yield
     VERDICTS.attach(item, report)
-    DryRun.attach(item, report)
+    DryRun.attach(item, call, report)
     if report.when == "call":
         item.stash[_PASSED] = report.passed
     return report

@@ -53,13 +53,14 @@ class DryRun:
         )
 
     @staticmethod
-    def attach(item: pytest.Item, report: pytest.TestReport) -> None:
-        """Move a test's plans to its report; what it asks of a verdict beyond that fails nothing."""
+    def attach(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+        """Move a test's plans to its report; what it asserts of a verdict beyond that fails nothing."""
         plans = item.stash.get(_PLANS, [])
-        if not plans or report.when != "call":
+        if not plans or report.when == "teardown":
             return
+        item.stash[_PLANS] = []
         vars(report)[_LINES] = [(str(plan), plan.seconds) for plan in plans]
-        if report.failed:
+        if report.failed and call.excinfo is not None and call.excinfo.errisinstance(AssertionError):
             file, line, _ = item.reportinfo()
             report.outcome = "skipped"
             report.longrepr = (str(file), (line or 0) + 1, "a dry run, whose verdicts decide nothing")
@@ -67,7 +68,7 @@ class DryRun:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather the plans of a test."""
         if lines := vars(report).get(_LINES, []):
-            self._lines[report.nodeid] = [(text, seconds) for text, seconds in lines]
+            self._lines.setdefault(report.nodeid, []).extend((text, seconds) for text, seconds in lines)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write a line for each claim, and what they cost together."""
@@ -79,7 +80,7 @@ class DryRun:
         terminalreporter.section(f"plan of {len(lines)} claims, of which none was decided")
         for text, _ in lines:
             terminalreporter.write_line(text)
-        known = sum(seconds or 0.0 for _, seconds in lines)
-        terminalreporter.write_line(
-            f"all: at most about {shown_time(known)}, less what claims share and what is decided early"
-        )
+        known = [seconds for _, seconds in lines if seconds is not None]
+        streams = "" if len(known) == len(lines) else f", and {len(lines) - len(known)} on streams of unknown length"
+        together = f"at most about {shown_time(sum(known))}" if known else "no time that is known"
+        terminalreporter.write_line(f"all: {together}{streams}, less what claims share and what is decided early")

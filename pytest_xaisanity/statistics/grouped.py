@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .bounds import Floats
-from .question import Decision, Level, Question
+from .question import FIRST_LOOK, Decision, Level, Question
 
 __all__ = ["Grouped"]
 
@@ -65,6 +65,7 @@ class Grouped:
         if self.count == self.lo.size:
             return question.decide(self.lo, self.hi, level, final=final)
         question = replace(question, kind="mean")  # the mean of a group's flags is none
+        level = replace(level, looked=self.lo.size > FIRST_LOOK)
         decision = question.decide(*(self.means() if final else self.firsts()), level, final=final)
         agrees = {"passed": self._above, "failed": self._below}.get(decision.outcome or "")
         return decision if agrees is None or agrees(question) else self._open(decision, final)

@@ -109,11 +109,14 @@ class Level:
         early: Whether there are looks before the final one. Without, the whole budget goes to the final tool.
         fail_share: Share of the accepted probability of a wrong fail that may be spent, in (0, 1]: where a claim fails
             with any of k questions, each may spend 1 / k of it.
+        looked: Whether there was a look before the final one; None where there was one if there are more scores than
+            the first look has.
     """
 
     confidence: float
     early: bool = True
     fail_share: float = 1.0
+    looked: bool | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -152,7 +155,8 @@ class _Plan:
     def of(cls, tool: _Tool, level: Level, n: int, *, final: bool) -> _Plan:
         if not (level.early or final):
             raise ValueError("without early looks there is only the final one")
-        share = BETTING_SHARE if level.early and not (final and n <= FIRST_LOOK) else 0.0
+        looked = n > FIRST_LOOK if level.looked is None else level.looked
+        share = BETTING_SHARE if level.early and (looked or not final) else 0.0
         budget = SPENT * (1 - level.confidence)
         return cls(tool, share * budget, (1 - share) * budget if final else 0.0)
 

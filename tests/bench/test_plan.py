@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 import torch
@@ -75,7 +76,7 @@ def test_as_many_passes_are_made_as_are_planned(claim, maps):
     explainer = bench.explainer(lambda model, inputs, targets: inputs * 2)
     claim = claim or bounded("pixel_flipping", at_least=0.9, early=False)
     (plan,) = bench.plan(claim, explainer)
-    assert (plan.cost.explanations, plan.cost.passes) == (1, maps * 2 * 7)
+    assert (plan.cost.explanations, plan.cost.passes) == (1, maps * 2 * 7 + 2)
     model.register_forward_hook(lambda module, given, result: passes.append(len(result)))
     explainer.decide(beats("random", on="pixel_flipping", draws=4, early=False) if maps == 5 else claim)
     assert sum(passes) == pytest.approx(
@@ -91,6 +92,31 @@ def test_a_claim_of_several_has_a_plan_for_each():
         f"{explainer.name} beats {part} on pixel_flipping" for part in ("low_rank", "rounded")
     ]
     assert len(bench.plan(beats("random", on="pixel_flipping", across="settings"), explainer)) == 12
+
+
+def test_a_rival_has_a_speed_of_its_own():
+    def slow(model, inputs, targets):
+        time.sleep(0.002 * len(inputs))
+        return inputs * 2
+
+    bench = Bench(network(), images(50), device="cpu")
+    (plan,) = bench.plan(beats(bench.explainer(slow), on="pixel_flipping"), bench.explainer(Counting()))
+    assert plan.seconds > 0.1
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        changes_under(CASCADE, depth=99),
+        changes_under("later_layers", cut="nope"),
+        changes_under("later_layers", seeds="fresh", cells="all"),
+        beats("random", on="pixel_flipping", patch=50),
+    ],
+)
+def test_what_would_be_refused_is_not_planned(claim):
+    bench = Bench(network(), images(32), device="cpu")
+    with pytest.raises(XaiError):
+        bench.plan(claim, bench.explainer(Counting()))
 
 
 def test_trainings_are_planned_and_not_done():
@@ -115,8 +141,11 @@ def test_a_stream_has_no_length_and_no_time():
     ("claim", "least"),
     [
         (changes_under(CASCADE), 12),
-        (changes_under(CASCADE, similarity="spearman", at_most=0.0), 5),
+        (changes_under(CASCADE, similarity="spearman", at_most=0.0), 10),
         (beats("random", on="pixel_flipping"), 4),
+        (beats("edges", on="pixel_flipping"), 4),
+        (beats("uninformative", on="pixel_flipping"), 7),
+        (bounded("pixel_flipping", at_least=0.0), 5),
         (invariant_under("batch_order", similarity="spearman", at_least=0.0), 5),
     ],
 )

@@ -189,6 +189,12 @@ class TestChangesUnder:
     def test_maps_that_turn_over_are_said_to(self):
         assert said(decided(self.claim, compared(spearman=(-0.8, 1, 0)), "E")).endswith("; the maps turn over")
 
+    @pytest.mark.parametrize("name", ["spearman", "sign_flip_spearman"])
+    def test_maps_of_which_less_than_nothing_is_left_do_not_turn_over(self, name):
+        verdict = decided(self.claim, compared(**{name: (0, 1, 0.6)}), "E")
+        assert verdict.passed
+        assert said(verdict).endswith("; they are less alike than explanations of unrelated inputs")
+
     def test_a_similarity_that_is_measured_beside_it_does_not_decide_but_is_told(self):
         seen = compared(spearman=(0, 1, 0), abs_spearman=(0.95, 1, 0))
         similarities, *others = seen.parts[0]
@@ -233,7 +239,7 @@ class TestChangesUnder:
 
     @pytest.mark.parametrize(("after", "outcome"), [(0.0, "passed"), (0.9, "failed")])
     def test_constant_maps_count_against_either_decision(self, after, outcome):
-        seen = compared(32, spearman=(after, 1, 0))
+        seen = compared(64, spearman=(after, 1, 0))
         few, many = ({key: value.copy() for key, value in arrays(seen).items()} for _ in range(2))
         few["after spearman"][:1] = np.nan
         many["after spearman"][:28] = np.nan
@@ -292,7 +298,7 @@ class TestChangesUnderOnARawSimilarity:
 
     def test_one_input_is_too_few(self):
         claim = changes_under(RANDOMIZATION, similarity="spearman", at_most=0.0)
-        with pytest.raises(XaiError, match=r"found 1 input for the claim .*at least 5"):
+        with pytest.raises(XaiError, match=r"found 1 input for the claim .*at least 10"):
             decided(claim, compared(1, spread=0, spearman=(-1, 1, 0)), "E")
 
 

@@ -153,6 +153,12 @@ def raw(name, rng, n, *, at=0.3):
     return claim, [comparison(after, np.ones(n), np.zeros(n))]
 
 
+def raw_pairs(name, rng, n):
+    """Claim the same of inputs that are explained under one cell, two by two, and then score alike."""
+    claim, [scores] = raw(name, rng, (n + 1) // 2)
+    return claim, [{key: np.repeat(values, 2, axis=0)[:n] for key, values in scores.items()}]
+
+
 def invariant(name, rng, n, *, at=0.5):
     """Claim a mean of at least 0.5."""
     after = placed(name, rng, n, at=at, low=-1, high=1)
@@ -223,6 +229,10 @@ NULLS = {
         for name in DISTRIBUTIONS
     },
     **{f"changes_under at_most, {name}": lambda rng, n, name=name: raw(name, rng, n) for name in DISTRIBUTIONS},
+    **{
+        f"changes_under at_most, pairs, {name}": lambda rng, n, name=name: raw_pairs(name, rng, n)
+        for name in DISTRIBUTIONS
+    },
     **{f"invariant_under, {name}": lambda rng, n, name=name: invariant(name, rng, n) for name in DISTRIBUTIONS},
     **{f"beats another, {name}": lambda rng, n, name=name: against_another(name, rng, n) for name in DISTRIBUTIONS},
     **{
@@ -237,12 +247,13 @@ NULLS["beats random, all or nothing"] = all_or_nothing
 NULLS["beats random, half upside down"] = exchangeable_half
 NULLS["beats random, in clusters"] = in_clusters
 NULLS["beats random, ten orders"] = lambda rng, n: against_random(rng, n, orders=10)
-FEWEST = {"changes_under": 12, "changes_under at_most": 8, "invariant_under": 11, "bounded mean": 9}
+FEWEST = {"changes_under": 12, "changes_under at_most": 16, "invariant_under": 11, "bounded mean": 9}
 QUICK = [  # those whose rate is far below 1 - confidence, which few runs show
     ("changes_under, some unlike", 64),
     ("changes_under, two signs", 64),
     ("changes_under, noise, fair coin", 16),
-    ("changes_under at_most, rarely small", 16),
+    ("changes_under at_most, rarely small", 32),
+    ("changes_under at_most, pairs, three values", 64),
     ("invariant_under, three values", None),
     ("beats another, skewed", 64),
     ("bounded mean, rarely large", None),

@@ -153,7 +153,9 @@ def test_the_weights_of_a_seed_are_drawn_once_a_block(monkeypatch):
     assert all(a[0] <= b[0] for a, b in pairwise(drawn))
 
 
-def test_a_model_that_takes_one_size_of_batch_is_measured():
+@pytest.mark.filterwarnings("ignore:Gradient takes batches of one size alone")
+@pytest.mark.parametrize("target", ["fixed", "dynamic"])
+def test_a_model_that_takes_one_size_of_batch_is_measured(target):
     """Cells hold fewer inputs than a block."""
 
     class Fixed(nn.Module):
@@ -168,7 +170,20 @@ def test_a_model_that_takes_one_size_of_batch_is_measured():
             return self.net(x)
 
     bench = Bench(Fixed(), X[:16], device="cpu", batch_size=16)
-    assert bench.explainer(Gradient()).changes_under("cascading_randomization", seeds=2).n == 16
+    assert bench.explainer(Gradient()).changes_under("cascading_randomization", seeds=2, target=target).n == 16
+
+
+def test_an_error_that_has_nothing_to_do_with_the_number_of_inputs_is_raised():
+    calls = []
+
+    def explain(model, inputs, targets):
+        calls.append(len(inputs))
+        if len(calls) == 6:
+            raise RuntimeError("once")
+        return Gradient()(model, inputs, targets)
+
+    with pytest.raises(XaiError, match="RuntimeError raised by the explainer .*: once"):
+        Bench(network(), X, device="cpu").explainer(explain).changes_under("cascading_randomization")
 
 
 def test_fresh_seeds_cannot_all_be_measured():

@@ -18,7 +18,7 @@ from pytest_xaisanity.maps.similarity import abs_pearson, pearson, sign_flip_ssi
 from pytest_xaisanity.subject.subject import Subject
 
 ROWS = torch.randn(64, 20, generator=generator("rows"))
-IMAGES = torch.rand(64, 1, 9, 9, generator=generator("images"))
+IMAGES = torch.rand(128, 1, 9, 9, generator=generator("images"))
 
 
 def linear(classes, inputs=20):

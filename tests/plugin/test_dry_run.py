@@ -37,7 +37,7 @@ def test_each_claim_has_a_line_and_none_is_decided(suite, workers):
         [
             "*plan of 4 claims, of which none was decided*",
             "good changes_under cascading_randomization: 3 explanations for each of 64 inputs, at most about * s",
-            "good beats random on pixel_flipping: 1 explanation and 56 passes for each of 64 inputs, at most about * s",
+            "good beats random on pixel_flipping: 1 explanation and 58 passes for each of 64 inputs, at most about * s",
             "marked beats random *",
             "bad beats random *",
             "all: at most about *",
@@ -45,6 +45,30 @@ def test_each_claim_has_a_line_and_none_is_decided(suite, workers):
     )
     assert "claims about explanations:" not in result.stdout.str()
     assert not json.loads((suite.path / "out.json").read_text())["claims"]
+
+
+def test_mistakes_after_a_first_claim_and_assertions_of_fixtures_are_told_apart(suite):
+    suite.makepyfile(
+        test_it="""
+        import pytest
+        from subject import good
+
+        @pytest.fixture
+        def refused(xai):
+            assert not xai.explainer(good).beats("random", on="pixel_flipping")
+
+        def test_mistake(xai):
+            one = xai.explainer(good)
+            assert one.beats("random", on="pixel_flipping")
+            assert one.beats("random", on="pixel_flipping", dept=3)
+
+        def test_fixture(refused):
+            pass
+        """
+    )
+    result = suite.runpytest("--xai-dry-run", "-p", "no:randomly")
+    result.assert_outcomes(failed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*plan of 2 claims*"])
 
 
 def test_what_cannot_be_decided_is_an_error_all_the_same(suite):

@@ -83,7 +83,7 @@ class LabelRandomization(Intervention):
             )
         return _Retrained(self, lab, subject.model, lab.training)
 
-    def cells(self, lab: Lab, block: Block) -> tuple[int, int]:
+    def cells(self) -> tuple[int, int]:
         """Return the permutations."""
         return self.seeds, 1
 

@@ -73,10 +73,6 @@ class LaterLayers(Intervention):
         procedure.check(run)
         return procedure
 
-    def cells(self, lab: Lab, block: Block) -> tuple[int, int]:
-        """Return the seeds, and the one cut."""
-        return (2 if isinstance(self.seeds, str) else self.seeds), 1
-
 
 class _Randomizing(Sweep):
     def __init__(self, settings: LaterLayers, attributions: Attributions, cut: Cut) -> None:

@@ -63,10 +63,6 @@ class OtherTarget(Intervention):
             )
         return _Retargeting(self.seeds, lab, classes)
 
-    def cells(self, lab: Lab, block: Block) -> tuple[int, int]:
-        """Return the drawn classes."""
-        return self.seeds, 1
-
 
 class _Retargeting(Sweep):
     def __init__(self, seeds: int, lab: Lab, classes: int) -> None:

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from ...common.checks import check_whole
-from ...common.errors import setting_error
+from ...common.errors import XaiError, setting_error
 from ...explainers.attributions import Attributions
 from ...model.layers import Layer, Layers
 from ...model.reinit.distributions import Distribution, as_distribution
@@ -73,11 +73,6 @@ class _WeightRandomization(Intervention):
         """Trace the layers on a few inputs of the block."""
         layers = explained_layers(lab.subject, block)
         return Randomizing(self, smoothed(lab.attributions, block, self.samples, self.noise, where=self.name), layers)
-
-    def cells(self, lab: Lab, block: Block) -> tuple[int, int]:
-        """Return the seeds, and the layers that reach the explained output."""
-        layers = self.depth or len(explained_layers(lab.subject, block).top_down())
-        return (2 if isinstance(self.seeds, str) else self.seeds), layers
 
     def cost(self, explained: float) -> Cost:
         """Return the explanations of all noisy copies."""
@@ -150,11 +145,20 @@ class Randomizing(Sweep):
     def _explain(self, block: Block, rows: Sequence[int], cell: Cell) -> Tensor:
         targets = None
         if self.settings.target == "dynamic" and block.targets is not None:
-            targets = block.targets.clone()
-            targets[list(rows)] = self.attributions.subject.outputs(part_of(block, rows).inputs).argmax(1)
+            targets = self._predicted(block, rows)
         doing = "from there on" if self.settings.cumulative else "alone"
         stage = f"the model with layer {self.layers[cell[1]].name} randomized {doing} (seed {cell[0]})"
         return self.attributions.of_some(block, rows, stage=stage, state=self._state(*cell), targets=targets)
+
+    def _predicted(self, block: Block, rows: Sequence[int]) -> Tensor:
+        """Return targets of the block: of these inputs, the classes that the model now predicts."""
+        assert block.targets is not None
+        subject, targets = self.attributions.subject, block.targets.clone()
+        try:
+            targets[list(rows)] = subject.outputs(part_of(block, rows).inputs).argmax(1)
+        except (RuntimeError, ValueError, XaiError):  # a model may take batches of one size alone
+            targets = subject.outputs(block.inputs).argmax(1)
+        return targets
 
     def _seed(self, seed: int) -> int:
         return self.attributions.seed * 1_000_003 + seed

@@ -1,0 +1,59 @@
+"""The share that is left: its estimate, its interval, and the test that both belong to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rates import rate_at_most
+
+from pytest_xaisanity.claims.retention import LIMITS, Between, Retained
+from pytest_xaisanity.statistics.question import Level
+
+LEVEL = Level(0.95, early=False)
+
+
+def retained(after, own, chance):
+    """Return similarities of which each is known."""
+    return Retained(*(Between(np.asarray(one, float), np.asarray(one, float)) for one in (after, own, chance)))
+
+
+def test_nothing_is_clipped_where_cells_are_kept_or_lost_altogether():
+    """By hand: after is 1 in three pairs of four and -1 in one, so (0.5 - 0.6) / (1 - 0.6) is left."""
+    after = np.repeat(np.tile([1.0, 1.0, 1.0, -1.0], 16), 2)
+    found = retained(after, np.ones(128), np.full(128, 0.6))
+    assert found.estimate == pytest.approx(-0.25, abs=1e-5)
+    assert found.decide(0.5, LEVEL, final=True).outcome == "passed"
+
+
+@pytest.mark.parametrize("share", [-1.0, -0.4, 0.0, 0.3, 0.5, 0.8, 1.0])
+def test_the_interval_misses_the_share_seldom_and_holds_the_estimate(share):
+    """Each side by itself."""
+
+    def drawn(run):
+        rng = np.random.default_rng(run)
+        chance, own = rng.uniform(-0.2, 0.2, 64), np.ones(64)
+        after = chance + share * (own - chance)
+        room = np.minimum(1 - after, after + 1)
+        return retained(after + room * rng.uniform(-1, 1, 64), own, chance)
+
+    def misses(side):
+        def missed(run):
+            found = drawn(run)
+            low, high = found.interval(0.5, LEVEL, final=True)
+            assert LIMITS[0] <= low <= found.estimate <= high <= LIMITS[1]
+            return (low if side == "low" else -high) > (share if side == "low" else -share)
+
+        return missed
+
+    for side in ("low", "high"):
+        assert rate_at_most(misses(side), 0.05, most=150) <= 0.12
+
+
+@pytest.mark.parametrize("left", [0.0, 0.45, 0.5, 0.55, 1.0])
+def test_the_interval_never_contradicts_the_outcome(left):
+    for run in range(20):
+        rng = np.random.default_rng(run)
+        found = retained(np.clip(left + 0.3 * rng.standard_normal(48), -1, 1), np.ones(48), np.zeros(48))
+        outcome = found.decide(0.5, LEVEL, final=True).outcome
+        low, high = found.interval(0.5, LEVEL, final=True)
+        assert {"passed": high <= 0.5, "failed": low >= 0.5, "inconclusive": low < 0.5 < high}[outcome]
