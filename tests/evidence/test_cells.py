@@ -182,7 +182,7 @@ def test_an_error_that_has_nothing_to_do_with_the_number_of_inputs_is_raised():
             raise RuntimeError("once")
         return Gradient()(model, inputs, targets)
 
-    with pytest.raises(XaiError, match="RuntimeError raised by the explainer .*: once"):
+    with pytest.raises(XaiError, match=r"RuntimeError raised by the explainer .*: once"):
         Bench(network(), X, device="cpu").explainer(explain).changes_under("cascading_randomization")
 
 
