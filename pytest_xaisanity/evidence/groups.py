@@ -1,7 +1,8 @@
 """Groups of inputs that say the same: (nearly) equal inputs, and inputs to which an explainer gives (nearly) one map.
 
 A fixed map is one observation, however many inputs it is shown on. Groups are found as inputs come, so that those of
-the first inputs do not depend on the later ones. Of each group the first member is kept, as a sketch of 128 numbers.
+the first inputs do not depend on the later ones. Of each of the first thousand groups the first member is kept, as a
+sketch of 128 numbers, so that memory stays flat in the number of inputs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = ["Grouping"]
 SAME_INPUT = 0.01  # Euclidean distance, relative to the norm
 SAME_MAP = 0.05  # of maps of norm one: a cosine above 0.9987
 _SKETCHES, _WIDTH = 4, 32
+_KEPT = 1024  # groups that later inputs may join
 
 
 class Grouping:
@@ -62,7 +64,7 @@ class _Leaders:
 
     def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
-        self._vectors = torch.empty(0, 0, dtype=torch.float64)
+        self._vectors = torch.empty(0, 0)
         self._groups: list[int] = []
 
     def near(self, vector: Tensor) -> int | None:
@@ -70,14 +72,17 @@ class _Leaders:
         if not self._groups:
             return None
         known = self._vectors[: len(self._groups)]
+        vector = vector.float()
         near = torch.linalg.vector_norm(known - vector, dim=1) <= self.tolerance * torch.linalg.vector_norm(vector)
         return self._groups[int(near.nonzero()[0])] if near.any() else None
 
     def add(self, vector: Tensor, group: int) -> None:
-        """Keep one more."""
+        """Keep one more, where there is room."""
         count = len(self._groups)
+        if count == _KEPT:
+            return
         if count == len(self._vectors):  # grows by doubling
-            wider = vector.new_empty(max(64, 2 * count), len(vector))
+            wider = torch.empty(max(64, 2 * count), len(vector))
             wider[:count] = self._vectors[:count] if count else 0
             self._vectors = wider
         self._vectors[count] = vector
