@@ -72,10 +72,12 @@ SUBJECT = """
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark what needs a trained network; a module that trains networks of its own marks itself."""
+    """Mark what needs a trained network, and what runs sessions of its own; other modules mark themselves."""
     for item in items:
         if "digits_cnn" in item.fixturenames:
             item.add_marker("training")
+        if "pytester" in item.fixturenames:
+            item.add_marker("long")
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,8 @@ from pytest_xaisanity.evidence.metrics.pixel_flipping import PixelFlipping
 from pytest_xaisanity.maps.uninformative import Box, UninformativeMap
 from pytest_xaisanity.subject.subject import Subject
 
+pytestmark = pytest.mark.long
+
 torch.set_num_threads(1)
 
 SHAPE = (28, 28)

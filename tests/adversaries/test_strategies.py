@@ -21,6 +21,8 @@ from pytest_xaisanity.evidence.metrics.pixel_flipping import PixelFlipping
 from pytest_xaisanity.maps.imputation import Blur, Constant, Mean
 from pytest_xaisanity.maps.uninformative import FAMILIES, Box, UninformativeMap
 
+pytestmark = pytest.mark.long
+
 torch.set_num_threads(1)
 
 few = settings(max_examples=30, deadline=None, database=None)

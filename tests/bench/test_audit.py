@@ -633,6 +633,8 @@ def test_the_json_report_has_the_audit(suite):
 def test_the_model_and_the_generators_are_left_alone(suite):
     body = """
 import random, numpy
+
+pytestmark = pytest.mark.long
 @pytest.fixture(scope="session", autouse=True)
 def watched(xai_model):
     import conftest

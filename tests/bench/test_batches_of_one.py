@@ -9,6 +9,8 @@ from torch import nn
 
 from pytest_xaisanity import Bench, beats, bounded, changes_under, invariant_under
 
+pytestmark = pytest.mark.long
+
 IMAGES = torch.randn(32, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 CLAIMS = [
     changes_under("cascading_randomization", seeds=1),

@@ -12,6 +12,8 @@ from pytest_xaisanity.bench.audit import audit
 from pytest_xaisanity.maps.similarity import SIMILARITIES
 from pytest_xaisanity.report.records import plain_value
 
+pytestmark = pytest.mark.long
+
 
 def in_double(function):
     """Call a function with double precision as torch's default."""

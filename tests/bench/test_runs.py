@@ -15,6 +15,8 @@ from pytest_xaisanity.explainers import LRP
 from pytest_xaisanity.report.records import plain_value
 from pytest_xaisanity.subject.block import Block
 
+pytestmark = pytest.mark.long
+
 
 def network(seed=0):
     with torch.random.fork_rng(devices=[]):

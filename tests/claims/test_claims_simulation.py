@@ -21,6 +21,8 @@ from pytest_xaisanity.evidence.base import MapMetric, Scored
 from pytest_xaisanity.statistics import question
 from pytest_xaisanity.statistics.question import Level, looks
 
+pytestmark = pytest.mark.long
+
 CONFIDENCE = 0.95
 RANDOMIZATION = "cascading_randomization"
 

@@ -11,6 +11,8 @@ from pytest_xaisanity.bench.bench import Bench
 from pytest_xaisanity.common.seeding import seed_of
 from pytest_xaisanity.maps.uninformative import UninformativeMap
 
+pytestmark = pytest.mark.long
+
 torch.set_num_threads(1)
 
 INPUTS = 64

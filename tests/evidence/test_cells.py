@@ -25,6 +25,8 @@ from pytest_xaisanity.evidence.interventions.weight_randomization import (
 )
 from pytest_xaisanity.subject.subject import Subject
 
+pytestmark = pytest.mark.long
+
 
 def network():
     torch.manual_seed(0)

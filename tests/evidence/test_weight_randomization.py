@@ -33,6 +33,8 @@ from pytest_xaisanity.maps.edges import edge_maps
 from pytest_xaisanity.maps.similarity import spearman
 from pytest_xaisanity.subject.subject import Subject
 
+pytestmark = pytest.mark.long
+
 ORDERS = [CascadingRandomization, IndependentRandomization, BottomUpRandomization]
 DEFAULT = ("spearman", "abs_spearman", "ssim")
 

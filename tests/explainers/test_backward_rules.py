@@ -35,6 +35,8 @@ from pytest_xaisanity.explainers import (
 )
 from pytest_xaisanity.explainers.adapters import as_explainer
 
+pytestmark = pytest.mark.long
+
 EXPLAINERS = [
     *(LRP(rule) for rule in RULES),
     LRP("alpha2beta1", dense="epsilon", first="wsquare"),

@@ -21,7 +21,7 @@ from pytest_xaisanity.explainers.attributions import Attributions
 from pytest_xaisanity.explainers.row_draws import RowDraws
 from pytest_xaisanity.subject.subject import Subject
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore::UserWarning:captum")]
 X = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
 SHAP = {"baselines": torch.randn(5, 8, generator=torch.Generator().manual_seed(1)), "n_samples": 4, "stdevs": 0.1}
 TUNNEL = {"attribution_method": Saliency, "nt_samples": 5, "abs": False}

@@ -23,7 +23,7 @@ from pytest_xaisanity.adversaries.mutants import MUTANTS, mutated
 from pytest_xaisanity.explainers import Attributions, Request, as_explainer
 from pytest_xaisanity.subject.subject import Subject
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore::UserWarning:captum")]
 COUNT = 40
 
 

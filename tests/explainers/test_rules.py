@@ -28,6 +28,8 @@ from pytest_xaisanity.explainers import (
     estimate_patterns,
 )
 
+pytestmark = pytest.mark.long
+
 ignore_captum = pytest.mark.filterwarnings("ignore::UserWarning:captum")
 RULES = ("z", "epsilon", "zplus", "alpha1beta0", "alpha2beta1", "alpha5beta4", "gamma", "composite", "wsquare")
 

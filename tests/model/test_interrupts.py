@@ -27,7 +27,7 @@ from pytest_xaisanity import Bench
 from pytest_xaisanity.explainers import LRP, backward_rules, estimate_patterns
 from pytest_xaisanity.explainers import DeepLift as Rescale
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 
 IMAGES = torch.randn(16, 2, 6, 6, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(300) % 2

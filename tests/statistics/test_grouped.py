@@ -9,6 +9,8 @@ from rates import rate_at_most
 from pytest_xaisanity.statistics.grouped import Grouped
 from pytest_xaisanity.statistics.question import Level, Question, looks
 
+pytestmark = pytest.mark.long
+
 LEVEL = Level(0.95)
 SHARE = Question(0.0, 1.0, 0.5, margin=0.1)
 

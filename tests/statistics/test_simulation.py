@@ -14,6 +14,8 @@ from pytest_xaisanity.statistics import question as V
 from pytest_xaisanity.statistics.question import looks
 from pytest_xaisanity.statistics.shares import beaten_shares
 
+pytestmark = pytest.mark.long
+
 CONFIDENCE = 0.95
 
 
