@@ -36,8 +36,8 @@ from pytest_xaisanity.evidence.interventions.label_randomization import Trained
 
 CASCADING, INDEPENDENT, LABELS = "cascading_randomization", "independent_randomization", "label_randomization"
 LATER = pytest.param(INDEPENDENT, marks=pytest.mark.slow)  # where the cascade tells the same sooner
-SENSITIVE = ["Gradient", "SmoothGrad", "GradCAM"]
-MULTIPLIED = ["Gradient × Input", "Integrated Gradients"]
+SENSITIVE = ["Gradient", pytest.param("SmoothGrad", marks=pytest.mark.slow), "GradCAM"]
+MULTIPLIED = ["Gradient × Input", pytest.param("Integrated Gradients", marks=pytest.mark.slow)]
 WEIGHTS = {"seeds": 3, "early": False}
 SAMPLED = {**WEIGHTS, "cells": "sample"}  # where no curve over the layers is looked at
 TOP_LAYERS = {"depth": 2, **WEIGHTS}  # both dense layers

@@ -99,6 +99,7 @@ def test_channels_keep_their_scale(xai, reduction, at_least):
     assert top.kept > 2 * top.chance
 
 
+@pytest.mark.slow
 def test_the_rankings_disagree(xai, capsys):
     """Noise leads the one and ends the other; the maps that are worth most look worst by absolute Spearman."""
     bench = xai.bench

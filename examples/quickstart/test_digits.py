@@ -23,7 +23,7 @@ def test_gradients(xai):
 
 def test_integrated_gradients(xai):
     """Their size is the input's, which is why absolute ranks cannot judge them: see test_known_false.py."""
-    integrated = xai.explainer(IntegratedGradients, n_steps=32)
+    integrated = xai.explainer(IntegratedGradients, n_steps=16)
     assert integrated.changes_under("cascading_randomization")
     assert integrated.changes_under("cascading_randomization", depth=1)
     assert integrated.changes_under("cascading_randomization", depth=1, similarity="ssim")

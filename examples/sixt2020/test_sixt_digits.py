@@ -45,7 +45,11 @@ def curve(one):
     return [at.median for at in verdict.evidence.get_part(Convergence).layers]
 
 
-@pytest.mark.parametrize("name", ["Gradient", "Gradient × Input", "LRP z", "DeepLIFT Rescale"])
+SIGNED = ["Gradient", "Gradient × Input"]
+SIGNED += [pytest.param(name, marks=pytest.mark.slow) for name in ("LRP z", "DeepLIFT Rescale")]
+
+
+@pytest.mark.parametrize("name", SIGNED)
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_signed_methods_are_sound(method, name, claim):
     """What mixes positive and negative weights keeps relevance apart, and follows the class and the later layers."""

@@ -252,14 +252,12 @@ NULLS["beats random, ten orders"] = lambda rng, n: against_random(rng, n, orders
 FEWEST = {"changes_under": 12, "changes_under at_most": 16, "invariant_under": 11, "bounded mean": 9}
 QUICK = [  # those whose rate is far below 1 - confidence, which few runs show
     ("changes_under, some unlike", 64),
-    ("changes_under, two signs", 64),
     ("changes_under, noise, fair coin", 16),
     ("changes_under at_most, rarely small", 32),
     ("changes_under at_most, pairs, three values", 64),
     ("invariant_under, three values", None),
     ("beats another, skewed", 64),
     ("bounded mean, rarely large", None),
-    ("beats random, all or nothing", 17),
     ("beats random, in clusters", 32),
 ]
 
