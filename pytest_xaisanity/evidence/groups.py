@@ -1,7 +1,7 @@
 """Groups of inputs that say the same: (nearly) equal inputs, and inputs to which an explainer gives (nearly) one map.
 
 A fixed map is one observation, however many inputs it is shown on. Groups are found as inputs come, so that those of
-the first inputs do not depend on the later ones. Of each of the first thousand groups the first member is kept, as a
+the first inputs do not depend on the later ones. Of each of the first 256 groups the first member is kept, as a
 sketch of 128 numbers, so that memory stays flat in the number of inputs.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["Grouping"]
 SAME_INPUT = 0.01  # Euclidean distance, relative to the norm
 SAME_MAP = 0.05  # of maps of norm one: a cosine above 0.9987
 _SKETCHES, _WIDTH = 4, 32
-_KEPT = 1024  # groups that later inputs may join
+_KEPT = 256  # groups that later inputs may join
 
 
 class Grouping:
