@@ -21,6 +21,8 @@ from pytest_xaisanity.claims.make import changes_under
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.report.records import plain_value
 
+pytestmark = pytest.mark.long
+
 RANDOMIZATION = "cascading_randomization"
 
 

@@ -30,6 +30,8 @@ from pytest_xaisanity.evidence.baselines.random import Random
 from pytest_xaisanity.evidence.interventions import INTERVENTIONS
 from pytest_xaisanity.evidence.metrics import METRICS
 
+pytestmark = pytest.mark.long
+
 MODEL = torch.nn.Sequential(torch.nn.Linear(4, 3))
 
 

@@ -21,6 +21,8 @@ from pytest_xaisanity.maps.uninformative import FAMILIES, Box, UninformativeMap
 from pytest_xaisanity.subject.block import Block
 from pytest_xaisanity.subject.layout import Layout
 
+pytestmark = pytest.mark.long
+
 torch.set_num_threads(1)
 
 CALLS = 1500

@@ -15,6 +15,8 @@ from pytest_xaisanity.statistics.question import Level, Question, looks
 from pytest_xaisanity.statistics.shares import beaten_shares
 from pytest_xaisanity.statistics.verdict import Verdict
 
+pytestmark = pytest.mark.long
+
 LEVELS = Level(0.95), Level(0.95, fail_share=0.25)
 
 
