@@ -28,7 +28,7 @@ from ..statistics.question import Level
 from ..statistics.verdict import Verdict
 from ..subject.layout import Layout
 from ..subject.subject import Subject
-from .plan import Plan, planned
+from .plan import Plan, Speed, planned
 from .progress import Progress
 from .runs import Run
 
@@ -144,20 +144,23 @@ class Bench:
     def _plan(self, claim: Claim, explainer: Explainer) -> list[Plan]:
         self._renew()
         block = next(self.subject.blocks(early=True))
-        plans = []
+        plans: list[Plan] = []
+        speeds: dict[Hashable, Speed] = {}
         for part in claim.planned(block.layout.places):
             self._check_enough(part, explainer)
             needs = [(one.measurement, self._lab(self._rival(one.rival) or explainer)) for one in part.needs()]
-            n = None if self.subject.streamed else len(self.subject)
-            plans.append(Plan(f"{explainer.name} {part}", n, *planned(needs, block)))
+            plans.append(Plan(f"{explainer.name} {part}", self.subject.count, *planned(needs, block, speeds)))
         return plans
 
     def _check_enough(self, claim: Claim, explainer: Explainer) -> None:
         """Raise before anything is measured where the inputs are too few for any scores to decide the claim."""
-        level = Level(claim.confidence or self.confidence, claim.early, claim.fail_share)
-        least = None if self.subject.streamed else claim.fewest(level)
-        if least is not None:
-            require_inputs(len(self.subject), least, f"{explainer.name} {claim}")
+        count = self.subject.count
+        least = None if count is None else claim.fewest(self._level(claim))
+        if count is not None and least is not None:
+            require_inputs(count, least, f"{explainer.name} {claim}")
+
+    def _level(self, claim: Claim) -> Level:
+        return Level(claim.confidence or self.confidence, claim.early, claim.fail_share)
 
     def measure(self, measurements: Sequence[Measurement[Measured]], explainer: Explainer) -> list[Measured]:
         """Return what measurements find of an explainer, on every input."""
@@ -186,12 +189,11 @@ class Bench:
 
     def _decide(self, claim: Claim, explainer: Explainer) -> Verdict:
         self._renew()
-        level = Level(claim.confidence or self.confidence, claim.early, claim.fail_share)
+        level = self._level(claim)
         self._check_enough(claim, explainer)
         needs = claim.needs()
         runs = [self._run(one.measurement, self._rival(one.rival) or explainer, level.early) for one in needs]
-        n = None if self.subject.streamed else len(self.subject)
-        with Progress(self._progress, f"{explainer.name} {claim}", n) as progress:
+        with Progress(self._progress, f"{explainer.name} {claim}", self.subject.count) as progress:
             for count in itertools.count(1):
                 final = _all_advanced(runs, count)
                 progress.reach(len(runs[0].indices(count)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -82,12 +82,25 @@ def _counted(count: float, what: str) -> str:
     return f"{count:.3g} {what}{plural}"
 
 
-def planned(measurements: Sequence[tuple[Measurement[Measured], Lab]], block: Block) -> tuple[Cost, float]:
-    """Return what measurements cost together, each once, and how many seconds that takes for an input."""
-    costs = {(one.key, id(lab.attributions)): (one.cost(lab, block), lab) for one, lab in measurements}
-    speeds = {id(lab.attributions): Speed.of(lab, block) for _, lab in measurements}
-    seconds = sum(speeds[id(lab.attributions)].of_cost(cost) for cost, lab in costs.values())
-    return sum((cost for cost, _ in costs.values()), Cost()), seconds
+def planned(
+    measurements: Sequence[tuple[Measurement[Measured], Lab]], block: Block, speeds: dict[Hashable, Speed]
+) -> tuple[Cost, float]:
+    """Return what measurements cost together, each once, and how many seconds that takes for an input.
+
+    Args:
+        measurements: What is measured, each in its laboratory.
+        block: The first block.
+        speeds: Those of explainers that have been timed, by their keys; others are timed and join them.
+    """
+    costs = {}
+    for one, lab in measurements:
+        explainer = lab.attributions.explainer.key
+        if explainer not in speeds:
+            speeds[explainer] = Speed.of(lab, block)
+        if (explainer, one.key) not in costs:
+            costs[explainer, one.key] = one.cost(lab, block)
+    seconds = sum(speeds[explainer].of_cost(cost) for (explainer, _), cost in costs.items())
+    return sum(costs.values(), Cost()), seconds
 
 
 def shown_time(seconds: float) -> str:

@@ -234,8 +234,7 @@ class Attributions:
 
     def request(self, block: Block, targets: Tensor | None) -> Request:
         """Return the request to explain the targets of a block."""
-        count = None if self.subject.streamed else len(self.subject)
-        return Request(self.subject.model, block.inputs, targets, block.indices, count)
+        return Request(self.subject.model, block.inputs, targets, block.indices, self.subject.count)
 
     def answered(
         self, request: Request, stage: str, draw: Callable[[int], Draw], batches: MicroBatches | None = None

@@ -115,6 +115,11 @@ class Subject:
         targets = self._source.targets if isinstance(self._source, Memory) else None
         return None if is_multi_hot(targets, self._sizes) else targets
 
+    @property
+    def count(self) -> int | None:
+        """How many inputs there are; None for a stream, whose length is not known."""
+        return None if self.streamed else len(self)
+
     def __len__(self) -> int:
         if isinstance(self._source, Stream):
             raise TypeError("the length of a stream is not known")
