@@ -33,7 +33,7 @@ from .base import (
     require_inputs,
     settled_by,
 )
-from .retention import REPRODUCED, REPRODUCES, Between, Retained, pair_means
+from .retention import REPRODUCED, REPRODUCES, Between, Retained, inputs_of, pair_means
 
 __all__ = ["ChangesUnder", "Reading", "Readings"]
 
@@ -205,12 +205,12 @@ class ChangesUnder(Claim):
 
     def fewest(self, level: Level) -> int | None:
         """Return how many inputs show that an explainer reproduces itself, or a raw bound to be kept or broken."""
-        return self._least(level) if self.at_most is None else _twice(self._raw(self.at_most).fewest(level))
+        return self._least(level) if self.at_most is None else inputs_of(self._raw(self.at_most).fewest(level))
 
     def _least(self, level: Level) -> int | None:
         """Return how many inputs a pass takes."""
         question = REPRODUCED if self.at_most is None else self._raw(self.at_most)
-        return _twice(question.smallest_n(level))
+        return inputs_of(question.smallest_n(level))
 
     def _raw(self, at_most: float) -> Question:
         s = SIMILARITIES[self.similarity[0]]
@@ -308,7 +308,7 @@ def _raw_view(s: Similarity, at_most: float, seen: _Seen) -> _View:
         interval=lambda: decision.interval,
         quantity=f"{s.name} after",
         reason=reason + constant_note(reading.constant),
-        needed=None if needed is None else 2 * needed,
+        needed=inputs_of(needed),
         reading=reading,
         scores=plain((each[0] + each[1]) / 2),
         against=plain((each[0] + each[1]) / 2),
@@ -411,16 +411,11 @@ def _unreproduced_view(s: Similarity, gap: Decision, whole: Retained, r: float, 
         interval=lambda: gap.interval,
         quantity=f"{s.name} to {f'that of {seen.ceiling}' if seen.ceiling else 'itself'} above chance",
         reason=_not_reproduced(s.name, reading, shown=gap.outcome == "failed", ceiling=seen.ceiling),
-        needed=_twice(pairs),
+        needed=inputs_of(pairs),
         reading=replace(reading, gap=_known(gap.estimate)),
         scores=plain(whole.left(r).middle),
         settles=gap.estimate > REPRODUCES and not lo.mean() < REPRODUCES < hi.mean(),
     )
-
-
-def _twice(pairs: int | None) -> int | None:
-    """Return how many inputs so many pairs have."""
-    return None if pairs is None else 2 * pairs
 
 
 def _known(value: float) -> float | None:

@@ -17,7 +17,7 @@ from ..statistics.question import Decision, Level, Question
 from ..statistics.verdict import Outcome
 from .base import Scores, extremes
 
-__all__ = ["LIMITS", "REPRODUCED", "REPRODUCES", "Between", "Retained", "pair_means"]
+__all__ = ["LIMITS", "REPRODUCED", "REPRODUCES", "Between", "Retained", "inputs_of", "pair_means"]
 
 REPRODUCES = 0.1  # an explainer reproduces itself when s_self - s_chance is shown to be above this
 REPRODUCED = Question(-1.0, 1.0, REPRODUCES)
@@ -99,8 +99,7 @@ class Retained:
     def inputs_needed(self, r: float, level: Level) -> int | None:
         """Return about how many inputs would settle whether at most r is left, or None where it is not known."""
         question, left = self._asked(r)
-        pairs = question.inputs_needed(*left, level)
-        return None if pairs is None else 2 * pairs
+        return inputs_of(question.inputs_needed(*left, level))
 
     def open_for_ever(self, r: float) -> bool:
         """Whether so many maps cannot be compared that more inputs like these would leave it open."""
@@ -141,6 +140,11 @@ def _edge(shown: Callable[[float], bool], start: float, end: float) -> float:
         middle = (near + far) / 2
         near, far = (near, middle) if shown(middle) else (middle, far)
     return far
+
+
+def inputs_of(pairs: int | None) -> int | None:
+    """Return how many inputs so many pairs have."""
+    return None if pairs is None else 2 * pairs
 
 
 def pair_means(scores: Scores) -> Scores:

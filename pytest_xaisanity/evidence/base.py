@@ -45,7 +45,6 @@ __all__ = [
     "Verb",
     "every_reading",
     "other_than",
-    "part_of",
 ]
 
 Array: TypeAlias = NDArray[Any]
@@ -375,11 +374,6 @@ class Sweep(Procedure):
                 found[cell] = maps
                 while cells and cells[0] in found:
                     yield found.pop(cells.pop(0))
-
-
-def part_of(block: Block, rows: Sequence[int]) -> Block:
-    """Return the inputs at these places: the block itself for all of them, whose maps may be kept."""
-    return block if len(rows) == len(block) else block.rows(rows)
 
 
 def other_than(before: Tensor, changed: Iterable[Tensor]) -> Iterator[Tensor]:

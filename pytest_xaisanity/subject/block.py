@@ -57,7 +57,9 @@ class Block:
         return self._rows(slice(start, stop), self.indices[start:stop])
 
     def rows(self, places: Sequence[int]) -> Block:
-        """Return the inputs at these places as a block; it comes without outputs too."""
+        """Return the inputs at these places, in order, as a block without outputs too; for all of them, this one."""
+        if len(places) == len(self):
+            return self
         return self._rows(list(places), tuple(self.indices[place] for place in places))
 
     def _rows(self, rows: slice | list[int], indices: tuple[int, ...]) -> Block:

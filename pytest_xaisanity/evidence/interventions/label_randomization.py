@@ -20,7 +20,7 @@ from ...model.training import Job, Retraining, TrainingData, Weights, state_of
 from ...statistics.evidence import Part, Row, number
 from ...subject.block import Block
 from ...subject.subject import Subject
-from ..base import Cell, Cost, Intervention, Lab, Sweep, part_of
+from ..base import Cell, Cost, Intervention, Lab, Sweep
 
 __all__ = ["Accuracies", "LabelRandomization", "Trained"]
 
@@ -201,7 +201,7 @@ class _Retrained(Sweep):
 
     def _maps(self, block: Block, rows: Sequence[int], place: int, stage: str) -> Tensor:
         state = (self.settings.name, self._states[place])
-        if self.attributions.cached(state, part_of(block, rows)):
+        if self.attributions.cached(state, block.rows(rows)):
             return self.attributions.of_some(block, rows, stage=stage, state=state)
         with _loaded(self.model, self._weights[place]):
             return self.attributions.of_some(block, rows, stage=stage, state=state)

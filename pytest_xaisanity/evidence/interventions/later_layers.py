@@ -19,7 +19,7 @@ from ...model.tracing import Call, Watch
 from ...statistics.evidence import Part
 from ...subject.block import Block
 from ...subject.explained_layers import explained_layers
-from ..base import Cell, Intervention, Lab, Sweep, part_of
+from ..base import Cell, Intervention, Lab, Sweep
 from ..randomized import SEEDS, Randomized, check_seeds
 
 __all__ = ["LaterLayers"]
@@ -96,9 +96,7 @@ class _Randomizing(Sweep):
     def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
         """Yield the maps that are wanted, seed by seed."""
         todo = {cell: wanted[cell] for cell in sorted(wanted)}
-        for cell in [
-            c for c, rows in todo.items() if self.attributions.cached(self._state(c[0]), part_of(block, rows))
-        ]:
+        for cell in [c for c, rows in todo.items() if self.attributions.cached(self._state(c[0]), block.rows(rows))]:
             yield cell, self._explain(block, todo.pop(cell), cell[0])
         if not todo:
             return

@@ -19,7 +19,7 @@ from ...model.reinit.randomizer import Kept, Randomizer
 from ...statistics.evidence import Part
 from ...subject.block import Block
 from ...subject.explained_layers import explained_layers
-from ..base import Cell, Cost, Intervention, Lab, Sweep, part_of
+from ..base import Cell, Cost, Intervention, Lab, Sweep
 from ..randomized import SEEDS, Randomized, check_seeds
 from ..smoothed import NOISE, check_noise, smoothed
 
@@ -119,7 +119,7 @@ class Randomizing(Sweep):
         """Yield the maps that are wanted: seed by seed, each in one sweep over the layers."""
         todo = {cell: wanted[cell] for cell in sorted(wanted)}
         if self.settings.target == "fixed":
-            kept = [c for c, rows in todo.items() if self.attributions.cached(self._state(*c), part_of(block, rows))]
+            kept = [c for c, rows in todo.items() if self.attributions.cached(self._state(*c), block.rows(rows))]
             for cell in kept:
                 yield cell, self._explain(block, todo.pop(cell), cell)
         if todo:
@@ -155,7 +155,7 @@ class Randomizing(Sweep):
         assert block.targets is not None
         subject, targets = self.attributions.subject, block.targets.clone()
         try:
-            targets[list(rows)] = subject.outputs(part_of(block, rows).inputs).argmax(1)
+            targets[list(rows)] = subject.outputs(block.rows(rows).inputs).argmax(1)
         except (RuntimeError, ValueError, XaiError):  # a model may take batches of one size alone
             targets = subject.outputs(block.inputs).argmax(1)
         return targets
