@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
-from pytest_xaisanity.evidence.base import Compared, Lab
+from pytest_xaisanity.evidence.base import Compared, Lab, MapMetric
 from pytest_xaisanity.evidence.cells import Cells
 from pytest_xaisanity.evidence.comparison import Similarities
 from pytest_xaisanity.evidence.controls import Controls
@@ -24,6 +26,22 @@ def lab_of(subject, source=lambda model, inputs, targets: inputs + 0, seed=0, *,
 def evidence_of(measuring):
     """Return what a measurement says of itself, by name."""
     return Evidence(*measuring.describe())
+
+
+@dataclass(frozen=True)
+class Plain(MapMetric):
+    """A metric of which only the range matters: its scores are made by hand."""
+
+    low: float = 0.0
+    high: float = 1.0
+    higher_is_better: bool = True
+    name: str = "plain"
+
+    def prepare(self, lab, block):
+        raise NotImplementedError
+
+    def score(self, prepared, maps, *, draw=""):
+        raise NotImplementedError
 
 
 def compared_of(scores, names):

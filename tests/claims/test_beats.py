@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from laboratory import Plain
 from torch import nn
 
 from pytest_xaisanity.bench.bench import Bench
@@ -17,27 +18,11 @@ from pytest_xaisanity.claims.beats_several import BeatsAcross, BeatsEach
 from pytest_xaisanity.claims.by_target import ByTarget
 from pytest_xaisanity.claims.make import beats
 from pytest_xaisanity.common.errors import XaiError
-from pytest_xaisanity.evidence.base import MapMetric, Scored
+from pytest_xaisanity.evidence.base import Scored
 from pytest_xaisanity.statistics.question import Level, Question
 from pytest_xaisanity.statistics.verdict import Verdict
 
 torch.set_num_threads(1)
-
-
-@dataclass(frozen=True)
-class Plain(MapMetric):
-    """A metric of which only the range matters."""
-
-    low: float = 0.0
-    high: float = 1.0
-    higher_is_better: bool = True
-    name: str = "plain"
-
-    def prepare(self, lab, block):
-        raise NotImplementedError
-
-    def score(self, prepared, maps, *, draw=""):
-        raise NotImplementedError
 
 
 def look(own, other, *, groups=None, targets=(), final=True, confidence=0.95):

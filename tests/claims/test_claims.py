@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from laboratory import compared_of, tensors_of
+from laboratory import Plain, compared_of, tensors_of
 
 from pytest_xaisanity.claims.base import Look
 from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under, make
 from pytest_xaisanity.common.errors import XaiError
-from pytest_xaisanity.evidence.base import MapMetric, Scored
+from pytest_xaisanity.evidence.base import Scored
 from pytest_xaisanity.evidence.baselines.random import Random
 from pytest_xaisanity.evidence.comparison import DISTANCE
 from pytest_xaisanity.evidence.controls import Alike, Controls
@@ -24,22 +24,6 @@ from pytest_xaisanity.maps.similarity import SIMILARITIES
 from pytest_xaisanity.statistics.question import Level
 
 RANDOMIZATION = "cascading_randomization"
-
-
-@dataclass(frozen=True)
-class Plain(MapMetric):
-    """A metric whose scores are made by hand."""
-
-    low: float = 0.0
-    high: float = 1.0
-    higher_is_better: bool = True
-    name: str = "plain"
-
-    def prepare(self, lab, block):
-        raise NotImplementedError
-
-    def score(self, prepared, maps, *, draw=""):
-        raise NotImplementedError
 
 
 UNBOUNDED = Plain(-math.inf, math.inf)

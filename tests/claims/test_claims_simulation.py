@@ -7,17 +7,17 @@ those too whose rate comes so close to 1 - confidence that it takes many runs to
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from laboratory import compared_of
+from laboratory import Plain, compared_of
 from rates import rate_at_least, rate_at_most
 
 from pytest_xaisanity.claims.base import Look
 from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under
 from pytest_xaisanity.claims.retention import REPRODUCES
-from pytest_xaisanity.evidence.base import MapMetric, Scored
+from pytest_xaisanity.evidence.base import Scored
 from pytest_xaisanity.statistics import question
 from pytest_xaisanity.statistics.question import Level, looks
 
@@ -34,23 +34,7 @@ def _without_intervals(monkeypatch):
     monkeypatch.setattr(question.Question, "inputs_needed", lambda *_, **__: None)
 
 
-@dataclass(frozen=True)
-class Scale(MapMetric):
-    """A metric of which only the range matters."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    higher_is_better: bool = True
-    name: str = "scale"
-
-    def prepare(self, lab, block):
-        raise NotImplementedError
-
-    def score(self, prepared, maps, *, draw=""):
-        raise NotImplementedError
-
-
-SHARE = Scale(0.0, 1.0)
+SHARE, UNBOUNDED = Plain(), Plain(-math.inf, math.inf)
 
 
 def found_in(scores, names):
@@ -217,7 +201,7 @@ def median_bounded(name, rng, n, *, gain=0.0):
     """Claim a median of at most 1, without a range: half of the inputs lie above it, by far or by little."""
     above = rng.random(n) < 0.5 - gain
     scores = 1 + np.where(above, 1, -1) * (np.abs(DISTRIBUTIONS[name](rng, n)) ** 9 * 1e6 + 1e-9)
-    return bounded(Scale(), at_most=1.0), [{"scores": scores[:, None]}]
+    return bounded(UNBOUNDED, at_most=1.0), [{"scores": scores[:, None]}]
 
 
 NULLS = {
@@ -238,7 +222,7 @@ NULLS = {
     **{f"invariant_under, {name}": lambda rng, n, name=name: invariant(name, rng, n) for name in DISTRIBUTIONS},
     **{f"beats another, {name}": lambda rng, n, name=name: against_another(name, rng, n) for name in DISTRIBUTIONS},
     **{
-        f"beats another, no bound, {name}": lambda rng, n, name=name: against_another(name, rng, n, scale=Scale())
+        f"beats another, no bound, {name}": lambda rng, n, name=name: against_another(name, rng, n, scale=UNBOUNDED)
         for name in ("uniform", "three values", "narrow")
     },
     **{f"bounded mean, {name}": lambda rng, n, name=name: mean_bounded(name, rng, n) for name in DISTRIBUTIONS},
