@@ -1,12 +1,14 @@
 """Inputs in memory or streamed, cut into blocks.
 
 Blocks end at the looks 16, 32, 64, 128, 192, ..., whatever the micro-batch, so that what a claim saw when it was
-decided never depends on the memory of the machine. Inputs held in memory are visited in a seeded random order, so that
-sorted inputs do not bias an early decision; a stream is taken as it comes.
+decided never depends on the memory of the machine. Inputs are visited in a seeded random order, so that sorted inputs
+bias no early decision and neighbors are unrelated: those in memory, and those of a stream, which is read to its end
+before any of it is visited.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,16 +18,17 @@ from torch import Tensor
 
 from ..common.digest import digest_of
 from ..common.errors import XaiError
-from ..common.seeding import generator
+from ..common.seeding import generator, isolated, seed_of
 from .block import Inputs
 from .targets import are_flags, as_targets
 from .tensors import from_numpy, kind_of, readable
+from .window import BLOCK, Window
 
-__all__ = ["BLOCK", "Memory", "Raw", "Source", "Stream", "block_sizes", "source_of"]
+__all__ = ["BLOCK", "MOST", "Memory", "Raw", "Source", "Stream", "block_sizes", "other_inputs", "source_of"]
 
 Raw = tuple[tuple[int, ...], Inputs, Tensor | None]  # indices, inputs and targets of a block, not yet on the device
-BLOCK = 64
 _FIRST_BLOCKS = (16, 16, 32)
+MOST = 65_536  # inputs that are read of a stream
 
 
 def source_of(inputs: object, targets: object, seed: int) -> Source:
@@ -42,7 +45,7 @@ def source_of(inputs: object, targets: object, seed: int) -> Source:
         targets = own if targets is None else targets
     inputs = from_numpy(inputs)
     in_memory = isinstance(inputs, tuple) and len(inputs) > 0 and all(isinstance(part, Tensor) for part in inputs)
-    return Memory(inputs, targets, seed) if in_memory or isinstance(inputs, Tensor) else Stream(inputs, targets)
+    return Memory(inputs, targets, seed) if in_memory or isinstance(inputs, Tensor) else Stream(inputs, targets, seed)
 
 
 def _are_batches(inputs: Sequence[object]) -> bool:
@@ -110,13 +113,23 @@ class Memory:
         self.seed = seed
 
     @property
+    def telling(self) -> Tensor | None:
+        """Targets that tell whether inputs may have several labels: all of them."""
+        return self.targets
+
+    @property
+    def drawn_from(self) -> int | None:
+        """None: all inputs may be visited."""
+        return None
+
+    @property
     def identity(self) -> str:
         """A digest of inputs and targets."""
         return digest_of(*self.inputs, self.targets)
 
     def blocks(self, sizes: Iterator[int]) -> Iterator[Raw]:
         """Yield the inputs in a seeded random order, in blocks of these sizes."""
-        order = torch.randperm(self.count, generator=generator(self.seed, "visits", self.count))
+        order = _visits(self.seed, self.count)
         start = 0
         for size in sizes:
             chosen = order[start : start + size]
@@ -129,9 +142,14 @@ class Memory:
 
 
 class Stream:
-    """Inputs from an iterable of batches, cut anew into blocks."""
+    """Inputs from an iterable of batches, cut anew into blocks and visited in a seeded random order.
 
-    def __init__(self, inputs: object, targets: object) -> None:
+    It is read to its end before any input is visited. Where the rows fit into a :class:`Window` they are visited as
+    inputs in memory are. Of a longer one a window full is drawn at random, and it is read again for the next; what can
+    be read only once leaves it at the first, a sample of the whole.
+    """
+
+    def __init__(self, inputs: object, targets: object, seed: int) -> None:
         if not isinstance(inputs, Iterable) or isinstance(inputs, (str, Mapping)):
             raise XaiError(
                 "xai_inputs",
@@ -139,77 +157,116 @@ class Stream:
                 expected="a tensor, a tuple of tensors, or an iterable of batches",
                 fix="wrap a Dataset in a DataLoader; take the tensors out of a dictionary",
             )
-        self.source = inputs
+        self.source, self.seed = inputs, seed
         self.identity = f"stream {id(inputs)}"
         self.targets = as_targets(targets)
+        self._once = isinstance(inputs, Iterator)
         self._carries_targets = False
-        self._iterator = inputs if isinstance(inputs, Iterator) else None
-        self._seen: list[Any] = []
+        self._several: Tensor | None = None  # the first target of a batch with another number of labels than one
+        self._kinds: list[tuple[object, ...]] = []  # shape and type of a row of each part
+        self._first_rows: dict[int, str] = {}  # digests of those of the batches, by their place
         self._broken: BaseException | None = None
-        self._most = 0  # inputs that one reading gave
-        self._whole = False  # whether one has come to the end
+        self._count: int | None = None  # once it has been read
+        self._window: tuple[int, Window] | None = None  # that is held, and its number
+        self._bounds = [-1.0]  # above which the lots of each window lie
 
-    def _batches(self) -> Iterator[Any]:
-        if self._iterator is None:
-            yield from self.source
-            return
-        place = 0
-        while True:
-            if place == len(self._seen):
-                if self._broken is not None:
-                    raise self._broken  # a generator that raised would seem to have ended
-                try:
-                    self._seen.append(next(self._iterator))
-                except StopIteration:
-                    return
-                except BaseException as error:
-                    self._broken = error
-                    raise
-            yield self._seen[place]
-            place += 1
+    @property
+    def telling(self) -> Tensor | None:
+        """Targets that tell whether inputs may have several labels: all given, or one streamed that has not one."""
+        return self._several if self.targets is None else self.targets
+
+    @property
+    def drawn_from(self) -> int | None:
+        """How many inputs there were, where only some of them are held for good: what may be visited."""
+        held = self._window
+        sampled = self._once and held is not None and len(held[1]) != self._count
+        return self._count if sampled else None
 
     def blocks(self, sizes: Iterator[int]) -> Iterator[Raw]:
-        """Yield the inputs as they come, in blocks of these sizes."""
-        size = next(sizes)
-        start = 0
-        kept: list[Tensor] = []
-        for batch in self._batches():
-            parts = self._with_targets(batch, start + (len(kept[0]) if kept else 0))
-            if kept and [part.shape[1:] for part in parts] != [part.shape[1:] for part in kept]:
-                raise _batch_error(f"batches that do not fit one another ({_shapes(kept)} and then {_shapes(parts)})")
-            kept = [torch.cat([old, new]) for old, new in zip(kept, parts, strict=True)] if kept else list(parts)
-            while kept and len(kept[0]) >= size:
-                yield self._cut(kept, start, size)
-                kept = [part[size:] for part in kept]
-                start += size
-                size = next(sizes)
-        count = start + (len(kept[0]) if kept else 0)
+        """Yield the inputs in a seeded random order, in blocks of these sizes, of which windows are multiples."""
+        visited = 0
+        for number in itertools.count():
+            held = len(self._held(number))
+            order = _visits(self.seed, held)
+            start = 0
+            while start < held:
+                chosen = order[start : start + next(sizes)]
+                indices, parts = self._held(number).rows(chosen)
+                targets = parts.pop() if self._carries_targets else None
+                yield indices, tuple(parts), targets
+                start += len(chosen)
+            visited += held
+            if visited == self._count or self._once:
+                return
+
+    def _held(self, number: int) -> Window:
+        """Return the window of a number, read anew where another one is held."""
+        if self._window is None or self._window[0] != number:
+            if self._broken is not None:
+                raise self._broken  # an iterator that raised would seem to have ended
+            self._window = None  # two at once would take twice the memory
+            try:
+                self._window = number, self._read(self._bounds[number])
+            except BaseException as error:
+                self._broken = error if self._once else None
+                raise
+        window = self._window[1]
+        if len(self._bounds) == number + 1:
+            self._bounds.append(window.highest)
+        return window
+
+    def _read(self, above: float) -> Window:
+        """Read the whole stream, and return the window of rows with lots above a bound."""
+        lots, window, count = np.random.default_rng(seed_of(self.seed, "lots")), Window(above), 0
+        with isolated(self.seed, "stream", 0):  # each reading draws the same
+            for batch in self.source:
+                parts = self._checked(batch, count)
+                window.add(count, lots.random(len(parts[0])), parts)
+                count += len(parts[0])
         self._check_count(count, ended=True)
         if count == 0:
             raise _empty("an iterable without a batch, or one that can be read only once but is no iterator")
         if self.targets is not None and len(self.targets) != count:
             raise _too_few_targets(len(self.targets), str(count))
-        if count > start:
-            yield self._cut(kept, start, count - start)
+        self._count = count
+        return window
+
+    def _checked(self, batch: object, start: int) -> list[Tensor]:
+        """Return the parts of a batch, its targets last where it has any, which fit those of the batches before."""
+        parts = [part.detach() for part in self._with_targets(batch, start)]
+        kinds: list[tuple[object, ...]] = [(tuple(part.shape[1:]), part.dtype) for part in parts]
+        if self._kinds and kinds != self._kinds:
+            found = f"{_described(self._kinds)} and then {_described(kinds)}"
+            raise _batch_error(f"batches that do not fit one another (rows of {found})")
+        self._kinds = kinds
+        if len(parts[0]):
+            first = digest_of(*(part[:1] for part in parts))
+            if self._first_rows.setdefault(start, first) != first:
+                raise other_inputs(start)
+        return parts
 
     def _check_count(self, count: int, *, ended: bool) -> None:
-        """Raise when a reading ends before an earlier one did, or goes on behind it."""
-        if (count < self._most) if ended else (self._whole and count > self._most):
+        """Raise when a reading does not end where an earlier one did, or does not end."""
+        known = self._count
+        if known is not None and (count > known or (ended and count < known)):
             raise XaiError(
                 "xai_inputs",
-                found=f"an iterable that gave {self._most} inputs, and "
+                found=f"an iterable that gave {known} inputs, and "
                 + (f"ended after {count}" if ended else f"{count} or more")
                 + " when it was read again",
                 expected="the same inputs in the same order each time",
                 fix="return an object whose __iter__ starts anew, such as a DataLoader or a list, or an iterator, "
                 "which is read only once",
             )
-        self._most, self._whole = max(self._most, count), self._whole or ended
-
-    def _cut(self, kept: Sequence[Tensor], start: int, size: int) -> Raw:
-        head = [part[:size] for part in kept]
-        targets = head.pop() if self._carries_targets else None
-        return tuple(range(start, start + size)), tuple(head), targets
+        if count > MOST:
+            raise XaiError(
+                "xai_inputs",
+                found=f"an iterable that goes on after {MOST:,} inputs",
+                expected=f"at most {MOST:,}: a stream is read to its end, so that no claim is decided on its first "
+                "inputs alone",
+                fix="give a part of it, drawn at random: a torch.utils.data.Subset of the data, or "
+                "itertools.islice(batches, 100) of an endless generator",
+            )
 
     def _with_targets(self, batch: object, start: int) -> list[Tensor]:
         parts, targets = _split_batch(batch)
@@ -222,7 +279,29 @@ class Stream:
             if len(targets) < len(parts[0]):
                 raise _too_few_targets(len(self.targets), f"at least {start + len(parts[0])}")
         self._carries_targets = targets is not None
+        if targets is not None and targets.ndim == 2 and self._several is None:
+            several = targets[targets.sum(1) != 1]
+            self._several = several[:1].clone() if len(several) else None
         return [*parts, *([] if targets is None else [targets])]
+
+
+def _visits(seed: int, count: int) -> Tensor:
+    """Return the order in which so many inputs are visited."""
+    return torch.randperm(count, generator=generator(seed, "visits", count))
+
+
+def _described(kinds: Sequence[tuple[object, ...]]) -> str:
+    return ", ".join(f"{shape} {dtype}" for shape, dtype in kinds)
+
+
+def other_inputs(index: int) -> XaiError:
+    """Return the error for a stream that gives something else at a later reading."""
+    return XaiError(
+        "xai_inputs",
+        found=f"an iterable that gave other inputs when it was read again (from input {index} on)",
+        expected="the same inputs in the same order each time",
+        fix="turn off shuffling and random transforms that draw from a generator of their own",
+    )
 
 
 def _too_few_targets(targets: int, inputs: str) -> XaiError:

@@ -1,8 +1,8 @@
 """The subject: the model, its inputs and the targets to explain, checked once and streamed in blocks.
 
 Inputs are visited in blocks that end at the looks 16, 32, 64, 128, 192, ..., whatever the micro-batch, so that what a
-claim saw when it was decided never depends on the memory of the machine. Inputs held in memory are visited in a
-seeded random order, so that sorted inputs do not bias an early decision; a stream is taken as it comes.
+claim saw when it was decided never depends on the memory of the machine. Inputs are visited in a seeded random order,
+so that sorted inputs bias no early decision: those of a stream too, which is read to its end first.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from torch.nn.parameter import is_lazy
 
 from ..common.digest import digest_of, plain_attributes
 from ..common.errors import XaiError, XaiWarning
-from ..common.seeding import isolated
 from ..model.lending import Lending, own_changes
 from ..model.snapshot import modules_with_modes
 from .batches import MicroBatches, out_of_memory
 from .block import Block, Inputs
 from .devices import chosen_device, floating_dtype
-from .inputs import Memory, Raw, Stream, block_sizes, source_of
+from .inputs import Memory, Raw, Stream, block_sizes, other_inputs, source_of
 from .layout import Layout
 from .outputs import HALF, checked_output, columns
 from .targets import Sizes, are_flags, explained, has_several, is_multi_hot
@@ -47,10 +46,11 @@ class Subject:
         model: A ``torch.nn.Module``, or any callable from the inputs to a tensor of outputs ``(N, classes)``,
             ``(N, 1)`` or ``(N,)``.
         inputs: A tensor or array ``(N, ...)``, a tuple of them for a model with several inputs, or an iterable of
-            batches, which is streamed and gives the same inputs whenever it is read. A batch is a tensor, a tuple of
+            batches, a stream, which gives the same inputs whenever it is read. A batch is a tensor, a tuple of
             the model's input tensors, or a list ``[inputs, targets]`` as a ``DataLoader`` gives it; one such list by
-            itself is taken for inputs with their targets. An iterator that can be read only once is remembered as it
-            is read.
+            itself is taken for inputs with their targets. A stream is read to its end, of 65,536 inputs at most, and
+            visited in a random order as a tensor is; 1,024 of its inputs, or 256 MiB, are held at once, and it is read
+            again for others. Of an iterator, which can be read only once, as many are drawn at random.
         targets: Class indices ``(N,)``; output positions ``(N, k)`` for outputs of k axes behind the batch; multi-hot
             labels ``(N, labels)`` of 0 and 1, of which the highest label that is present is explained; or None: the
             targets that the batches carry, or else the highest output, which is the predicted class, or the only output
@@ -61,7 +61,7 @@ class Subject:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. ``"auto"`` takes an accelerator where there
             is one. The model is moved only while it is measured.
         batch_size: The most inputs in one pass of the model; None sizes it automatically.
-        seed: Seeds the order in which inputs held in memory are visited.
+        seed: Seeds the order in which inputs are visited.
 
     Raises:
         XaiError: Inputs are empty, of unequal lengths or no tensors; targets do not fit; there is no such task or
@@ -119,6 +119,11 @@ class Subject:
     def count(self) -> int | None:
         """How many inputs there are; None for a stream, whose length is not known."""
         return None if self.streamed else len(self)
+
+    @property
+    def drawn_from(self) -> int | None:
+        """How many inputs there are, where only a random part of them can be visited, known once it is."""
+        return self._source.drawn_from
 
     def __len__(self) -> int:
         if isinstance(self._source, Stream):
@@ -201,11 +206,11 @@ class Subject:
         """
         start = 0
         source = self._source.blocks(block_sizes(early))
-        raw = self._read(source, 0)
+        raw = self._read(source)
         for number in itertools.count():
             if raw is None:
                 return
-            (indices, inputs, targets), raw = raw, self._read(source, number + 1)
+            (indices, inputs, targets), raw = raw, self._read(source)
             if number < skip:
                 start += len(indices)
                 continue
@@ -240,22 +245,14 @@ class Subject:
         assert self._link is not None
         return self._link
 
-    def _read(self, source: Iterator[Raw], number: int) -> Raw | None:
+    def _read(self, source: Iterator[Raw]) -> Raw | None:
         """Return the next block of the source, or None; a stream that gives other inputs than before is an error."""
-        if not self.streamed:
-            return next(source, None)
-        with isolated(self.seed, "stream", number):
-            raw = next(source, None)
-        if raw is not None:
+        raw = next(source, None)
+        if raw is not None and self.streamed:
             indices, inputs, _ = raw
             digest = digest_of(*inputs)
             if self._contents.setdefault(indices, digest) != digest:
-                raise XaiError(
-                    "xai_inputs",
-                    found=f"an iterable that gave other inputs when it was read again (from input {indices[0]} on)",
-                    expected="the same inputs in the same order each time",
-                    fix="turn off shuffling and random transforms that draw from a generator of their own",
-                )
+                raise other_inputs(indices[0])
         return raw
 
     def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -338,8 +335,8 @@ class Subject:
         if not self._checked:
             self._check_reproducible(inputs, outputs)
             self._checked, self._sizes = True, tuple(outputs.shape[1:])
-            known = targets if self._source.targets is None else self._source.targets
-            several = has_several(known, self._sizes)
+            telling = self._source.telling
+            several = has_several(targets if telling is None else telling, self._sizes)
             self._link = link_of(self.task, self._to_judge_by(inputs, outputs), several=several)
         return outputs
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from pytest_xaisanity.common.errors import XaiError, XaiWarning
 from pytest_xaisanity.common.seeding import global_state, same_state
 from pytest_xaisanity.evidence.metrics.pixel_flipping import PixelFlipping
+from pytest_xaisanity.subject import window
 from pytest_xaisanity.subject.batches import MicroBatches, out_of_memory
 from pytest_xaisanity.subject.outputs import select
 from pytest_xaisanity.subject.subject import Subject
@@ -76,11 +77,11 @@ class TestBlocks:
         assert torch.equal(in_order(blocks_of(Subject(linear(), x)))[0], x)
 
     @pytest.mark.parametrize("sizes", [(70,), (1,) * 70, (7,) * 10, (16, 16, 38), (64, 6), (0, 70), (69, 1)])
-    def test_of_a_stream_never_depend_on_its_batches(self, sizes):
+    def test_of_a_stream_are_those_of_a_tensor_whatever_its_batches(self, sizes):
         x = normal(70, 5)
-        blocks = blocks_of(Subject(linear(), list(x.split(sizes))))
-        assert [len(block) for block in blocks] == [16, 16, 32, 6]
-        assert torch.equal(torch.cat([block.inputs[0] for block in blocks]), x)
+        blocks, expected = blocks_of(Subject(linear(), list(x.split(sizes)))), blocks_of(Subject(linear(), x))
+        assert [block.indices for block in blocks] == [block.indices for block in expected]
+        assert all(torch.equal(*pair) for pair in zip(*(in_order(each) for each in (blocks, expected)), strict=True))
 
     def test_have_a_head(self):
         block = blocks_of(Subject(linear(), normal(20, 5)))[0].part(0, 3)
@@ -186,12 +187,18 @@ class TestInputs:
         assert torch.equal(first[1].inputs[0], second[1].inputs[0])
         assert not torch.equal(in_order(first)[0], normal(40, 5))
 
-    def test_of_a_loader_with_a_generator_of_its_own_are_refused_at_the_second_pass(self):
-        loader = DataLoader(normal(40, 5), batch_size=9, shuffle=True, generator=torch.Generator().manual_seed(1))
-        subject = Subject(linear(), loader)
-        blocks_of(subject)
+    def test_of_a_loader_with_a_generator_of_its_own_are_refused_where_it_is_read_again(self, monkeypatch):
+        """It is where not all is held; what is held stays what it was."""
+
+        def subject():
+            own = torch.Generator().manual_seed(1)
+            return Subject(linear(), DataLoader(normal(140, 5), batch_size=9, shuffle=True, generator=own))
+
+        held = subject()
+        assert torch.equal(in_order(blocks_of(held))[0], in_order(blocks_of(held))[0])
+        monkeypatch.setattr(window, "HELD_INPUTS", 64)
         with pytest.raises(XaiError, match="gave other inputs when it was read again"):
-            blocks_of(subject)
+            blocks_of(subject())
 
     @pytest.mark.parametrize(
         ("inputs", "found"),

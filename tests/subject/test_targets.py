@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pytest_xaisanity.common.errors import XaiError
+from pytest_xaisanity.subject import window
 from pytest_xaisanity.subject.subject import Subject
 
 N = 40
@@ -107,12 +108,25 @@ class TestMultiHot:
         assert "labels of one input" in error.found
         read(Subject(linear(), X, labels(), task="multilabel"))  # as the error advises
 
-    def test_is_refused_where_a_stream_began_with_one_label_each(self):
+    @pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.int64])
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_is_found_wherever_it_stands(self, dtype, streamed):
+        """Only one row of several labels, the last: the outputs are those of labels from the first block on."""
+        flags = torch.eye(4).to(dtype)[torch.arange(N) % 4]
+        flags[-1] = 1
+        batches = [[x, t] for x, t in zip(X.split(8), flags.split(8), strict=True)]
+        subject = Subject(linear(), batches) if streamed else Subject(linear(), X, flags)
+        with subject.lent():
+            next(subject.blocks())
+        assert subject.link.task == "multilabel"
+        assert read(subject)[1][-1] == linear()(X[-1:]).argmax()
+
+    def test_is_refused_in_a_stream_of_a_classification(self):
         flags = torch.eye(4).bool()[torch.arange(N) % 4]
         flags[30] = True
         stream = [[x, t] for x, t in zip(X.split(8), flags.split(8), strict=True)]
-        assert "xai_task to 'multilabel'" in raised(linear(), stream).fix
-        read(Subject(linear(), stream, task="multilabel"))
+        assert "xai_task to 'multilabel'" in raised(linear(), stream, task="classification").fix
+        read(Subject(linear(), stream, task="multilabel"))  # as the error advises
 
 
 class TestListOfInputsAndTargets:
@@ -205,16 +219,20 @@ class TestReadAgain:
             ((10, 9), "gave 80 inputs, and ended after 72"),
             ((10, 3), "gave 80 inputs, and ended after 24"),
             ((10, 0), "gave 80 inputs, and ended after 0"),
-            ((3, 10), "gave 24 inputs, and 32 or more"),
+            ((9, 20), "gave 72 inputs, and 80 or more"),
         ],
     )
     @pytest.mark.parametrize("apart", [False, True])
-    def test_a_stream_of_another_length_is_named(self, counts, found, apart):
-        subject = Subject(linear(), self.Changing(*counts), torch.zeros(8 * counts[0]).long() if apart else None)
-        read(subject)
-        with pytest.raises(XaiError, match="xai_inputs") as caught:
-            read(subject)
-        assert found in caught.value.found
+    def test_a_stream_of_another_length_is_named(self, counts, found, apart, monkeypatch):
+        """It is read again where it is longer than what is held."""
+        monkeypatch.setattr(window, "HELD_INPUTS", 64)
+        targets = torch.zeros(8 * counts[0]).long() if apart else None
+        error = raised(linear(), self.Changing(*counts), targets)
+        assert (error.where, found in error.found) == ("xai_inputs", True)
+
+    def test_a_stream_that_is_held_is_read_once(self):
+        subject = Subject(linear(), self.Changing(10, 3))
+        assert torch.equal(read(subject)[0], read(subject)[0])
 
     def test_a_stream_that_was_left_before_its_end_may_go_on(self):
         subject = Subject(linear(), self.Changing(10, 10))
