@@ -40,8 +40,8 @@ class Bench:
 
     Args:
         model: A ``torch.nn.Module`` or another callable from inputs to outputs.
-        inputs: A tensor ``(N, ...)``, a tuple of tensors, or an iterable of batches (see
-            :class:`~pytest_xaisanity.subject.subject.Subject`).
+        inputs: A tensor ``(N, ...)``, a tuple of tensors, or an iterable of batches, which is read to its end and
+            visited in a random order (see :class:`~pytest_xaisanity.subject.subject.Subject`).
         targets: Class indices ``(N,)``, or multi-hot labels ``(N, labels)`` of 0 and 1, of which the highest that is
             present is explained; the model's highest output by default.
         task: What the outputs are, to metrics that look at probabilities: ``"classification"``, ``"multilabel"`` (the
@@ -217,6 +217,7 @@ class Bench:
             parts=tuple(run.parts(count) for run in runs),
             seed=self.seed,
             tolerance=5e-2 if half else 1e-3,
+            drawn_from=self.subject.drawn_from,
         )
 
     def _renew(self) -> None:

@@ -36,7 +36,6 @@ __all__ = [
     "plain",
     "remarked",
     "require_inputs",
-    "settled_by",
 ]
 
 _WORST = 5  # inputs that a failure names
@@ -70,6 +69,7 @@ class Look:
         seed: The seed everything was drawn with.
         tolerance: Relative difference that counts as rounding.
         targets: The target of each input, as whole numbers; empty where the look knows none.
+        drawn_from: How many inputs there are, where only a random part of them can be measured.
     """
 
     explainer: str
@@ -81,6 +81,7 @@ class Look:
     seed: int
     tolerance: float
     targets: tuple[tuple[int, ...], ...] = ()
+    drawn_from: int | None = None
 
     def rows(self, chosen: Array) -> Look:
         """Return the look at some of the inputs: a mask ``(n,)``."""
@@ -212,8 +213,8 @@ class Claim(ABC):
             n=look.n,
             decided_by=decision.decided_by,
             quantity=quantity,
-            reason=reason,
-            evidence=Evidence(Sample(look.indices, look.seed), *evidence),
+            reason=reason + _of_a_part(look, decided),
+            evidence=Evidence(Sample(look.indices, look.seed, look.drawn_from), *evidence),
             advice=self.advice if decided == "failed" else "",
         )
 
@@ -379,11 +380,13 @@ def remarked(remarks: Sequence[Remark], outcome: Outcome | None) -> str:
     return "" if outcome == "passed" else "".join(f"; {remark}" for remark in remarks)
 
 
-def settled_by(needed: int | None, outcome: Outcome | None = "inconclusive") -> str:
-    """Return what a reason adds where more inputs could settle the claim."""
-    if outcome != "inconclusive":
+def _of_a_part(look: Look, outcome: Outcome) -> str:
+    """Return what a reason adds where all was measured that can be, which is a part."""
+    if look.drawn_from is None or not look.final:
         return ""
-    return f"; about {needed} inputs would settle it" if needed else "; more inputs may settle it"
+    part = f"; measured on {look.n:,} of {look.drawn_from:,} inputs, drawn at random: an iterator is read only once"
+    again = ", and a list of batches or a DataLoader again for the others"
+    return part + (again if outcome == "inconclusive" else "")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -33,40 +33,18 @@ from .base import (
     plain,
     remarked,
     require_inputs,
-    settled_by,
 )
 from .by_target import ByTarget, OfTarget, Target, named
+from .groups import Groups, counted, settled_by
 from .identity import label
 
-__all__ = ["ADVICE", "NO_BETTER", "Beats", "BeatsFound", "Groups", "LeftOut", "share_of"]
+__all__ = ["ADVICE", "NO_BETTER", "Beats", "BeatsFound", "LeftOut", "share_of"]
 
 NO_BETTER = 0.1  # fewer than half plus this of random orders beaten, is too small an advantage to count
 ROUNDED = 1e-6  # scores that differ by less, relative to their range, are told apart by rounding alone
 ADVICE = (
     "the ranking carries no more than the baseline: check targets, baselines and sign, and compare another imputer="
 )
-
-
-@dataclass(frozen=True)
-class Groups(Part):
-    """How many groups the inputs make: (nearly) equal inputs, and inputs with (nearly) the same map, count once.
-
-    Attributes:
-        count: How many groups.
-        n: How many inputs.
-    """
-
-    count: int
-    n: int
-
-    def plain(self) -> dict[str, object]:
-        """Return how many there are."""
-        return {"groups": self.count}
-
-    def rows(self) -> Iterator[Row]:
-        """Yield how many there are, where inputs share one."""
-        if self.count < self.n:
-            yield "groups", f"{self.count}, of {self.n} inputs: equal inputs, and inputs with one map, count once"
 
 
 @dataclass(frozen=True)
@@ -120,6 +98,10 @@ class _Asked(NamedTuple):
         decision = self.scores.decide(self.question, level, final=final)
         values, _ = self.scores.means() if final else self.scores.firsts()
         return decision._replace(estimate=float(values.mean()))
+
+    def settled(self, level: Level, *, of: str = "") -> str:
+        """Return what an inconclusive reason adds of what would settle it; of ties it has been said."""
+        return "" if self.tied else settled_by(self.scores.outlook(self.question, level), of=of)
 
     def standing(self, estimate: float) -> str:
         """Return how a failure compares: ``"no"`` or ``"hardly"`` better."""
@@ -219,9 +201,8 @@ class Beats(Claim):
             return None
         settled = ""
         if decision.outcome == "inconclusive":
-            least = asked.question.smallest_n(look.level)
-            self._require(look, left, claim, least)
-            settled = self._settled(asked, look.level, least)
+            self._require(look, left, claim, asked.question.smallest_n(look.level))
+            settled = asked.settled(look.level)
         concluded = _Concluded(decision.outcome, decision, "", self._counted(asked, decision.outcome) + settled)
         return self._conclude(look, asked, left, concluded, _means(look, asked))
 
@@ -236,7 +217,7 @@ class Beats(Claim):
     def _groups(self, own: Scored) -> Scores | None:
         """Return the group of each input, whose mean score counts once."""
         by_input = isinstance(self.baseline, Baseline) and self.baseline.of_others
-        return None if own.groups is None else own.groups[:, int(by_input)]
+        return counted(own.groups, int(by_input))
 
     def _require(self, look: Look, left: LeftOut, claim: str, least: int | None) -> None:
         """Raise when no scores whatever could decide the claim with the inputs that are left."""
@@ -308,17 +289,16 @@ class Beats(Claim):
         if decision.outcome == "passed":
             where = f" for each of {len(enough)} targets, least clearly for target {named(worst)}"
         addition = self._counted(parts[worst], decision.outcome)
+        if decision.outcome == "inconclusive":
+            addition += parts[worst].settled(level, of=f" of target {named(worst)}")
         if found.too_few:
             addition += f"; too few inputs, under {least}, for target {_several(found.too_few)}"
         return _Concluded(decision.outcome, decision, where, addition), found
 
     def _counted(self, asked: _Asked, outcome: Outcome) -> str:
         """Return what a reason adds of groups and of ties."""
-        n, count = asked.scores.lo.size, asked.scores.count
-        made = f"{count} group{'s' if count > 1 else ''}"
-        groups = (
-            "" if count == n else f"; the {n} inputs make {made}, of equal inputs or equal maps, which count once each"
-        )
+        n = asked.scores.lo.size
+        groups = str(Groups(asked.scores.count, n))
         if outcome != "inconclusive" or not asked.tied:
             return groups
         some = "every input" if asked.tied == n else f"{asked.tied} of {n} inputs"
@@ -326,21 +306,6 @@ class Beats(Claim):
             f"{groups}; {self.metric.name} is the same in whatever order for {some}, where nothing can be measured: "
             'the output is saturated or constant, so measure another (such as output="logit")'
         )
-
-    def _settled(self, asked: _Asked, level: Level, least: int | None) -> str:
-        """Return what an inconclusive reason adds where more inputs would settle the claim, and nothing elsewhere."""
-        scores = asked.scores
-        n, count = scores.lo.size, scores.count
-        if asked.tied or np.unique(scores.groups[: n // 2]).size == count:
-            return "" if asked.tied else "; more inputs of these groups would settle nothing"
-        if least is not None and count < least:
-            return f"; at least {least} groups are needed"
-        needed = asked.question.inputs_needed(*scores.means(), level) if asked.question.kind == "mean" else None
-        if asked.question.kind == "share" and count == n:
-            needed = asked.question.inputs_needed(scores.lo, scores.hi, level)
-        if count == n:
-            return settled_by(needed)
-        return f"; about {needed} groups would settle it" if needed else "; more groups may settle it"
 
     def _conclude(self, look: Look, asked: _Asked, left: LeftOut, one: _Concluded, targets: ByTarget) -> Verdict:
         against, on = label(self.baseline), f"on {self.metric.name}{one.where}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import ClassVar
 
@@ -12,7 +12,8 @@ import numpy as np
 from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric
 from ..evidence.scoring import Scoring
 from ..statistics.evidence import Part
-from ..statistics.question import Decision, Direction, Level, Question
+from ..statistics.grouped import Grouped
+from ..statistics.question import Decision, Direction, Level, Outlook, Question
 from ..statistics.verdict import Outcome, Verdict
 from .base import (
     Claim,
@@ -29,8 +30,8 @@ from .base import (
     plain,
     remarked,
     require_inputs,
-    settled_by,
 )
+from .groups import Groups, counted, settled_by
 
 __all__ = ["Bounded"]
 
@@ -54,7 +55,7 @@ class _Side:
     bound: float
     question: Question
     decision: Decision
-    needed: int | None
+    outlook: Outlook | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,10 @@ class Bounded(Claim):
         return min((n for n in (one.fewest(level) for one in questions) if n is not None), default=None)
 
     def decide(self, look: Look) -> Verdict | None:
-        """On the mean where the metric has a range; otherwise on the share of inputs within the bound: the median."""
+        """On the mean where the metric has a range; otherwise on the share of inputs within the bound: the median.
+
+        A pass needs that of both bounds, each at full confidence. A fail of either is taken at half the error.
+        """
         scored = look.scored()
         values = scored.values[:, 0].astype(float)
         known = values[~np.isnan(values)] if self.metric.undefined else values
@@ -109,7 +113,7 @@ class Bounded(Claim):
                 require_inputs(look.n, one.question.smallest_n(look.level), f"{look.explainer} {self}")
         what = f"mean {self.metric.name}" if ranged else f"{self.metric.name} of most inputs"
         verb = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[outcome]
-        constant = len(values) - len(known)
+        constant, made = len(values) - len(known), Groups.of(counted(scored.groups), look.n)
         remarks = self.metric.remarks(scored, look.parts[0])
         shown = plain(values)
         curves = {name: curve.astype(float).tolist() for name, curve in scored.curves.items()}
@@ -118,13 +122,14 @@ class Bounded(Claim):
             side.decision,
             outcome=outcome,
             quantity=what if ranged else "share of inputs within the bound",
-            reason=f"{what} {verb} {side.words} {side.bound:g}{constant_note(constant)}"
-            + settled_by(side.needed, outcome)
+            reason=f"{what} {verb} {side.words} {side.bound:g}{constant_note(constant)}{made}"
+            + settled_by(side.outlook, outcome)
             + remarked(remarks, outcome),
             evidence=(
                 Means({"explainer": mean(values)}, {"explainer": curves}),
                 *look.parts[0],
                 *remarks,
+                made,
                 PerInput({"explainer": shown}),
                 Constant(constant),
                 Worst.of(look.indices, shown, self._beyond, "score"),
@@ -152,9 +157,11 @@ class Bounded(Claim):
             question = Question.of_share(0.5)
             lo = (values <= bound if direction == "below" else values >= bound).astype(float)
             hi = np.maximum(lo, np.isnan(values))
-        decision = question.decide(lo, hi, look.level, final=look.final)
-        needed = question.inputs_needed(lo, hi, look.level) if decision.outcome == "inconclusive" else None
-        return _Side(words, bound, question, decision, needed)
+        level = replace(look.level, fail_share=look.level.fail_share / len(self._asked()))
+        scores = Grouped.of(lo, hi, counted(look.scored().groups))
+        decision = scores.decide(question, level, final=look.final)
+        outlook = scores.outlook(question, level) if decision.outcome == "inconclusive" else None
+        return _Side(words, bound, question, decision, outlook)
 
     def _beyond(self, value: float) -> float:
         """Return how far a score is beyond the bounds; negative within."""

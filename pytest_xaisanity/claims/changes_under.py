@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..evidence.base import Compared, Intervention
 from ..evidence.cells import Cells, Chosen
@@ -16,7 +17,8 @@ from ..evidence.controls import Alike, Controls
 from ..evidence.randomized import Randomized
 from ..maps.similarity import SIMILARITIES, Similarity
 from ..statistics.evidence import Evidence, Part, Row, number
-from ..statistics.question import FIRST_LOOK, Decision, Level, Question
+from ..statistics.grouped import Grouped, pair_groups
+from ..statistics.question import FIRST_LOOK, Decision, Level, Outlook, Question
 from ..statistics.verdict import Outcome, Verdict
 from .base import (
     Claim,
@@ -31,8 +33,8 @@ from .base import (
     mean,
     plain,
     require_inputs,
-    settled_by,
 )
+from .groups import Groups, counted, settled_by
 from .retention import REPRODUCED, REPRODUCES, Between, Retained, inputs_of, pair_means
 
 __all__ = ["ChangesUnder", "Reading", "Readings"]
@@ -178,7 +180,7 @@ class ChangesUnder(Claim):
         if outcome is None:
             return None
         main = _worst(views, outcome)
-        if outcome == "inconclusive" and main.settles and look.final:
+        if outcome == "inconclusive" and main.outlook is not None and look.final:
             require_inputs(look.n, self._least(look.level), f"{look.explainer} {self}")
         beside = [self._view(SIMILARITIES[name], seen) for name in names[similarities.deciding :]]
         return self._verdict(
@@ -187,12 +189,13 @@ class ChangesUnder(Claim):
             outcome=outcome,
             interval=main.interval(),
             quantity=main.quantity,
-            reason=_reason(views, outcome, main)
+            reason=_reason(views, outcome, main, str(seen.counted))
             + _otherwise(beside, outcome, measured.get_part(Controls))
             + "".join(part.remark for part in look.parts[0] if isinstance(part, Randomized)),
             evidence=(
                 Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
                 *look.parts[0],
+                seen.counted,
                 PerInput({view.name: view.scores for view in (*views, *beside)}),
                 *main.worst(look),
             ),
@@ -231,6 +234,17 @@ class _Seen:
         """How sure a decision on pairs must be: the first look at them has as many as a first look has inputs."""
         return replace(self.look.level, looked=self.look.n > 2 * FIRST_LOOK)
 
+    @property
+    def counted(self) -> Groups:
+        """How many groups the inputs make."""
+        return Groups.of(counted(self.compared.groups), self.look.n)
+
+    @cached_property
+    def pairs(self) -> NDArray[np.int64] | None:
+        """The group of each pair of inputs, whose mean score counts once."""
+        groups = counted(self.compared.groups)
+        return None if groups is None else pair_groups(groups)
+
     def reading(self, name: str, *, calibrated: bool) -> Reading:
         """Return what one similarity found, but for what is decided."""
         after, own, chance = (part[name] for part in (self.compared.after, self.compared.own, self.compared.chance))
@@ -261,13 +275,12 @@ class _View:
         interval: Returns the bounds of the estimate.
         quantity: What the estimate is of.
         reason: Why, in words.
-        needed: How many inputs would settle it, where that is known.
         reading: What it found.
         scores: The score of each input, over all cells.
         against: Those that are quoted, of which the worst are named; none where no input was told apart.
         unit: What they are.
         sign: 1 where large scores speak against the claim, -1 where small ones do.
-        settles: Whether more inputs could settle it.
+        outlook: What would settle it, where it is inconclusive and the reason does not say it yet.
     """
 
     name: str
@@ -276,13 +289,12 @@ class _View:
     interval: Callable[[], tuple[float, float]]
     quantity: str
     reason: str
-    needed: int | None
     reading: Reading
     scores: list[float | None]
     against: Sequence[float | None] = ()
     unit: str = ""
     sign: float = 1.0
-    settles: bool = True
+    outlook: Outlook | None = None
 
     def worst(self, look: Look) -> tuple[Part, ...]:
         """Return the inputs that speak most against the claim, where any do."""
@@ -296,8 +308,8 @@ def _raw_view(s: Similarity, at_most: float, seen: _Seen) -> _View:
     each = extremes(seen.cells.whole(seen.compared.after[s.name]), s.low, s.high, axes=(1,))
     lo, hi = (pair_means(side) for side in each)  # the two inputs of a pair are explained under one cell
     question = Question(s.low, s.high, at_most, closer_to(s, below=True))
-    decision = question.decide(lo, hi, seen.level, final=look.final)
-    needed = question.inputs_needed(lo, hi, seen.level) if decision.outcome == "inconclusive" else None
+    paired = Grouped.of(lo, hi, seen.pairs)
+    decision = paired.decide(question, seen.level, final=look.final)
     word = "at most" if question.direction == "below" else "at least"
     sides = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be", None: ""}
     reason = f"mean {s.name} before and after {sides[decision.outcome]} {word} {at_most:g}"
@@ -308,12 +320,12 @@ def _raw_view(s: Similarity, at_most: float, seen: _Seen) -> _View:
         interval=lambda: decision.interval,
         quantity=f"{s.name} after",
         reason=reason + constant_note(reading.constant),
-        needed=inputs_of(needed),
         reading=reading,
         scores=plain((each[0] + each[1]) / 2),
         against=plain((each[0] + each[1]) / 2),
         unit=f"{s.name} before and after",
         sign=1.0 if question.direction == "below" else -1.0,
+        outlook=paired.outlook(question, seen.level).of_pairs if decision.outcome == "inconclusive" else None,
     )
 
 
@@ -334,17 +346,17 @@ def _retention_view(s: Similarity, r: float, seen: _Seen) -> _View:
     look, reading = seen.look, seen.reading(s.name, calibrated=True)
     after, own = seen.compared.after[s.name], Between.of(s, seen.compared.own[s.name])
     chance = Between.of(s, seen.compared.chance[s.name])
-    whole = Retained(Between.of(s, seen.cells.whole(after), (1,)), own, chance)
-    gap = REPRODUCED.decide(*whole.gap, seen.level, final=look.final)
+    whole = Retained(Between.of(s, seen.cells.whole(after), (1,)), own, chance, seen.pairs)
+    gap = whole.gap.decide(REPRODUCED, seen.level, final=look.final)
     if gap.outcome != "passed":
         return _unreproduced_view(s, gap, whole, r, reading, seen)
     parts = {"": whole}
     if seen.cells.positions > 1:
         upper = Between.of(s, seen.cells.upper_third(after), (1,))
-        parts[" in the upper third"] = Retained(upper, own, chance)
+        parts[" in the upper third"] = Retained(upper, own, chance, seen.pairs)
     level = replace(seen.level, fail_share=look.level.fail_share / len(parts))
     thirds = [_Third(w, one, one.decide(r, level, final=look.final)) for w, one in parts.items()]
-    return _joined_view(s, r, thirds, level, replace(reading, gap=float(whole.gap.middle.mean())), seen)
+    return _joined_view(s, r, thirds, level, replace(reading, gap=whole.gap.mean), seen)
 
 
 def _joined_view(
@@ -354,9 +366,8 @@ def _joined_view(
     outcome = _together([third.decision.outcome for third in thirds])
     quoted = max((t for t in thirds if t.decision.outcome == outcome), key=lambda t: t.decision.estimate)
     whole = f" of what {seen.ceiling} leaves" if seen.ceiling else ""
-    open_for_ever = [third for third in thirds if third.retained.open_for_ever(r)]
-    needed = [third.retained.inputs_needed(r, level) for third in thirds if third.decision.outcome == "inconclusive"]
-    known = [count for count in needed if count is not None]
+    still_open = [third.retained for third in thirds if third.decision.outcome == "inconclusive"]
+    outlooks = [retained.outlook(r, level) for retained in still_open]
     estimates = [third.decision.estimate for third in thirds]
     return _View(
         name=s.name,
@@ -365,12 +376,11 @@ def _joined_view(
         interval=partial(quoted.retained.interval, r, level, final=seen.look.final),
         quantity=f"retention{quoted.where}{whole} ({s.name})",
         reason=_left(s, r, outcome, quoted, len(thirds), seen.ceiling, reading) + constant_note(reading.constant),
-        needed=max(known) if len(known) == len(needed) and known else None,
         reading=replace(reading, retention=estimates[0], upper_third=estimates[1] if len(estimates) > 1 else None),
         scores=plain(thirds[0].retained.left(r).middle),
         against=plain(quoted.retained.left(r).middle),
         unit=f"{s.name} left above what is accepted",
-        settles=not (outcome == "inconclusive" and open_for_ever),
+        outlook=Outlook.of_all(outlooks) if outcome == "inconclusive" else None,
     )
 
 
@@ -402,8 +412,9 @@ def _inverted(s: Similarity, quoted: _Third, reading: Reading) -> str:
 
 def _unreproduced_view(s: Similarity, gap: Decision, whole: Retained, r: float, reading: Reading, seen: _Seen) -> _View:
     """Quote the similarity of the explainer to itself, where it is not shown to be above chance."""
-    pairs = REPRODUCED.inputs_needed(*whole.gap, seen.level) if gap.outcome == "inconclusive" else None
-    lo, hi = whole.gap
+    outlook = whole.gap.outlook(REPRODUCED, seen.level).of_pairs if gap.outcome == "inconclusive" else None
+    if outlook is not None and gap.estimate <= REPRODUCES and outlook.hindrance != "unknown":
+        outlook = None  # more inputs would show that it does not reproduce itself, and settle nothing
     return _View(
         name=s.name,
         outcome=None if gap.outcome is None else "inconclusive",
@@ -411,10 +422,9 @@ def _unreproduced_view(s: Similarity, gap: Decision, whole: Retained, r: float, 
         interval=lambda: gap.interval,
         quantity=f"{s.name} to {f'that of {seen.ceiling}' if seen.ceiling else 'itself'} above chance",
         reason=_not_reproduced(s.name, reading, shown=gap.outcome == "failed", ceiling=seen.ceiling),
-        needed=inputs_of(pairs),
         reading=replace(reading, gap=_known(gap.estimate)),
         scores=plain(whole.left(r).middle),
-        settles=gap.estimate > REPRODUCES and not lo.mean() < REPRODUCES < hi.mean(),
+        outlook=outlook,
     )
 
 
@@ -462,16 +472,12 @@ def _estimate(view: _View) -> float:
     return view.decision.estimate
 
 
-def _reason(views: Sequence[_View], outcome: Outcome, main: _View) -> str:
+def _reason(views: Sequence[_View], outcome: Outcome, main: _View, groups: str) -> str:
     opposed = [view for view in views if view.outcome in ("passed", "failed")]
     if len({view.outcome for view in opposed}) == 2:
         told = "; ".join(f"{view.name}: {_estimate(view):z.2f} retained ({view.outcome})" for view in opposed)
         return f"it depends on the similarity ({told}); name the one that matters with similarity="
-    if outcome != "inconclusive":
-        return main.reason
-    if not main.settles:
-        return f"{main.reason}; more inputs like these would not settle it" if main.reading.constant else main.reason
-    return main.reason + settled_by(main.needed)
+    return main.reason + groups + settled_by(main.outlook, outcome)
 
 
 def _otherwise(beside: Sequence[_View], outcome: Outcome, controls: Controls) -> str:

@@ -13,9 +13,11 @@ from ..evidence.comparison import DISTANCE, Comparison
 from ..evidence.interventions.batch_order import Orders
 from ..maps.similarity import SIMILARITIES
 from ..statistics.evidence import Part
+from ..statistics.grouped import Grouped
 from ..statistics.question import Decision, Level, Question
 from ..statistics.verdict import Outcome, Verdict
-from .base import Claim, Look, Need, PerInput, Scores, Worst, closer_to, extremes, plain, require_inputs, settled_by
+from .base import Claim, Look, Need, PerInput, Scores, Worst, closer_to, extremes, plain, require_inputs
+from .groups import Groups, counted, settled_by
 
 __all__ = ["InvariantUnder"]
 
@@ -90,6 +92,7 @@ class InvariantUnder(Claim):
             reason=_reason(outcome, look.n, changed, worst, own, limit),
             evidence=(
                 *look.parts[0],
+                Groups.of(counted(compared.groups), look.n),
                 PerInput({DISTANCE.name: values}),
                 Tolerance(limit),
                 Worst.of(look.indices, values, lambda moved: moved, unit),
@@ -101,13 +104,15 @@ class InvariantUnder(Claim):
         s = SIMILARITIES[name]
         lo, hi = extremes(look.compared().after[s.name], s.low, s.high, axes=(1,))
         question = self._question(name)
-        decision = question.decide(lo, hi, look.level, final=look.final)
+        groups = counted(look.compared().groups)
+        scores, made = Grouped.of(lo, hi, groups), Groups.of(groups, look.n)
+        decision = scores.decide(question, look.level, final=look.final)
         if decision.outcome is None:
             return None
-        needed = None
+        outlook = None
         if decision.outcome == "inconclusive":
             require_inputs(look.n, question.smallest_n(look.level), f"{look.explainer} {self}")
-            needed = question.inputs_needed(lo, hi, look.level)
+            outlook = scores.outlook(question, look.level)
         side = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[decision.outcome]
         word = "at least" if question.direction == "above" else "at most"
         values = plain((lo + hi) / 2)
@@ -116,10 +121,11 @@ class InvariantUnder(Claim):
             look,
             decision,
             quantity=f"{s.name} after",
-            reason=f"mean {s.name} before and after {side} {word} {self.at_least:g}"
-            + settled_by(needed, decision.outcome),
+            reason=f"mean {s.name} before and after {side} {word} {self.at_least:g}{made}"
+            + settled_by(outlook, decision.outcome),
             evidence=(
                 *look.parts[0],
+                made,
                 PerInput({s.name: values}),
                 Worst.of(look.indices, values, lambda value: sign * value, f"{s.name} before and after"),
             ),

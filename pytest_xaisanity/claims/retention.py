@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import optimize
 
 from ..evidence.base import Array
 from ..maps.similarity import Similarity
-from ..statistics.question import Decision, Level, Question
+from ..statistics.grouped import Grouped
+from ..statistics.question import Decision, Level, Outlook, Question
 from ..statistics.verdict import Outcome
 from .base import Scores, extremes
 
@@ -65,16 +67,18 @@ class Retained:
         after: Of the explanations before and after the intervention.
         own: Of two runs on one input, or of what stands in its place.
         chance: Of unrelated inputs.
+        groups: The group of each pair, whose mean counts once; with None each is one of its own.
     """
 
     after: Between
     own: Between
     chance: Between
+    groups: NDArray[np.int64] | None = None
 
     @property
-    def gap(self) -> Between:
+    def gap(self) -> Grouped:
         """``s_self - s_chance``, by pairs; more than 1 counts as 1."""
-        return self.own.plus(-1.0, self.chance).pairs(-1.0, 1.0)
+        return Grouped.of(*self.own.plus(-1.0, self.chance).pairs(-1.0, 1.0), self.groups)
 
     def left(self, r: float) -> Between:
         """Return what is left above a share r, for each input."""
@@ -96,34 +100,29 @@ class Retained:
             lower = max(lower, r)
         return lower, upper
 
-    def inputs_needed(self, r: float, level: Level) -> int | None:
-        """Return about how many inputs would settle whether at most r is left, or None where it is not known."""
+    def outlook(self, r: float, level: Level) -> Outlook:
+        """Return what would settle whether at most r is left."""
         question, left = self._asked(r)
-        return inputs_of(question.inputs_needed(*left, level))
-
-    def open_for_ever(self, r: float) -> bool:
-        """Whether so many maps cannot be compared that more inputs like these would leave it open."""
-        _, (lo, hi) = self._asked(r)
-        return bool(lo.mean() < 0 < hi.mean() and (lo < hi).any())
+        return left.outlook(question, level).of_pairs
 
     def _test(self, share: float, level: Level, final: bool) -> tuple[Outcome | None, str]:
         question, left = self._asked(share)
-        return question.outcome(*left, level, final=final)
+        return left.outcome(question, level, final=final)
 
-    def _asked(self, share: float) -> tuple[Question, Between]:
+    def _asked(self, share: float) -> tuple[Question, Grouped]:
         """Return whether less than nothing is left above a share, and what is, by pairs, in the range it may have.
 
         It lies in that range where no map is more alike to another than to a second run of itself.
         """
         low, high = -2.0 * max(1.0, share), max(0.5, 2.0 * (1.0 - share))
-        return Question(low, high, 0.0, "below"), self.left(share).pairs(low, high)
+        return Question(low, high, 0.0, "below"), Grouped.of(*self.left(share).pairs(low, high), self.groups)
 
     @property
     def estimate(self) -> float:
         """The share of which as much is left as not, on average."""
 
         def above(share: float) -> float:
-            return float(self._asked(share)[1].middle.mean())
+            return self._asked(share)[1].mean
 
         low, high = LIMITS
         if above(low) <= 0 or above(high) >= 0:

@@ -121,8 +121,8 @@ class Scored(Measured):
         cls, values: Tensor, curves: Mapping[str, Tensor] | None = None, groups: Sequence[tuple[int, int]] | None = None
     ) -> Scored:
         """Return scores and curves that stand in tensors."""
-        numbered = None if groups is None else np.array(groups, np.int64)
-        return cls(_array(values), {name: _array(curve) for name, curve in (curves or {}).items()}, numbered)
+        named = {name: _array(curve) for name, curve in (curves or {}).items()}
+        return cls(_array(values), named, _numbered(groups))
 
     def arrays(self) -> Mapping[str, Array]:
         """Return the scores under the empty name, the curves, and the groups."""
@@ -144,26 +144,33 @@ class Compared(Measured):
         own: To a second run on the same input, or to what the intervention has in its place, ``(n,)``.
         chance: To the explanation of another input, ``(n,)``.
         cells: The cell of each of ``after``, ``(n, draws, 2)``: its seed and its position.
+        groups: The group of each input, and that by input alone ``(n, 2)``, as those of :class:`Scored`.
     """
 
     after: Mapping[str, Array]
     own: Mapping[str, Array]
     chance: Mapping[str, Array]
     cells: Array
+    groups: Array | None = None
 
     @classmethod
     def of(
-        cls, after: Mapping[str, Tensor], own: Mapping[str, Tensor], chance: Mapping[str, Tensor], cells: Array
+        cls,
+        after: Mapping[str, Tensor],
+        own: Mapping[str, Tensor],
+        chance: Mapping[str, Tensor],
+        cells: Array,
+        groups: Sequence[tuple[int, int]] | None = None,
     ) -> Compared:
         """Return similarities that stand in tensors."""
         parts = [{name: _array(scores) for name, scores in part.items()} for part in (after, own, chance)]
-        return cls(after=parts[0], own=parts[1], chance=parts[2], cells=cells)
+        return cls(after=parts[0], own=parts[1], chance=parts[2], cells=cells, groups=_numbered(groups))
 
     def arrays(self) -> Mapping[str, Array]:
-        """Return ``after <similarity>`` and so on, and the cells."""
+        """Return ``after <similarity>`` and so on, the cells and the groups."""
         parts = {"after": self.after, "own": self.own, "chance": self.chance}
         named = {f"{part} {name}": array for part, by_name in parts.items() for name, array in by_name.items()}
-        return {**named, "cells": self.cells}
+        return {**named, "cells": self.cells, **({} if self.groups is None else {_GROUPS: self.groups})}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, Array]) -> Self:
@@ -171,9 +178,13 @@ class Compared(Measured):
         parts: dict[str, dict[str, Array]] = {"after": {}, "own": {}, "chance": {}}
         for key, array in arrays.items():
             part, _, name = key.partition(" ")
-            if name:
+            if part in parts:
                 parts[part][name] = array
-        return cls(**parts, cells=arrays["cells"])
+        return cls(**parts, cells=arrays["cells"], groups=arrays.get(_GROUPS))
+
+
+def _numbered(groups: Sequence[tuple[int, int]] | None) -> Array | None:
+    return None if groups is None else np.array(groups, np.int64)
 
 
 def _array(scores: Tensor) -> Array:

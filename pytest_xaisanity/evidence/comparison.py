@@ -32,6 +32,7 @@ from .base import (
 from .cells import Cells, Chosen
 from .controls import CONTROLLED, Alike, Control, Controls
 from .edge_resemblance import EdgeResemblance, mean
+from .groups import Grouping
 
 __all__ = ["DISTANCE", "Comparison", "Similarities"]
 
@@ -112,6 +113,7 @@ class Comparing(Measuring[Compared]):
         self.controls: tuple[Control, ...] = ()
         self._changes = "changes_under" in comparison.intervention.verbs
         self._lasts: dict[str, Prepared] = {}
+        self.grouping = Grouping()
 
     def measure(self, block: Block) -> Compared:
         """Return the similarities of one block."""
@@ -130,6 +132,7 @@ class Comparing(Measuring[Compared]):
             own={s.name: torch.stack([one[s.name] for one in again], dim=1).mean(1) for s in self.similarities},
             chance=chance,
             cells=cells,
+            groups=self.grouping.of(block, before),
         )
 
     def _after(

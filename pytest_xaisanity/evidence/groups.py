@@ -7,9 +7,10 @@ sketch of 128 numbers, so that memory stays flat in the number of inputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from ..common.seeding import generator
@@ -35,10 +36,15 @@ class Grouping:
         self._joined: list[int] = []
         self._inputs, self._maps = _Leaders(SAME_INPUT), _Leaders(SAME_MAP)
 
-    def of(self, block: Block, maps: Tensor) -> list[tuple[int, int]]:
-        """Return the group of each input of a block, of which these are the maps ``(b, ...)``, and by input alone."""
+    def of(self, block: Block, maps: Tensor | None = None) -> list[tuple[int, int]]:
+        """Return the group of each input of a block, of which these are the maps ``(b, ...)``, and by input alone.
+
+        Without maps both are the same.
+        """
         inputs = torch.cat([_sketched(_comparable(tensor)) for tensor in block.inputs], dim=1)
-        flat = _plain(maps)
+        if maps is None:
+            return [self._group(row, None) for row in inputs]
+        flat = maps.detach().flatten(1).cpu().double()
         norms: Tensor = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
         varied = (flat.amax(1) > flat.amin(1)) & torch.isfinite(flat).all(1)
         shown = _sketched(flat / norms.clamp_min(torch.finfo(flat.dtype).tiny))
@@ -89,15 +95,10 @@ class _Leaders:
         self._groups.append(group)
 
 
-def _plain(values: Tensor) -> Tensor:
-    """Return one row of numbers for each input, on the CPU."""
-    return values.detach().flatten(1).cpu().double()
-
-
 def _comparable(inputs: Tensor) -> Tensor:
     """Return inputs as rows of numbers: as they are, or for codes such as tokens others, far from each other."""
-    rows = _plain(inputs)
-    return rows if inputs.is_floating_point() else torch.frac(torch.sin(rows * 12.9898) * 43758.5453)
+    rows = inputs.detach().flatten(1).cpu()
+    return rows if inputs.is_floating_point() else torch.frac(torch.sin(rows.double() * 12.9898) * 43758.5453)
 
 
 def _sketched(rows: Tensor) -> Tensor:
@@ -109,13 +110,15 @@ def _sketched(rows: Tensor) -> Tensor:
     width = rows.shape[1]
     if width <= _SKETCHES * _WIDTH:
         return rows
-    parts = []
-    for number in range(_SKETCHES):
-        places, signs = _hashes(width, number)
-        parts.append(rows.new_zeros(len(rows), _WIDTH).index_add_(1, places, rows * signs))
-    return torch.cat(parts, dim=1).div(_SKETCHES**0.5)
+    return torch.from_numpy(_sketches(width) @ rows.float().numpy().T).T.div(_SKETCHES**0.5)
 
 
-def _hashes(width: int, number: int) -> Sequence[Tensor]:
-    rng = generator("sketch", width, number)
-    return torch.randint(0, _WIDTH, (width,), generator=rng), torch.randint(0, 2, (width,), generator=rng) * 2 - 1
+@lru_cache(maxsize=8)
+def _sketches(width: int) -> sparse.csr_matrix:
+    """Return all sketches as one matrix ``(128, width)``."""
+    rng = generator("sketch", width)
+    places = torch.randint(0, _WIDTH, (_SKETCHES, width), generator=rng) + _WIDTH * torch.arange(_SKETCHES)[:, None]
+    signs = (torch.randint(0, 2, (_SKETCHES, width), generator=rng) * 2 - 1).float()
+    columns = torch.arange(width).expand(_SKETCHES, width)
+    entries = signs.flatten().numpy(), (places.flatten().numpy(), columns.flatten().numpy())
+    return sparse.csr_matrix(entries, shape=(_SKETCHES * _WIDTH, width))

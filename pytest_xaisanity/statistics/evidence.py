@@ -87,14 +87,22 @@ class Sample(Part):
     Attributes:
         indices: The place of each input in what the user gave, in the order in which they were visited.
         seed: The seed everything was drawn with.
+        drawn_from: How many inputs there were, where only a random part of them could be visited; else None.
     """
 
     indices: tuple[int, ...]
     seed: int
+    drawn_from: int | None = None
 
     def plain(self) -> dict[str, object]:
-        """Return the indices and the seed."""
-        return {"indices": list(self.indices), "seed": self.seed}
+        """Return the indices and the seed, and how many inputs there were where they are a part."""
+        part = {} if self.drawn_from is None else {"drawn_from": self.drawn_from}
+        return {"indices": list(self.indices), "seed": self.seed, **part}
+
+    def rows(self) -> Iterator[Row]:
+        """Yield of how many inputs these were drawn, where they are a part."""
+        if self.drawn_from is not None:
+            yield "inputs", f"{len(self.indices):,} of the {self.drawn_from:,} of an iterator, drawn at random"
 
 
 def number(value: float | None) -> str:

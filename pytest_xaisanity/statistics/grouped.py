@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .bounds import Floats
-from .question import FIRST_LOOK, Decision, Level, Question
+from .question import FIRST_LOOK, Decision, Level, Outlook, Question
+from .verdict import Outcome
 
-__all__ = ["Grouped"]
+__all__ = ["Grouped", "pair_groups"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,12 @@ class Grouped:
         """How many groups there are."""
         return int(np.unique(self.groups).size)
 
+    @property
+    def mean(self) -> float:
+        """The mean over groups, of the middles where scores are partly known."""
+        lower, upper = self.means()
+        return float((lower + upper).mean()) / 2
+
     def firsts(self) -> tuple[Floats, Floats]:
         """Return the ends of the first score of each group, in the order of their coming."""
         places = np.sort(np.unique(self.groups, return_index=True)[1])
@@ -64,11 +71,42 @@ class Grouped:
         """
         if self.count == self.lo.size:
             return question.decide(self.lo, self.hi, level, final=final)
-        question = replace(question, kind="mean")  # the mean of a group's flags is none
-        level = replace(level, looked=self.lo.size > FIRST_LOOK)
+        question, level = self._of_groups(question, level)
         decision = question.decide(*(self.means() if final else self.firsts()), level, final=final)
-        agrees = {"passed": self._above, "failed": self._below}.get(decision.outcome or "")
-        return decision if agrees is None or agrees(question) else self._open(decision, final)
+        return decision if self._agrees(question, decision.outcome) else self._open(decision, final)
+
+    def outcome(self, question: Question, level: Level, *, final: bool) -> tuple[Outcome | None, str]:
+        """Return the outcome that :meth:`decide` comes to and the tool that decided, without estimate and interval."""
+        if self.count == self.lo.size:
+            return question.outcome(self.lo, self.hi, level, final=final)
+        question, level = self._of_groups(question, level)
+        outcome, tool = question.outcome(*(self.means() if final else self.firsts()), level, final=final)
+        return (outcome if self._agrees(question, outcome) else "inconclusive" if final else None), tool
+
+    def outlook(self, question: Question, level: Level) -> Outlook:
+        """Return what would settle an inconclusive verdict: see :meth:`Question.outlook`."""
+        n, count = self.lo.size, self.count
+        if count == n:
+            return question.outlook(self.lo, self.hi, level)
+        if np.unique(self.groups[: n // 2]).size == count:
+            return Outlook(None, "no others", grouped=True)
+        question, level = self._of_groups(question, level)
+        least = question.smallest_n(level)
+        if least is not None and count < least:
+            return Outlook(least, "few", grouped=True)
+        if question.outcome(*self.means(), level, final=True)[0] != "inconclusive":
+            return Outlook(None, "at odds", grouped=True)
+        return question.outlook(*self.means(), level)._replace(grouped=True)
+
+    def _of_groups(self, question: Question, level: Level) -> tuple[Question, Level]:
+        """Return the question and the level for scores of groups, the mean of whose flags is none."""
+        looked = self.lo.size > FIRST_LOOK if level.looked is None else level.looked
+        return replace(question, kind="mean"), replace(level, looked=looked)
+
+    def _agrees(self, question: Question, outcome: Outcome | None) -> bool:
+        """Whether an outcome is true of the mean over inputs too."""
+        agrees = {"passed": self._above, "failed": self._below}.get(outcome or "")
+        return agrees is None or agrees(question)
 
     def _above(self, question: Question) -> bool:
         """Whether the mean over inputs lies on the side that a pass claims."""
@@ -87,3 +125,25 @@ class Grouped:
         low, high = decision.interval
         within = min(low, float(self.lo.mean())), max(high, float(self.hi.mean()))
         return decision._replace(outcome="inconclusive" if final else None, interval=within)
+
+
+def pair_groups(groups: ArrayLike) -> NDArray[np.int64]:
+    """Return the group of each pair of neighbors, of which an odd last one joins the pair before it.
+
+    A pair joins the first one with which it shares the group of an input. So the groups of the first pairs do not
+    depend on the later ones.
+
+    Args:
+        groups: The group of each input, shape ``(n,)``.
+    """
+    numbers = np.asarray(groups, np.int64).tolist()
+    pairs = max(1, len(numbers) // 2)
+    first: dict[int, int] = {}  # the group of pairs that an input's group has come in
+    found: list[int] = []
+    for pair in range(pairs):
+        members = numbers[2 * pair : 2 * pair + 2 if pair < pairs - 1 else None]
+        known = [first[member] for member in members if member in first]
+        found.append(min(known, default=pair))
+        for member in members:
+            first.setdefault(member, found[-1])
+    return np.array(found, np.int64)

@@ -24,7 +24,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -48,10 +48,12 @@ from .verdict import Outcome
 __all__ = [
     "BETTING_SHARE",
     "FIRST_LOOK",
+    "MOST_NEEDED",
     "Decision",
     "Direction",
     "Kind",
     "Level",
+    "Outlook",
     "Question",
     "looks",
 ]
@@ -64,6 +66,7 @@ GAFFKE = "Gaffke's bound"
 CLOPPER_PEARSON = "Clopper-Pearson bound"
 
 FIRST_LOOK = 16
+MOST_NEEDED = 100_000  # inputs that a verdict asks for
 
 # What is spent of 1 - confidence. The exact tools use up what they are given, so a rate simulated at the whole budget
 # would hover around it; a tenth less keeps the upper bound of such a simulation below, and costs 2 points of power.
@@ -126,7 +129,37 @@ class Level:
 
     def for_fails(self) -> Level:
         """Return the level at which a fail is decided."""
-        return Level(1 - self.fail_share * (1 - self.confidence), self.early)
+        return replace(self, confidence=1 - self.fail_share * (1 - self.confidence), fail_share=1.0)
+
+
+Hindrance: TypeAlias = Literal["", "near", "many", "unknown", "few", "no others", "at odds"]
+
+
+class Outlook(NamedTuple):
+    """What would settle an inconclusive verdict.
+
+    Attributes:
+        needed: About how many inputs, or how many at least where there are too ``"few"``; None where it is not known.
+        hindrance: Why it is not known: the mean lies too ``"near"`` the bound; ``"many"`` more would be needed; so many
+            scores are ``"unknown"`` that it would stay open; of groups there are ``"few"``, ``"no others"`` come, or
+            large ones are ``"at odds"`` with the rest.
+        grouped: Whether groups are meant rather than inputs.
+    """
+
+    needed: int | None
+    hindrance: Hindrance = ""
+    grouped: bool = False
+
+    @property
+    def of_pairs(self) -> Outlook:
+        """The same in inputs, where it was said of pairs of them."""
+        return self if self.needed is None else self._replace(needed=2 * self.needed)
+
+    @classmethod
+    def of_all(cls, outlooks: Sequence[Outlook]) -> Outlook:
+        """Return what would settle all of several questions: what hinders one hinders all."""
+        hindered = [one for one in outlooks if one.hindrance]
+        return hindered[0] if hindered else max(outlooks, key=lambda one: one.needed or 0)
 
 
 class _Tool(NamedTuple):
@@ -253,7 +286,7 @@ class Question:
         tool = _TOOLS[self.kind]
         return asked.decide(*(_Plan.of(tool, one, asked.lo.size, final=final) for one in (level, level.for_fails())))
 
-    def smallest_n(self, level: Level, *, best: float | None = None, limit: int = 100_000) -> int | None:
+    def smallest_n(self, level: Level, *, best: float | None = None, limit: int = MOST_NEEDED) -> int | None:
         """Return the smallest number of inputs with which the claim could pass at all.
 
         Args:
@@ -284,21 +317,20 @@ class Question:
         numbers = [self.smallest_n(level), mirrored.smallest_n(level.for_fails())]
         return min((n for n in numbers if n is not None), default=None)
 
-    def inputs_needed(self, lo: ArrayLike, hi: ArrayLike, level: Level, *, limit: int = 100_000) -> int | None:
-        """Return roughly how many inputs would settle an inconclusive verdict, if the others were like those measured.
+    def outlook(self, lo: ArrayLike, hi: ArrayLike, level: Level) -> Outlook:
+        """Return what would settle an inconclusive verdict, if other inputs were like those measured.
 
-        The number is such that about nine runs in ten would be settled by it, either way, were the measured mean and
-        spread the true ones; it is rounded up to two digits. The arguments are those of :meth:`decide`.
-
-        Returns:
-            The number, or None when the effect seen is about zero (less than half a standard error), or when more than
-            ``limit`` inputs would be needed.
+        The number of inputs is such that about nine runs in ten would be settled by it, either way, were the measured
+        mean and spread the true ones; it is rounded up to two digits. There is none when the effect seen is about zero
+        (less than half a standard error). The arguments are those of :meth:`decide`.
         """
         asked, tool = self._unit(lo, hi), _TOOLS[self.kind]
         measured = asked.lo.size
         gaps = asked.lo.mean() - asked.threshold, asked.threshold + asked.margin - asked.hi.mean()
+        if max(gaps) <= 0 and (asked.lo < asked.hi).any():
+            return Outlook(None, "unknown")
         if max(gaps) <= 0.5 * float(np.std(asked.lo)) / math.sqrt(measured):
-            return None
+            return Outlook(None, "near")
         alpha = _Plan.of(tool, level, FIRST_LOOK + 1, final=True).final
         stricter = float(special.log_ndtr(special.ndtri(alpha) + special.ndtri(0.1)))
         z, m = asked.lo, asked.threshold
@@ -309,8 +341,8 @@ class Question:
         def settles(n: int) -> bool:
             return tool.log_p_value(z[np.arange(n) * measured // n], m) <= stricter
 
-        n = _first(settles, measured, limit)
-        return None if n is None else _round_up(n)
+        n = _first(settles, measured, MOST_NEEDED)
+        return Outlook(None, "many") if n is None else Outlook(_round_up(n))
 
     def _unit(self, lo: ArrayLike, hi: ArrayLike) -> _Asked:
         """Return the question in units where the range is [0, 1] and the claim is "above"."""

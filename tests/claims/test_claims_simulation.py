@@ -31,7 +31,7 @@ RANDOMIZATION = "cascading_randomization"
 def _without_intervals(monkeypatch):
     """Leave out what a verdict says beside its outcome: intervals, and how many inputs would settle it."""
     monkeypatch.setattr(question._Plan, "lower_bound", lambda _plan, _z: 0.0)
-    monkeypatch.setattr(question.Question, "inputs_needed", lambda *_, **__: None)
+    monkeypatch.setattr(question.Question, "outlook", lambda *_, **__: question.Outlook(None, "near"))
 
 
 SHARE, UNBOUNDED = Plain(), Plain(-math.inf, math.inf)

@@ -57,7 +57,7 @@ def smallest_n(*, best=None, limit=100_000, **settings):
 
 def inputs_needed(lo, hi, **settings):
     question, level = asked(**settings)
-    return question.inputs_needed(lo, hi, level)
+    return question.outlook(lo, hi, level).needed
 
 
 def above(z, m=0.5, **changes):

@@ -33,6 +33,7 @@ from ...subject.batches import out_of_memory
 from ...subject.block import Block, Inputs
 from ...subject.layout import by_channel, channel_axis
 from ..base import Cost, Lab, Measurement, Measuring, OwnMetric, Scored
+from ..groups import Grouping
 
 __all__ = ["AtLayer", "Convergence", "CosineSimilarityConvergence"]
 
@@ -224,12 +225,13 @@ class _Measuring(Measuring[Scored]):
         with _naming(attributions):
             self.plan = _plan(metric, attributions, attributions.subject.probe(block))
         self.distributions = {name: CosineHistogram() for name in self.plan.places}
+        self.grouping = Grouping()
 
     def measure(self, block: Block) -> Scored:
         """Return the scores ``(b, 1)``; NaN where at most one vector of an input is not zero at the layer."""
         batches = self.attributions.subject.batches
         scores = batches.run(len(block), lambda part: self._scores(block.part(part.start, part.stop)))
-        return Scored.of(scores[:, None])
+        return Scored.of(scores[:, None], groups=self.grouping.of(block))
 
     def describe(self) -> tuple[Part, ...]:
         """Return the start, the layer that is scored, and what was seen at every layer of all inputs so far."""

@@ -21,6 +21,7 @@ from ...model.reinit.distributions import Distribution, as_distribution
 from ...statistics.evidence import Part
 from ...subject.block import Block
 from ..base import Cost, Lab, Measurement, Measuring, OwnMetric, Scored
+from ..groups import Grouping
 from ..interventions.weight_randomization import CascadingRandomization, Randomizing
 
 __all__ = ["EfficientMPRT", "Entropies", "histogram_entropy"]
@@ -96,10 +97,12 @@ class EntropyMeasurement(Measurement[Scored]):
 class _Measuring(Measuring[Scored]):
     def __init__(self, metric: EfficientMPRT, attributions: Attributions, randomizing: Randomizing) -> None:
         self.metric, self.attributions, self.randomizing = metric, attributions, randomizing
+        self.grouping = Grouping()
 
     def measure(self, block: Block) -> Scored:
         """Return ``scores`` ``(b, 1)`` and, as a curve, the entropies as given and of each randomized model."""
-        given = histogram_entropy(self.attributions(block), self.metric.bins)
+        maps = self.attributions(block)
+        given = histogram_entropy(maps, self.metric.bins)
         seeds, positions = self.randomizing.shape
         every = list(range(len(block)))
         wanted = {(seed, positions - 1): every for seed in range(seeds)}
@@ -108,7 +111,8 @@ class _Measuring(Measuring[Scored]):
         curve = torch.stack([given, *(found[seed] for seed in range(seeds))], dim=1)
         before, after = curve[:, :1], curve[:, 1:]
         rise = ((after - before) / before).mean(1, keepdim=True)  # exactly 0 where nothing changed
-        return Scored.of(torch.where(before > 0, rise, torch.nan), {"entropy": curve})
+        scores = torch.where(before > 0, rise, torch.nan)
+        return Scored.of(scores, {"entropy": curve}, self.grouping.of(block, maps))
 
     def describe(self) -> tuple[Part, ...]:
         """Return the points of the curve, the bins, and what was randomized."""

@@ -35,6 +35,7 @@ from ...subject.layout import by_channel, channel_axis
 from ...subject.outputs import columns, select
 from ...subject.subject import Subject
 from ..base import Cost, Lab, Measurement, Measuring, OwnMetric, Scored
+from ..groups import Grouping
 from ..randomized import Randomized
 
 __all__ = ["ScalePreservation", "Scales", "Top", "order_probability"]
@@ -223,6 +224,7 @@ class _Measuring(Measuring[Scored]):
         self.counts: dict[str, int] = {}
         self.channels = 0
         self.undefined = 0
+        self.grouping = Grouping()
 
     def measure(self, block: Block) -> Scored:
         """Return the scores ``(b, 1)``; NaN where the contributions of all channels are equal."""
@@ -232,7 +234,7 @@ class _Measuring(Measuring[Scored]):
             known = values[~values.isnan()]
             self.sums[name] = self.sums.get(name, 0.0) + float(known.sum())
             self.counts[name] = self.counts.get(name, 0) + known.numel()
-        return Scored.of(reports["scores"])
+        return Scored.of(reports["scores"], groups=self.grouping.of(block))
 
     def reports(self, block: Block) -> dict[str, Tensor]:
         """Return the scores and what the three reports are the means of, one row an input."""
