@@ -11,7 +11,10 @@ from .bounds import Floats
 from .question import FIRST_LOOK, Decision, Level, Outlook, Question
 from .verdict import Outcome
 
-__all__ = ["Grouped", "pair_groups"]
+__all__ = ["LEFT_OUT", "Grouped", "pair_groups"]
+
+LEFT_OUT = -1
+"""The group of what counts in the mean over all scores alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,7 @@ class Grouped:
     Attributes:
         lo: Lower ends of the scores, in the order of the inputs, shape ``(n,)``.
         hi: Upper ends, shape ``(n,)``.
-        groups: The group of each input, shape ``(n,)``: any whole numbers, equal in one group.
+        groups: The group of each input, shape ``(n,)``: any whole numbers, equal in one group, or :data:`LEFT_OUT`.
     """
 
     lo: Floats
@@ -40,7 +43,11 @@ class Grouped:
     @property
     def count(self) -> int:
         """How many groups there are."""
-        return int(np.unique(self.groups).size)
+        return int(np.unique(self._known).size)
+
+    @property
+    def _known(self) -> NDArray[np.int64]:
+        return np.asarray(self.groups[self.groups != LEFT_OUT])
 
     @property
     def mean(self) -> float:
@@ -50,14 +57,15 @@ class Grouped:
 
     def firsts(self) -> tuple[Floats, Floats]:
         """Return the ends of the first score of each group, in the order of their coming."""
-        places = np.sort(np.unique(self.groups, return_index=True)[1])
+        known = np.flatnonzero(self.groups != LEFT_OUT)
+        places = known[np.sort(np.unique(self._known, return_index=True)[1])]
         return self.lo[places], self.hi[places]
 
     def means(self) -> tuple[Floats, Floats]:
         """Return the ends of the mean score of each group, in the order of their first coming."""
-        _, places, inverse, counts = np.unique(self.groups, return_index=True, return_inverse=True, return_counts=True)
-        order = np.argsort(places)
-        lower, upper = (np.bincount(inverse, ends)[order] / counts[order] for ends in (self.lo, self.hi))
+        _, places, inverse, counts = np.unique(self._known, return_index=True, return_inverse=True, return_counts=True)
+        order, known = np.argsort(places), self.groups != LEFT_OUT
+        lower, upper = (np.bincount(inverse, ends[known])[order] / counts[order] for ends in (self.lo, self.hi))
         return np.asarray(lower), np.asarray(upper)
 
     def decide(self, question: Question, level: Level, *, final: bool) -> Decision:
@@ -88,7 +96,7 @@ class Grouped:
         n, count = self.lo.size, self.count
         if count == n:
             return question.outlook(self.lo, self.hi, level)
-        if np.unique(self.groups[: n // 2]).size == count:
+        if replace(self, lo=self.lo[: n // 2], hi=self.hi[: n // 2], groups=self.groups[: n // 2]).count == count:
             return Outlook(None, "no others", grouped=True)
         question, level = self._of_groups(question, level)
         least = question.smallest_n(level)
@@ -130,20 +138,22 @@ class Grouped:
 def pair_groups(groups: ArrayLike) -> NDArray[np.int64]:
     """Return the group of each pair of neighbors, of which an odd last one joins the pair before it.
 
-    A pair joins the first one with which it shares the group of an input. So the groups of the first pairs do not
-    depend on the later ones.
+    A pair is a group of its own where none of its inputs is of a group that an earlier such pair has; it joins one that
+    has the very same; any other, which would tie two of them together, is left out. So groups are independent, and
+    those of the first pairs do not depend on the later ones.
 
     Args:
         groups: The group of each input, shape ``(n,)``.
     """
     numbers = np.asarray(groups, np.int64).tolist()
     pairs = max(1, len(numbers) // 2)
-    first: dict[int, int] = {}  # the group of pairs that an input's group has come in
+    known: dict[frozenset[int], int] = {}
+    taken: set[int] = set()
     found: list[int] = []
     for pair in range(pairs):
-        members = numbers[2 * pair : 2 * pair + 2 if pair < pairs - 1 else None]
-        known = [first[member] for member in members if member in first]
-        found.append(min(known, default=pair))
-        for member in members:
-            first.setdefault(member, found[-1])
+        members = frozenset(numbers[2 * pair : 2 * pair + 2 if pair < pairs - 1 else None])
+        if members not in known and taken.isdisjoint(members):
+            known[members] = pair
+            taken |= members
+        found.append(known.get(members, LEFT_OUT))
     return np.array(found, np.int64)

@@ -131,10 +131,10 @@ class TestInfidelity:
                 errors.append((predicted - float((model(x) - model(x - z))[0, target].detach())) ** 2)
             assert scores[index] == pytest.approx(sum(errors) / 3, rel=1e-4)
 
-    def test_the_gradient_of_a_linear_model_is_faithful_and_half_of_it_is_not(self, linear):
+    def test_the_gradient_of_a_smooth_model_is_faithful_and_half_of_it_is_not(self, curved):
         """Both rank alike, so that a metric of ranks would not tell."""
-        assert linear.explainer(gradient).bounded("infidelity", at_most=1e-6)
-        verdict = linear.explainer(half_of_it).bounded("infidelity", at_most=1e-6)
+        assert curved.explainer(gradient).bounded("infidelity", at_most=1e-5)
+        verdict = curved.explainer(half_of_it).bounded("infidelity", at_most=1e-5)
         assert verdict.failed
         assert "look for a factor" in verdict.advice
 
@@ -144,12 +144,12 @@ class TestInfidelity:
         assert curved.explainer(gradient).beats(baseline, on="infidelity")
 
     def test_it_serves_models_of_several_inputs(self):
-        """The values of all stand in a row; a sum of both is linear too."""
+        """The values of all stand in a row."""
 
         class Sum(nn.Module):
             def __init__(self):
                 super().__init__()
-                self.one, self.two = nn.Linear(4, 3), network()
+                self.one, self.two = nn.Linear(4, 3), network(nn.Tanh())
 
             def forward(self, row, image):
                 return self.one(row) + self.two(image)
@@ -160,7 +160,7 @@ class TestInfidelity:
             return torch.autograd.grad(outputs, leaves)
 
         bench = Bench(Sum().eval(), (torch.randn(48, 4), images()))
-        assert bench.explainer(both).bounded("infidelity", at_most=1e-6)
+        assert bench.explainer(both).bounded("infidelity", at_most=1e-5)
 
     def test_what_it_leaves_open_is_drawn_from(self, curved):
         metric = of("contributed.infidelity", "Infidelity")

@@ -444,7 +444,7 @@ class TestEdgeResemblance:
 
     def test_a_report_tells_it(self):
         verdict = (
-            Bench(network(), torch.cat([IMAGES] * 4), device="cpu")
+            Bench(network(), noise(40, 2, 8, 8, seed=1), device="cpu")
             .explainer(edges)
             .changes_under("cascading_randomization", similarity="spearman", seeds=1)
         )
