@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,8 +47,11 @@ class Plain(MapMetric):
 def compared_of(scores, names):
     """Return a comparison under every cell, and the parts that say so.
 
-    ``scores`` are ``after <similarity>`` ``(n, seeds, positions)``, ``self <similarity>`` and ``chance <similarity>``.
+    ``scores`` are ``after <similarity>`` ``(n, seeds, positions)``, ``self <similarity>`` and ``chance <similarity>``,
+    and maybe ``groups`` ``(n,)``.
     """
+    scores = dict(scores)
+    groups = scores.pop("groups", None)
     shape = next(values.shape for key, values in scores.items() if key.startswith("after"))
     cells = Cells(*shape[1:], sampled=False)
     flat = {
@@ -56,7 +59,10 @@ def compared_of(scores, names):
         for key, values in scores.items()
     }
     every = np.broadcast_to(list(np.ndindex(shape[1:])), (shape[0], cells.draws, 2))
-    return Compared.of_arrays({**flat, "cells": every}), (Similarities(tuple(names), len(names)), cells, Controls())
+    found = Compared.of_arrays({**flat, "cells": every})
+    if groups is not None:
+        found = replace(found, groups=np.column_stack([groups, groups]))
+    return found, (Similarities(tuple(names), len(names)), cells, Controls())
 
 
 def tensors_of(found):

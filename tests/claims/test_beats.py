@@ -14,9 +14,9 @@ from torch import nn
 from pytest_xaisanity.bench.bench import Bench
 from pytest_xaisanity.claims.base import Look
 from pytest_xaisanity.claims.beats import Beats
-from pytest_xaisanity.claims.groups import Groups
 from pytest_xaisanity.claims.beats_several import BeatsAcross, BeatsEach
 from pytest_xaisanity.claims.by_target import ByTarget
+from pytest_xaisanity.claims.groups import Groups
 from pytest_xaisanity.claims.make import beats
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.evidence.base import Scored

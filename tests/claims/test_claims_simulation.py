@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from laboratory import Plain, compared_of
 from rates import rate_at_least, rate_at_most
 
@@ -20,6 +22,7 @@ from pytest_xaisanity.claims.retention import REPRODUCES
 from pytest_xaisanity.evidence.base import Scored
 from pytest_xaisanity.statistics import question
 from pytest_xaisanity.statistics.question import Level, looks
+from pytest_xaisanity.subject.inputs import Stream, block_sizes
 
 pytestmark = pytest.mark.long
 
@@ -228,11 +231,57 @@ NULLS = {
     **{f"bounded mean, {name}": lambda rng, n, name=name: mean_bounded(name, rng, n) for name in DISTRIBUTIONS},
     "bounded median": lambda rng, n: median_bounded("uniform", rng, n),
 }
+
+
+def in_groups(make, size, rng, n):
+    """Return a claim on inputs in groups of about this size, which share their scores, in a random order."""
+    groups = rng.integers(max(1, n // size), size=n)
+    claim, measured = make(rng, int(groups.max()) + 1)
+    return claim, [{**{key: values[groups] for key, values in scores.items()}, "groups": groups} for scores in measured]
+
+
+def fixed_maps(rng, n, *, size=8, retention=0.5):
+    """Claim at most half left of maps of which each is shown on several inputs, neighbors compared anew."""
+    count = max(2, n // size)
+    groups = rng.integers(count, size=n)
+    maps = rng.standard_normal((count, 16))
+    maps /= np.linalg.norm(maps, axis=1, keepdims=True)
+    partner = np.arange(n) ^ 1
+    if n % 2:
+        partner[-1] = n - 2
+    chance = (maps[groups] * maps[groups[partner]]).sum(1)
+    after = placed("three values", rng, count, at=retention, low=0.0, high=1.0)[groups]
+    claim = changes_under(RANDOMIZATION, similarity="spearman", retention=0.5)
+    return claim, [{**comparison(after, np.ones(n), chance), "groups": groups}]
+
+
+def sorted_stream(rng, n, *, share=0.5):
+    """Claim to beat random orders on a stream that is sorted by class, all of whose right classes come first."""
+    won = np.arange(4 * n) < share * 4 * n
+    stream = Stream([torch.zeros(4 * n, 1)], None, int(rng.integers(2**31)))
+    visited = [index for indices, _, _ in stream.blocks(block_sizes(True)) for index in indices][:n]
+    claim = beats("random", on=SHARE, draws=5)
+    return claim, [{"scores": won[visited].astype(float)[:, None]}, {"scores": np.full((n, 5), 0.5)}]
+
+
 NULLS["beats random"] = against_random
 NULLS["beats random, all or nothing"] = all_or_nothing
 NULLS["beats random, half upside down"] = exchangeable_half
 NULLS["beats random, in clusters"] = in_clusters
 NULLS["beats random, ten orders"] = lambda rng, n: against_random(rng, n, orders=10)
+NULLS["beats random, a sorted stream"] = sorted_stream
+NULLS["changes_under, fixed maps"] = fixed_maps
+NULLS["changes_under, fixed maps of pairs"] = lambda rng, n: fixed_maps(rng, n, size=2)
+GROUPED = {
+    "changes_under at_most": lambda rng, n: raw("three values", rng, n),
+    "invariant_under": lambda rng, n: invariant("three values", rng, n),
+    "bounded mean": lambda rng, n: mean_bounded("three values", rng, n),
+    "bounded median": lambda rng, n: median_bounded("uniform", rng, n),
+    "beats another": lambda rng, n: against_another("three values", rng, n),
+}
+for _name, _make in GROUPED.items():
+    for _size in (2, 8):
+        NULLS[f"{_name} in groups of {_size}"] = partial(in_groups, _make, _size)
 FEWEST = {"changes_under": 12, "changes_under at_most": 16, "invariant_under": 11, "bounded mean": 9}
 QUICK = [  # those whose rate is far below 1 - confidence, which few runs show
     ("changes_under, some unlike", 64),
@@ -243,6 +292,10 @@ QUICK = [  # those whose rate is far below 1 - confidence, which few runs show
     ("beats another, skewed", 64),
     ("bounded mean, rarely large", None),
     ("beats random, in clusters", 32),
+    ("beats random, a sorted stream", 32),
+    ("changes_under, fixed maps", 128),
+    ("bounded mean in groups of 8", 256),
+    ("invariant_under in groups of 8", 256),
 ]
 
 
@@ -315,9 +368,34 @@ def fails(make, n):
 
     def failed(run):
         claim, scores = make(np.random.default_rng([run, n]), n)
-        return outcome(claim, *scores) == "failed"
+        return outcome(claim, *scores, names=["spearman"]) == "failed"
 
     return failed
+
+
+AT_THE_BOUND = [  # what holds with nothing to spare, of claims without a margin
+    kind for kind in NULLS if kind.startswith(("changes_under", "invariant_under", "bounded")) and "noise" not in kind
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [33, 64])
+@pytest.mark.parametrize("kind", AT_THE_BOUND)
+def test_what_holds_with_nothing_to_spare_seldom_fails(kind, n):
+    assert rate_at_most(fails(NULLS[kind], n), 1 - CONFIDENCE) <= 1 - CONFIDENCE
+
+
+def between_two_bounds(rng, n):
+    """Claim a mean that both bounds allow, at the very bounds."""
+    return bounded(SHARE, at_most=0.3, at_least=0.3 - 1e-9), [
+        {"scores": placed("uniform", rng, n, at=0.3, low=0, high=1)[:, None]}
+    ]
+
+
+@pytest.mark.parametrize("n", [16, pytest.param(64, marks=pytest.mark.slow)])
+def test_a_claim_of_two_bounds_seldom_fails_wrongly(n):
+    """It fails with either of them, so that each has half of the error."""
+    assert rate_at_most(fails(between_two_bounds, n), 1 - CONFIDENCE) <= 1 - CONFIDENCE
 
 
 FAILS = {  # at the end of the zone of indifference, where wrong fails are most frequent
@@ -326,6 +404,7 @@ FAILS = {  # at the end of the zone of indifference, where wrong fails are most 
     "in pairs": lambda rng, n: in_clusters(rng, n, share=0.6, size=2),
     "ordinary": lambda rng, n: against_random(rng, n, advantage=0.36, levels=1000),
     "another": lambda rng, n: against_another("uniform", rng, n, gain=0.05),
+    "a sorted stream": lambda rng, n: sorted_stream(rng, n, share=0.6),
 }
 
 

@@ -52,6 +52,30 @@ def test_the_interval_misses_the_share_seldom_and_holds_the_estimate(share):
         assert rate_at_most(misses(side), 0.05, most=150) <= 0.12
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [32, 128])
+@pytest.mark.parametrize("share", [-1.0, -0.5, 0.0, 0.3, 0.5, 0.8, 1.0])
+def test_the_interval_misses_the_share_in_at_most_5_percent_a_side(share, n):
+    """An interval misses a share where the test that it inverts excludes it: the test alone is run."""
+
+    def drawn(run):
+        rng = np.random.default_rng([run, n])
+        chance, own = rng.uniform(0, 0.3, n), np.ones(n)
+        after = chance + share * (own - chance)
+        room = np.minimum(1 - after, after + 1)
+        return retained(after + room * rng.choice([-1.0, -0.2, 0.2, 1.0], n), own, chance)
+
+    def excludes(side):
+        return lambda run: drawn(run)._test(share, LEVEL, True)[0] == side
+
+    for run in range(3):
+        low, high = drawn(run).interval(0.5, LEVEL, final=True)
+        outcome = drawn(run)._test(share, LEVEL, True)[0]
+        assert {"passed": high <= share, "failed": low >= share, "inconclusive": low <= share <= high}[outcome]
+    for side in ("passed", "failed"):
+        assert rate_at_most(excludes(side), 0.05) <= 0.05
+
+
 @pytest.mark.parametrize("left", [0.0, 0.45, 0.5, 0.55, 1.0])
 def test_the_interval_never_contradicts_the_outcome(left):
     for run in range(20):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rates import rate_at_most
 
-from pytest_xaisanity.statistics.grouped import Grouped
+from pytest_xaisanity.statistics.grouped import LEFT_OUT, Grouped, pair_groups
 from pytest_xaisanity.statistics.question import Level, Question, looks
 
 pytestmark = pytest.mark.long
@@ -73,6 +73,71 @@ def test_a_few_odd_inputs_do_not_outvote_a_large_group():
 def test_lengths_must_fit(groups):
     with pytest.raises(ValueError, match="same length"):
         Grouped.of([0.5, 0.5], [0.5, 0.5], groups)
+
+
+@pytest.mark.parametrize("final", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_the_outcome_alone_is_that_of_the_decision(final, seed):
+    rng = np.random.default_rng(seed)
+    z, groups = rng.random(48) * (0.4 + 0.1 * seed), rng.integers(40, size=48)
+    grouped = Grouped.of(z, z, groups if seed % 2 else None)
+    decision = grouped.decide(SHARE, LEVEL, final=final)
+    assert grouped.outcome(SHARE, LEVEL, final=final) == (decision.outcome, decision.decided_by)
+
+
+def test_what_is_left_out_counts_in_the_mean_over_inputs_alone():
+    z, groups = np.array([0.0, 1.0, 0.2, 0.4]), [0, LEFT_OUT, 2, 0]
+    grouped = Grouped.of(z, z, groups)
+    assert grouped.count == 2
+    assert grouped.means()[0].tolist() == [0.2, 0.2]
+    assert grouped.firsts()[0].tolist() == [0.0, 0.2]
+    most = np.r_[np.ones(40), np.zeros(60)]
+    numbers = np.r_[np.arange(40), np.full(60, LEFT_OUT)]
+    assert Grouped.of(most, most, numbers).decide(SHARE, LEVEL, final=True).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("groups", "pairs"),
+    [
+        ([0, 1, 2, 3, 4, 5], [0, 1, 2]),
+        ([0, 0, 0, 0, 0, 0, 0], [0, 0, 0]),
+        ([0, 1, 1, 0, 2, 3], [0, 0, 2]),
+        ([0, 1, 1, 2, 2, 3], [0, LEFT_OUT, 2]),
+        ([0, 1, 2, 3, 4], [0, 1]),
+        ([0, 1, 2, 3, 0], [0, LEFT_OUT]),
+        ([0], [0]),
+    ],
+)
+def test_pairs_that_share_a_group_with_another_are_no_observation_more(groups, pairs):
+    assert pair_groups(groups).tolist() == pairs
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_of_pairs_share_no_input_group_and_do_not_depend_on_later_ones(seed):
+    groups = np.random.default_rng(seed).integers(30, size=100)
+    pairs = pair_groups(groups)
+    members = {
+        pair: {int(g) for k in np.flatnonzero(pairs == pair) for g in groups[2 * k : 2 * k + 2]} for pair in pairs
+    }
+    members.pop(LEFT_OUT)
+    assert sum(map(len, members.values())) == len(set.union(*members.values()))
+    assert pair_groups(groups[:40]).tolist() == pairs[:20].tolist()
+
+
+def outlook_of(z, groups=None, question=SHARE):
+    return Grouped.of(z, z, groups).outlook(question, LEVEL)
+
+
+def test_what_would_settle_it_is_said_of_groups_where_there_are_some():
+    rng = np.random.default_rng(0)
+    z, groups = rng.random(60) + 0.1 * (rng.random(60) < 0.5), np.arange(60) // 2
+    z = z.clip(0, 1)
+    alone, grouped = outlook_of(z), outlook_of(z, groups)
+    assert (alone.grouped, grouped.grouped) == (False, True)
+    assert outlook_of(np.ones(100), np.arange(100) % 3).hindrance == "no others"
+    assert outlook_of(np.ones(6), np.arange(6) // 2)[:2] == (5, "few")
+    odds = np.repeat([0.0, 1.0], [100, 30])
+    assert outlook_of(odds, np.concatenate([np.zeros(100), np.arange(1, 31)])).hindrance == "at odds"
 
 
 def clustered(rng, n, *, size, share=0.5):

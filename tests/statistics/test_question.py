@@ -11,7 +11,7 @@ import pytest
 from scipy import special, stats
 
 from pytest_xaisanity.statistics import bounds as B
-from pytest_xaisanity.statistics.question import Level, Question, looks
+from pytest_xaisanity.statistics.question import Level, Outlook, Question, looks
 from pytest_xaisanity.statistics.shares import beaten_shares
 from pytest_xaisanity.statistics.verdict import Verdict
 
@@ -463,6 +463,29 @@ class TestInputsNeeded:
         flags = np.ones(20)
         assert inputs_needed(flags, flags, low=0, high=1, threshold=0.9, confidence=0.95, share=True) >= 31
 
+    @pytest.mark.parametrize("margin", [0.0, 0.1])
+    def test_a_share_of_unknown_scores_stays_open_at_any_number(self, margin):
+        """As of maps that are constant for a fixed share of the inputs; the outlook says it at each number."""
+        question = Question(-1.0, 1.0, 0.0, margin=margin)
+        for n in (40, 400, 4000):
+            known = np.tile([0.3, 0.2, -0.1, 0.1], n // 4)
+            lo, hi = known.copy(), known.copy()
+            lo[::3], hi[::3] = -1.0, 1.0
+            assert question.decide(lo, hi, Level(0.95), final=True).outcome == "inconclusive"
+            assert question.outlook(lo, hi, Level(0.95)) == (None, "unknown", False)
+
+    def test_what_it_does_not_know_has_a_reason(self):
+        question, level, noise = Question(-1.0, 1.0, 0.0), Level(0.95), np.tile([0.5, -0.5], 50)
+        assert question.outlook(noise, noise, level) == (None, "near", False)
+        weak, rough = np.tile([0.9, -0.886], 4000), Question(-1.0, 1.0, 0.0)
+        assert rough.outlook(weak, weak, level) == (None, "many", False)
+
+    def test_of_several_what_hinders_one_hinders_all(self):
+        near, few, many = Outlook(None, "near"), Outlook(40), Outlook(90)
+        assert Outlook.of_all([few, many]) == many
+        assert Outlook.of_all([few, near]) == near
+        assert few.of_pairs.needed == 80
+
     def test_scores_of_which_nothing_is_known_settle_nothing(self):
         lo, hi = np.full(20, -1.0), np.full(20, 1.0)
         assert inputs_needed(lo, hi, **PAIRED) is None
@@ -471,3 +494,10 @@ class TestInputsNeeded:
 def test_the_normal_scale_of_gaffkes_bound_reaches_far_tails():
     """The root finder relies on it."""
     assert special.ndtri_exp(-500.0) == pytest.approx(-31.4, abs=0.1)
+
+
+def test_a_fail_is_decided_with_the_looks_that_there_were():
+    """Of twelve groups that more inputs make, which had a look before, not all may be spent at the last one."""
+    level = Level(0.95, fail_share=0.5, looked=True).for_fails()
+    assert (level.looked, level.fail_share) == (True, 1.0)
+    assert level.confidence == pytest.approx(0.975)
