@@ -23,6 +23,7 @@ from torch import Tensor
 from ..common.seeding import isolated, seed_of
 from ..evidence.base import Cost, Lab, Measurement, Measuring, Scored
 from ..evidence.baselines.uninformative import Uninformative
+from ..evidence.foreign import prepared_by, scores_by
 from ..evidence.groups import Grouping
 from ..evidence.scoring import AnyMapMetric
 from ..maps.uninformative import UninformativeMap
@@ -298,9 +299,9 @@ class _Adversary(Measuring[Scored]):
         return max(0, min(SEARCHED, total // 2) - self.searched)
 
     def _prepared(self, block: Block, maps: Tensor) -> _Searched:
-        prepared = self.metric.prepare(self.lab, block)
+        prepared = prepared_by(self.metric, self.lab, block)
         self.described = self.described or self.metric.describe(prepared)
-        return _Searched(block, maps, prepared, self.metric.score(prepared, maps, draw="explainer 0").values)
+        return _Searched(block, maps, prepared, scores_by(self.metric, prepared, maps, "explainer 0").values)
 
     def _maps(self, block: Block, candidate: Candidate) -> Tensor:
         like = block.empty_maps(per_channel=self.metric.per_channel)
@@ -309,7 +310,7 @@ class _Adversary(Measuring[Scored]):
     def _score(self, part: _Searched, candidate: Candidate) -> Tensor:
         # As a claim against the very map would score it: what was found can be checked by naming it.
         maps = self._maps(part.block, candidate)
-        return self.metric.score(part.prepared, maps, draw=f"{Uninformative.name} 0").values
+        return scores_by(self.metric, part.prepared, maps, f"{Uninformative.name} 0").values
 
     def _search(self) -> None:
         sign, floor = 1.0 if self.metric.higher_is_better else -1.0, -inf

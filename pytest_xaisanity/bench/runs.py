@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..common.seeding import isolated
 from ..evidence.base import Lab, Measured, Measurement, Measuring
+from ..evidence.foreign import asked, checked_measured, checked_parts
 from ..statistics.evidence import Part
 from ..subject.block import Block
 
@@ -46,10 +47,13 @@ class Run:
             self._blocks = self.lab.subject.blocks(early=self.early, skip=done)
         with isolated(self.lab.seed, "stream", done):
             block = next(self._blocks)
-        if self._measuring is None:
-            self._measuring = self.measurement.start(self.lab, block)
-        self._found.append(self._measuring.measure(block))
-        self._parts.append(self._measuring.describe())
+        where = f"measurement {type(self.measurement).__name__}"
+        with asked(where):
+            if self._measuring is None:
+                self._measuring = self.measurement.start(self.lab, block)
+            found, parts = self._measuring.measure(block), self._measuring.describe()
+        self._found.append(checked_measured(where, found, block))
+        self._parts.append(checked_parts(where, parts))
         self._indices.append(block.indices)
         self._targets.append(block.target_keys)
         self._last = block.last

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf, isfinite
 from typing import ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from ..common.errors import XaiError
 from ..evidence.base import Array, Compared, Measured, Measurement, Scored
 from ..maps.similarity import Similarity
+from ..statistics.bounds import ROUNDING
 from ..statistics.evidence import Evidence, Part, Remark, Row, Sample, number
 from ..statistics.question import Decision, Direction, Level
 from ..statistics.verdict import Outcome, Verdict
@@ -28,7 +30,7 @@ __all__ = [
     "PerInput",
     "Worst",
     "by_axis",
-    "check_finite",
+    "check_scores",
     "closer_to",
     "constant_note",
     "extremes",
@@ -330,8 +332,15 @@ class Worst(Part):
 # What decisions and reasons share
 
 
-def check_finite(own: Scores, other: Scores, claim: str) -> None:
-    """Raise when a score is NaN or infinite."""
+def check_scores(own: Scores, other: Scores, claim: str, limits: tuple[float, float] = (-inf, inf)) -> None:
+    """Raise when a score is NaN or infinite, or lies outside of the limits by more than rounding.
+
+    Args:
+        own: Scores of the explainer, ``(n,)``.
+        other: Scores of what it is compared with, ``(n, draws)``.
+        claim: The claim, for the error.
+        limits: The least and the greatest possible score.
+    """
     broken = int((~np.isfinite(own) | ~np.isfinite(other).all(1)).sum())
     if broken:
         raise XaiError(
@@ -339,6 +348,16 @@ def check_finite(own: Scores, other: Scores, claim: str) -> None:
             found=f"scores that are NaN or infinite for {broken} of {len(own)} inputs",
             expected="a finite score for each input",
             fix="look at what the metric made of these inputs",
+        )
+    low, high = limits
+    least, most = min(own.min(initial=inf), other.min(initial=inf)), max(own.max(initial=-inf), other.max(initial=-inf))
+    slack = ROUNDING * (high - low) if isfinite(high - low) else 0.0
+    if own.size and not (low - slack <= least and most <= high + slack):
+        raise XaiError(
+            claim,
+            found=f"scores from {least:.4g} to {most:.4g}",
+            expected=f"scores from {low:g} to {high:g}, the metric's low and high",
+            fix="widen low and high of the metric to what its scores can be, or clip the scores",
         )
 
 

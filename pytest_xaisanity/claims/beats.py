@@ -28,7 +28,7 @@ from .base import (
     Scores,
     Worst,
     by_axis,
-    check_finite,
+    check_scores,
     mean,
     plain,
     remarked,
@@ -189,10 +189,10 @@ class Beats(Claim):
         claim = f"{look.explainer} {self}"
         self._require(look, left, claim, 1)
         sign = 1.0 if self.metric.higher_is_better else -1.0
-        own = sign * look.scored(0).values[:, 0].astype(float)
-        other = sign * look.scored(1).values.astype(float)
-        check_finite(own, other, claim)
-        asked = self._asked(own, other, self._groups(look.scored(0)), self.metric.limits(look.parts[0]))
+        own, other = look.scored(0).values[:, 0].astype(float), look.scored(1).values.astype(float)
+        limits = self.metric.limits(look.parts[0])
+        check_scores(own, other, claim, limits)
+        asked = self._asked(sign * own, sign * other, self._groups(look.scored(0)), limits)
         if self.within:
             self._require(look, left, claim, asked.question.smallest_n(look.level))
             return self._conclude(look, asked, left, *self._by_target(look, asked, claim))

@@ -11,6 +11,7 @@ from ..adversaries.strategies import settings_of
 from ..common.seeding import seed_of
 from ..evidence.base import Baseline
 from ..evidence.baselines.uninformative import GivenMap, Uninformative
+from ..evidence.foreign import checked_parts_of
 from ..evidence.names import as_map_metric
 from ..evidence.scoring import AnyMapMetric
 from ..maps.uninformative import UninformativeMap
@@ -67,7 +68,7 @@ class BeatsEach(Compound):
 
     def planned(self, places: tuple[int, ...]) -> Sequence[Claim]:
         """Return a claim against each part."""
-        parts = self.baseline.parts(places)
+        parts = checked_parts_of(self.baseline, places)
         return [
             Beats(
                 baseline=part,
@@ -85,7 +86,7 @@ class BeatsEach(Compound):
     def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
         """Return the verdict that is furthest from a pass; after a failed one no other is sought."""
         verdicts: dict[str, Verdict] = {}
-        for part, claim in zip(self.baseline.parts(places), self.planned(places), strict=True):
+        for part, claim in zip(checked_parts_of(self.baseline, places), self.planned(places), strict=True):
             verdicts[part.name] = decide(claim)
             if self.early and verdicts[part.name].failed:
                 break

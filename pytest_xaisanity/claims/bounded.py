@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric
+from ..evidence.foreign import asked, checked_measurement
 from ..evidence.scoring import Scoring
 from ..statistics.evidence import Part
 from ..statistics.grouped import Grouped
@@ -23,7 +24,7 @@ from .base import (
     PerInput,
     Scores,
     Worst,
-    check_finite,
+    check_scores,
     constant_note,
     extremes,
     mean,
@@ -101,7 +102,7 @@ class Bounded(Claim):
         scored = look.scored()
         values = scored.values[:, 0].astype(float)
         known = values[~np.isnan(values)] if self.metric.undefined else values
-        check_finite(known, known[:, None], f"{look.explainer} {self}")
+        check_scores(known, known[:, None], f"{look.explainer} {self}", self.metric.limits(look.parts[0]))
         ranged = self._limits(look) is not None
         sides = [self._side(values, words, bound, way, look) for words, bound, way in self._asked()]
         outcome = _both([side.decision.outcome for side in sides])
@@ -172,7 +173,9 @@ class Bounded(Claim):
 
 def _measurement(metric: Metric) -> Measurement[Measured]:
     if isinstance(metric, OwnMetric):
-        return metric.measurement()
+        where = f"metric {metric.name!r}"
+        with asked(where):
+            return checked_measurement(where, metric.measurement())
     assert isinstance(metric, MapMetric)
     return Scoring(metric, control=True)
 

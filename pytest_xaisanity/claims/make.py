@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
-from ..common.errors import XaiError, unknown_name
-from .checks import check_between, checked_confidence, checked_early
+from ..common.checks import check_choice, check_number
+from ..common.errors import XaiError, shown, unknown_name
+from .checks import checked_confidence, checked_early
 
 if TYPE_CHECKING:
     from ..evidence.base import Intervention, Metric
@@ -67,9 +68,10 @@ def changes_under(
 
     given, also = _given(changes_under, locals()), _keywords(changes_under)
     built = as_intervention(intervention, settings, verb="changes_under", where="changes_under", also=also)
-    named = _similarities(similarity, at_most, retention)
-    if cells is not None and not any(_same(cells, one) for one in ("sample", "all")):
-        raise unknown_name("changes_under cells", cells, ("sample", "all"), kind="choice")
+    named = _similarities(similarity)
+    at_most, retention = _raw_or_calibrated(named, similarity, at_most, retention)
+    if cells is not None:
+        check_choice("changes_under", "cells", cells, ("sample", "all"))
     return ChangesUnder(
         intervention=built,
         similarity=tuple(dict.fromkeys(one.name for one in named)),
@@ -114,14 +116,14 @@ def invariant_under(
     if (named is None) != (at_least is None):
         raise XaiError(
             "invariant_under",
-            found=f"similarity={similarity!r} and at_least={at_least!r}",
+            found=f"similarity={shown(similarity)} and at_least={shown(at_least)}",
             expected="both or neither",
             fix="name the similarity and its bound, or leave both out to look for counterexamples",
         )
     if named is not None:
-        check_between("invariant_under at_least", at_least, named.low, named.high)
+        at_least = check_number("invariant_under at_least", at_least, named.low, named.high)
     if tolerance is not None:
-        check_between("invariant_under tolerance", tolerance, 0.0, inf)
+        tolerance = check_number("invariant_under tolerance", tolerance, 0.0)
         if named is not None:
             fix = "bound the similarity with at_least=, or leave it out to look for counterexamples"
             raise _both("invariant_under", f"similarity={named.name!r} and tolerance={tolerance:g}", fix)
@@ -183,7 +185,7 @@ def beats(
     own: dict[str, object] = {name: given[name] for name in ("draws", "max_examples", "mutants") if name in given}
     metric = as_map_metric(on, settings, where=f"beats on={label(on)!r}", also=_keywords(beats))
     built = as_baseline(baseline, own, where="beats")
-    _check_advantage(built, metric, within, margin)
+    margin = _checked_advantage(built, metric, within, margin)
     level, early = _confidence(confidence, "beats"), checked_early(early, "beats")
     words = _against(baseline, on, given, settings)
     if across is None:
@@ -208,7 +210,7 @@ def _named_for(across: object, on: object, metric: Metric) -> str:
     if not _same(across, "settings") or not isinstance(on, str):
         raise XaiError(
             "beats across",
-            found=f"across={across!r} on {label(on)}",
+            found=f"across={shown(across)} on {label(on)}",
             expected='"settings", and the metric by name',
             fix=f'write across="settings", on={metric.name!r}',
         )
@@ -224,22 +226,23 @@ def _against(
     return ("beats", _words(baseline, others), "on", _words(metric, {**settings, **judging}))
 
 
-def _check_advantage(baseline: object, metric: Metric, within: object, margin: object) -> None:
-    """Raise when ``within`` or ``margin`` of ``beats`` cannot be."""
+def _checked_advantage(baseline: object, metric: Metric, within: object, margin: object) -> float | None:
+    """Return ``margin`` of ``beats``; raise when it or ``within`` cannot be."""
     from ..evidence.base import Baseline
 
     if within is not None and not _same(within, "target"):
         raise XaiError(
             "beats within",
-            found=repr(within),
+            found=shown(within),
             expected='"target" or nothing',
             fix='write within="target", or leave it out',
         )
-    if margin is not None:
-        shares = isinstance(baseline, Baseline) and baseline.random
-        width = metric.high - metric.low
-        most = 0.5 if shares or width == inf else 1.0 if width <= 2 else width
-        check_between("beats margin", margin, 0.0, most)
+    if margin is None:
+        return None
+    shares = isinstance(baseline, Baseline) and baseline.random
+    width = metric.high - metric.low
+    most = 0.5 if shares or width == inf else 1.0 if width <= 2 else width
+    return check_number("beats margin", margin, 0.0, most)
 
 
 def bounded(
@@ -268,9 +271,10 @@ def bounded(
     built = as_metric(metric, settings, where="bounded", also=_keywords(bounded))
     if at_most is None and at_least is None:
         raise XaiError("bounded", found="no bound", expected="at_most= or at_least=", fix="give one of the two")
-    for word, bound in (("at_most", at_most), ("at_least", at_least)):
-        if bound is not None:
-            check_between(f"bounded {word}", bound, built.low, built.high)
+    if at_most is not None:
+        at_most = check_number("bounded at_most", at_most, built.low, built.high)
+    if at_least is not None:
+        at_least = check_number("bounded at_least", at_least, built.low, built.high)
     if at_most is not None and at_least is not None and at_least > at_most:
         raise XaiError(
             "bounded",
@@ -354,27 +358,33 @@ def _both(where: str, found: str, fix: str) -> XaiError:
     return XaiError(where, found=found, expected="one of the two", fix=fix)
 
 
-def _similarities(given: object, at_most: float | None, retention: float) -> list[Similarity]:
-    """Return the similarities that ``changes_under`` names, of which a bound needs one."""
+def _similarities(given: object) -> list[Similarity]:
+    """Return the similarities that ``changes_under`` names."""
     from ..evidence.names import as_similarity
 
     several = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
-    named = [as_similarity(one, where="changes_under similarity") for one in several]
-    check_between("changes_under retention", retention, 0.0, 1.0)
+    return [as_similarity(one, where="changes_under similarity") for one in several]
+
+
+def _raw_or_calibrated(
+    named: Sequence[Similarity], given: object, at_most: float | None, retention: float
+) -> tuple[float | None, float]:
+    """Return ``at_most``, which needs one similarity, and ``retention`` of ``changes_under``."""
+    retention = check_number("changes_under retention", retention, 0.0, 1.0)
     if at_most is None:
-        return named
+        return None, retention
     if len(named) != 1:
         raise XaiError(
             "changes_under at_most",
-            found=f"a bound on a raw similarity beside similarity={given!r}",
+            found=f"a bound on a raw similarity beside similarity={shown(given)}",
             expected="one similarity",
             fix="name one similarity, or bound the calibrated share with retention=",
         )
-    check_between("changes_under at_most", at_most, named[0].low, named[0].high)
+    at_most = check_number("changes_under at_most", at_most, named[0].low, named[0].high)
     if retention != 0.5:
         fix = "bound the raw similarity with at_most=, or the calibrated share with retention="
         raise _both("changes_under", f"at_most={at_most:g} and retention={retention:g}", fix)
-    return named
+    return at_most, retention
 
 
 def _confidence(confidence: float | None, verb: str) -> float | None:

@@ -1,16 +1,26 @@
-"""Checks of settings that every room makes alike."""
+"""Checks of settings that every room makes alike: whole numbers, numbers and choices.
+
+Each returns the value as a plain ``int``, ``float`` or ``str``, so that what is kept of NumPy's numbers and fractions
+prints, compares and is written to JSON as any other.
+"""
 
 from __future__ import annotations
 
-from numbers import Integral
+from collections.abc import Sequence
+from math import inf, isfinite
+from numbers import Integral, Real
+from typing import TypeGuard
 
-from .errors import setting_error
+from .errors import XaiError, setting_error, shown
 
-__all__ = ["check_whole"]
+__all__ = ["FEW", "check_choice", "check_number", "check_whole", "is_number"]
+
+FEW = 1000
+"""The most randomizations, random orders or the like: each costs passes, and a verdict needs no more."""
 
 
 def check_whole(
-    owner: str, setting: str, value: object, *, least: int = 1, most: int | None = None, also: str = ""
+    owner: str, setting: str, value: object, *, least: int = 1, most: int = 1_000_000, also: str = ""
 ) -> int:
     """Return ``value`` when it is a whole number in a range; otherwise raise.
 
@@ -19,7 +29,7 @@ def check_whole(
         setting: Its keyword.
         value: What was given; True and False are no numbers.
         least: The least number that is accepted.
-        most: The largest number that is accepted; None for no limit.
+        most: The largest number that is accepted.
         also: What else is accepted, for the error.
 
     Raises:
@@ -27,7 +37,53 @@ def check_whole(
     """
     if isinstance(value, Integral) and not isinstance(value, bool):
         number = int(value)
-        if least <= number and (most is None or number <= most):
+        if least <= number <= most:
             return number
-    limits = f"of at least {least}" if most is None else f"from {least} to {most:,}"
-    raise setting_error(owner, setting, repr(value), f"a whole number {limits}{also and f', or {also}'}")
+    expected = f"a whole number from {least} to {most:,}{also and f', or {also}'}"
+    raise setting_error(owner, setting, shown(value), expected)
+
+
+def check_number(where: str, value: object, low: float = -inf, high: float = inf, *, fix: str = "") -> float:
+    """Return ``value`` when it is a finite number in a range; otherwise raise.
+
+    Args:
+        where: What has the setting, and its keyword, in this order.
+        value: What was given; True and False are no numbers.
+        low: The least number that is accepted, or minus infinity.
+        high: The largest number that is accepted, or infinity.
+        fix: What to do, where it is more than to change the setting.
+
+    Raises:
+        XaiError: It is none.
+    """
+    if is_number(value):
+        number = float(value) if abs(value) < 1e300 else inf
+        if isfinite(number) and low <= number <= high:
+            return number
+    limits = f"a number between {low:g} and {high:g}"
+    if not isfinite(high):
+        limits = f"a finite number of at least {low:g}" if isfinite(low) else "a finite number"
+    raise XaiError(where, found=shown(value), expected=limits, fix=fix or f"change {where.split()[-1]}=")
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether this is a number, of Python or NumPy; True and False are none, and neither is an array."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_choice(owner: str, setting: str, value: object, choices: Sequence[str]) -> str:
+    """Return ``value`` when it is one of the choices; otherwise raise.
+
+    Args:
+        owner: What has the setting: the name of a metric, an intervention, a baseline.
+        setting: Its keyword.
+        value: What was given.
+        choices: What is accepted, two or more.
+
+    Raises:
+        XaiError: It is none of them.
+    """
+    if isinstance(value, str) and value in choices:
+        return str(value)
+    *others, last = map(repr, choices)
+    raise setting_error(owner, setting, shown(value), f"{', '.join(others)} or {last}")

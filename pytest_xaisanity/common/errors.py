@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NoReturn
 
-__all__ = ["XaiError", "XaiWarning", "raise_here", "said", "setting_error", "unknown_name"]
+__all__ = ["XaiError", "XaiWarning", "raise_here", "said", "setting_error", "shown", "unknown_name"]
 
 _LONGEST = 240  # characters of another library's words
+_VALUE = 80  # characters of a value that was given
 
 
 class XaiError(Exception):
@@ -64,6 +65,19 @@ def said(error: BaseException) -> str:
     return f": {text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'}"
 
 
+def shown(value: object) -> str:
+    """Return a value that was given as an error shows it: on one line, cut if long, whatever its ``repr`` does.
+
+    >>> shown([1, 2])
+    '[1, 2]'
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # of a broken object, whose type says enough
+        text = f"an object of type {type(value).__name__}"
+    return text if len(text) <= _VALUE else f"{text[: _VALUE - 3]}..."
+
+
 def setting_error(owner: str, setting: str, found: str, expected: str) -> XaiError:
     """Return the error for a setting that cannot be.
 
@@ -88,6 +102,6 @@ def unknown_name(where: str, name: object, known: Iterable[str], *, kind: str) -
     import difflib  # only a mistake needs it, and every session imports this module
 
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if isinstance(name, str) else []
     fix = f"use {near[0]!r}, the nearest known name" if near else f"choose a {kind} from these names"
-    return XaiError(where, found=f"{name!r}", expected=f"one of {', '.join(names)}", fix=fix)
+    return XaiError(where, found=shown(name), expected=f"one of {', '.join(names)}", fix=fix)

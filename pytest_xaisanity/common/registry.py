@@ -9,7 +9,7 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any
 
-from .errors import XaiError, unknown_name
+from .errors import XaiError, said, unknown_name
 
 __all__ = ["Registry"]
 
@@ -59,7 +59,7 @@ class Registry:
         except Exception as error:
             raise XaiError(
                 where,
-                found=f"{name!r}, which another package registers but which cannot be loaded ({error})",
+                found=f"{name!r}, which another package registers but which cannot be loaded{said(error)}",
                 expected=f"a {self.kind} at {point.value}",
                 fix=f"repair or remove the package behind the entry point {point.group}: {name}",
             ) from error
@@ -81,7 +81,10 @@ class Registry:
                 )
             return spec
         factory = spec if isinstance(spec, type) else self.get(spec, where=where)
-        signature = inspect.signature(factory)
+        try:
+            signature = inspect.signature(factory)
+        except ValueError:  # of a builtin class, which is none of ours
+            raise unknown_name(where, spec, self, kind=self.kind) from None
         known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         label = f"{where} {(spec if isinstance(spec, str) else spec.__name__)!r}"
         for setting in settings:

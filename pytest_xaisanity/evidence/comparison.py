@@ -10,7 +10,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from ..common.errors import XaiError
+from ..common.errors import XaiError, shown
 from ..maps.edges import edge_maps
 from ..maps.noise import noise_maps
 from ..maps.similarity import SIMILARITIES, Prepared, Similarity
@@ -32,6 +32,7 @@ from .base import (
 from .cells import Cells, Chosen
 from .controls import CONTROLLED, Alike, Control, Controls
 from .edge_resemblance import EdgeResemblance, mean
+from .foreign import asked, asked_for_each, checked_maps, checked_procedure, checked_similarity
 from .groups import Grouping
 
 __all__ = ["DISTANCE", "Comparison", "Similarities"]
@@ -103,11 +104,14 @@ class Comparing(Measuring[Compared]):
     """A comparison of one explainer's maps."""
 
     def __init__(self, comparison: Comparison, lab: Lab, block: Block) -> None:
-        self.procedure = comparison.intervention.start(lab, block)
-        self.intervention = comparison.intervention.name
+        self.where = f"intervention {comparison.intervention.name!r}"
+        with asked(self.where, *block.inputs):
+            begun = comparison.intervention.start(lab, block)
+        self.procedure = checked_procedure(self.where, begun)
         self.attributions, self.seed = self.procedure.attributions, lab.seed
         sides = tuple(block.empty_maps().shape[1:])
-        self.deciding, beside = _names(comparison.similarities, self.procedure.readings, sides)
+        with asked(self.where):
+            self.deciding, beside = _names(comparison.similarities, self.procedure.readings, sides)
         self.similarities = _similarities((*self.deciding, *beside), sides)
         self.cells = _cells(comparison, self.procedure, lab.seed)
         self.controls: tuple[Control, ...] = ()
@@ -119,7 +123,7 @@ class Comparing(Measuring[Compared]):
         """Return the similarities of one block."""
         before, cells = self.attributions(block), self.cells.of(block)
         prepared = self._prepared(before)
-        again = [self._compared(prepared, maps) for maps in self.procedure.again(block)]
+        again = [self._compared(prepared, maps) for maps in self._again(block, before)]
         chance = {s.name: self._chance(s, prepared[s.name]) for s in self.similarities}
         resemblance = self._resemblance(block, before) if self._changes and not self.controls else None
         after = [self._compared(prepared, maps) for maps in self._after(block, before, cells, resemblance)]
@@ -135,6 +139,19 @@ class Comparing(Measuring[Compared]):
             groups=self.grouping.of(block, before),
         )
 
+    def _again(self, block: Block, before: Tensor) -> list[Tensor]:
+        """Return maps that are as like those before as can be asked of any, of one run or more."""
+        with asked(self.where):
+            given = list(self.procedure.again(block))
+        if not given:
+            raise XaiError(
+                self.where,
+                found="no maps from again(block)",
+                expected="one batch of maps or more",
+                fix="return [self.attributions(block, run=1)]",
+            )
+        return [checked_maps(self.where, maps, before) for maps in given]
+
     def _after(
         self, block: Block, before: Tensor, cells: Array, resemblance: EdgeResemblance | None
     ) -> Iterator[Tensor]:
@@ -143,15 +160,17 @@ class Comparing(Measuring[Compared]):
             yield from self._under(block, before, cells, resemblance)
             return
         count, rows = 0, torch.arange(len(block), device=before.device)
-        with closing(self.procedure.maps(block)) as changed:  # however this ends, the intervention is undone here
-            for maps in other_than(before, changed):
+        each = asked_for_each(self.where, lambda: self.procedure.maps(block))
+        with closing(each) as changed:  # however this ends, the intervention is undone here
+            for given in other_than(before, changed):
+                maps = checked_maps(self.where, given, before)
                 if resemblance is not None:
                     resemblance.add(maps, rows, count % self.cells.positions)
                 count += 1
                 yield maps
         if count != self.cells.draws:
             raise XaiError(
-                f"intervention {self.intervention!r}",
+                self.where,
                 found=f"{count} batches of maps where its procedure has the shape {self.procedure.shape}",
                 expected=f"{self.cells.draws} batches: those of all positions of the first seed first",
                 fix="set the shape of the procedure to (seeds, positions), or yield as many maps",
@@ -167,19 +186,20 @@ class Comparing(Measuring[Compared]):
                 wanted.setdefault(cell, []).append(row)
         missing = set(wanted)
         found = before.new_full((self.cells.draws, *before.shape), torch.nan)
-        with closing(self.procedure.sampled(block, wanted)) as changed:
-            for cell, maps in changed:
+        with closing(asked_for_each(self.where, lambda: self.procedure.sampled(block, wanted))) as changed:
+            for cell, given in changed:
                 rows = wanted[cell]
+                maps = checked_maps(self.where, given, before[: len(rows)])
                 missing.discard(cell)
                 places = torch.tensor(rows, device=before.device)
                 if resemblance is not None:
                     resemblance.add(maps, places, cell[1])
                 for draw in range(self.cells.draws):
                     under = torch.from_numpy((cells[rows, draw] == cell).all(1)).to(before.device)
-                    found[draw, places[under]] = maps[under].to(before.dtype)
+                    found[draw, places[under]] = maps[under]
         if missing:
             raise XaiError(
-                f"intervention {self.intervention!r}",
+                self.where,
                 found=f"no maps for {len(missing)} cells where its procedure has the shape {self.procedure.shape}",
                 expected="maps for every cell (seed, position) that is asked for",
                 fix="set the shape of the procedure to (seeds, positions), or yield as many maps",
@@ -275,6 +295,13 @@ def _names(
         return named, ()
     image = _are_images(sides)
     deciding = preferred(image)
+    if not isinstance(deciding, tuple) or not deciding:
+        raise XaiError(
+            "intervention",
+            found=f"{shown(deciding)} from readings(image)",
+            expected="names of similarities in a tuple, one or more",
+            fix='return ("sign_flip_spearman",)',
+        )
     return deciding, tuple(name for name in every_reading(image) if name not in deciding)
 
 
@@ -289,7 +316,7 @@ def _similarities(names: tuple[str, ...], sides: tuple[int, ...]) -> list[Simila
                 expected="maps (H, W) of at least 3×3",
                 fix="use 'spearman', 'abs_spearman', 'cosine' or 'pearson'",
             )
-    return [SIMILARITIES[name] for name in names]
+    return [checked_similarity(SIMILARITIES[name]) for name in names]
 
 
 def _are_images(sides: tuple[int, ...]) -> bool:

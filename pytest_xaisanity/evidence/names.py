@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..common.errors import XaiError, unknown_name
+from ..common.checks import is_number
+from ..common.errors import XaiError, shown, unknown_name
 from ..common.registry import Registry
 from ..maps.similarity import SIMILARITIES, Similarity
 from .base import Baseline, Intervention, MapMetric, Metric, Verb
 from .baselines import BASELINES
+from .foreign import asked
 from .interventions import INTERVENTIONS
 from .metrics import METRICS
 from .scoring import AnyMapMetric
@@ -36,6 +38,9 @@ def as_similarity(spec: object, *, where: str) -> Similarity:
             expected="a similarity that is registered under its name",
             fix="register it under a name of its own, as an entry point of the group pytest_xaisanity.similarity",
         )
+    _check_range(found, found.low, found.high, where)
+    if found.identical not in (found.low, found.high):
+        raise _wrong(found, "identical", found.identical, "low or high, the score of identical maps", where)
     return found
 
 
@@ -57,6 +62,10 @@ def as_intervention(
     built = _built(INTERVENTIONS, spec, settings, where, also)
     if not isinstance(built, Intervention):
         raise _none(INTERVENTIONS, built, where)
+    with asked(where):
+        _check_named(built, built.name, built.key, where)
+        if not isinstance(built.verbs, tuple) or not {*built.verbs} <= {"changes_under", "invariant_under"}:
+            raise _wrong(built, "verbs", built.verbs, "a tuple of the verbs that it goes with", where)
     if verb not in built.verbs:
         raise XaiError(
             where,
@@ -72,6 +81,11 @@ def as_metric(spec: object, settings: Settings = _NONE, *, where: str, also: Ite
     built = _built(METRICS, spec, settings, where, also)
     if not isinstance(built, Metric):
         raise _none(METRICS, built, where)
+    with asked(where):
+        _check_named(built, built.name, built.key, where)
+        _check_range(built, built.low, built.high, where)
+        if not isinstance(built.higher_is_better, bool):
+            raise _wrong(built, "higher_is_better", built.higher_is_better, "True or False", where)
     return built
 
 
@@ -109,7 +123,49 @@ def as_baseline(spec: object, settings: Settings = _NONE, *, where: str) -> obje
     if plain or isinstance(spec, (Metric, Intervention, Similarity)):
         fix = f"choose among {', '.join(BASELINES)}, or pass an explainer"
         raise XaiError(where, found=_told(spec), expected="a baseline or an explainer", fix=fix)
+    if isinstance(spec, Baseline):
+        with asked(where):
+            _check_named(spec, spec.name, spec, where)
+            if not is_number(spec.margin) or not 0 <= spec.margin < 1:
+                raise _wrong(spec, "margin", spec.margin, "a share of the range, at least 0 and below 1", where)
     return spec
+
+
+def _check_named(built: object, name: object, key: object, where: str) -> None:
+    """Raise when an object of others has no name, or no key under which what is measured can be kept."""
+    if not isinstance(name, str) or not name.strip():
+        raise _wrong(built, "name", name, "a name in words", where)
+    try:
+        hash(key)
+    except TypeError:
+        raise XaiError(
+            where,
+            found=f"{_told(built)}, which cannot be hashed",
+            expected="an object that is equal to others of the same settings, and hashed alike",
+            fix="make its class a frozen dataclass whose settings can be hashed: @dataclass(frozen=True)",
+        ) from None
+
+
+def _check_range(built: object, low: object, high: object, where: str) -> None:
+    """Raise when two ends are no range of scores."""
+    if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and low < high):
+        ends = f"{shown(low)} to {shown(high)}"
+        raise XaiError(
+            where,
+            found=f"{_told(built)} with scores from {ends}",
+            expected="numbers, low below high; infinite ones where there is no bound",
+            fix=f"set low and high of {type(built).__name__} to the least and the greatest possible score",
+        )
+
+
+def _wrong(built: object, attribute: str, value: object, expected: str, where: str) -> XaiError:
+    """Return the error for an attribute of an object of others that cannot be."""
+    return XaiError(
+        where,
+        found=f"{_told(built)} whose {attribute} is {shown(value)}",
+        expected=expected,
+        fix=f"set {attribute} in {type(built).__name__}",
+    )
 
 
 def _built(registry: Registry, spec: object, settings: Settings, where: str, also: Iterable[str]) -> object:

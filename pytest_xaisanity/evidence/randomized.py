@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from ..common.checks import check_whole
+from ..common.checks import FEW, check_whole
 from ..model.constants import FOLDED, PACKED
 from ..model.layers import Layers
 from ..statistics.evidence import Part, Row
@@ -17,10 +18,11 @@ _SHOWN = 8  # layers that are named
 _UNTOUCHED = 5
 
 
-def check_seeds(where: str, seeds: object) -> None:
-    """Raise unless ``seeds`` is a number of randomizations, or ``"fresh"``."""
-    if not isinstance(seeds, str) or seeds != "fresh":
-        check_whole(where, "seeds", seeds, most=1000, also='"fresh"')
+def check_seeds(where: str, seeds: object) -> int | Literal["fresh"]:
+    """Return ``seeds`` when it is a number of randomizations, or ``"fresh"``; otherwise raise."""
+    if isinstance(seeds, str) and seeds == "fresh":
+        return "fresh"
+    return check_whole(where, "seeds", seeds, most=FEW, also='"fresh"')
 
 
 @dataclass(frozen=True)

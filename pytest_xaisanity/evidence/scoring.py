@@ -9,11 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..common.errors import XaiError
 from ..statistics.evidence import Part
 from ..subject.block import Block
 from .base import Baseline, Cost, Lab, MapMetric, Measurement, Measuring, Scored, Scores
 from .baselines.edges import Edges
 from .controls import CONTROLLED, Controls, Score
+from .foreign import asked, begun_by, checked_maps, prepared_by, scores_by
 from .groups import Grouping
 
 __all__ = ["Scoring"]
@@ -50,7 +52,7 @@ class Scoring(Measurement[Scored]):
 
     def cost(self, lab: Lab, block: Block) -> Cost:
         """Return the passes of the metric for each map, and an explanation, which serves what is made from it too."""
-        self.metric.prepare(lab, block)  # so that what it would refuse is refused
+        prepared_by(self.metric, lab, block)  # so that what it would refuse is refused
         if self.baseline is None:
             return Cost(explanations=1, passes=2 + self.metric.passes(block))
         return Cost(passes=self.baseline.count * self.metric.passes(block))
@@ -67,18 +69,27 @@ class _Scoring(Measuring[Scored]):
         self.explain = lab.attributions.per_channel() if scoring.metric.per_channel else lab.attributions
         self.described: tuple[Part, ...] = ()
         self.grouping = Grouping()
-        self.rival = None if self.baseline is None else self.baseline.begin(lab)
+        self.rival = None if self.baseline is None else begun_by(self.baseline, lab)
+        self.draws = 0
 
     def measure(self, block: Block) -> Scored:
         """Return the scores ``(b, draws)`` and the named curves, averaged over draws."""
         metric, seed = self.metric, self.lab.seed
         key = (metric.name, metric.key, seed, block.indices)
-        prepared = self.lab.subject.shared(key, lambda: metric.prepare(self.lab, block))
+        prepared = self.lab.subject.shared(key, lambda: prepared_by(metric, self.lab, block))
         candidates = self._candidates(block)
         who = "explainer" if self.baseline is None else self.baseline.name
         scored = [self._score(prepared, maps, f"{who} {k}") for k, maps in enumerate(candidates)]
         if not self.described:
             self.described = (*metric.describe(prepared), *self._controls(block, candidates[0]))
+        shapes = [{name: curve.shape for name, curve in one.curves.items()} for one in scored]
+        if any(shape != shapes[0] for shape in shapes):
+            raise XaiError(
+                f"metric {metric.name!r}",
+                found="other curves for other maps of the same inputs",
+                expected="curves of the same names and lengths",
+                fix="return the same curves at each call of score",
+            )
         curves = {name: torch.stack([one.curves[name] for one in scored]).mean(0) for name in scored[0].curves}
         groups = self.grouping.of(block, candidates[0]) if self.baseline is None else None
         return Scored.of(torch.stack([one.values for one in scored], dim=1), curves, groups)
@@ -91,10 +102,9 @@ class _Scoring(Measuring[Scored]):
         """Return the scores of maps; NaN for those that are all NaN, which score as if they were zero meanwhile."""
         missing = maps.flatten(1).isnan().all(1)
         if not missing.any():
-            scored: Scores = self.metric.score(prepared, maps, draw=draw)
-            return scored
+            return scores_by(self.metric, prepared, maps, draw)
         rows = missing.reshape(-1, *[1] * (maps.ndim - 1))
-        found = self.metric.score(prepared, maps.masked_fill(rows, 0.0), draw=draw)
+        found = scores_by(self.metric, prepared, maps.masked_fill(rows, 0.0), draw)
         gone = {name: curve.masked_fill(missing[:, None], torch.nan) for name, curve in found.curves.items()}
         return Scores(found.values.masked_fill(missing, torch.nan), gone)
 
@@ -106,8 +116,25 @@ class _Scoring(Measuring[Scored]):
         needs_own = self.baseline.from_explainer or not metric.ranks
         own = self.explain(block) if needs_own else None
         like = block.empty_maps(per_channel=metric.per_channel) if own is None else own
-        made = [_shaped(maps, like) for maps in self.rival(block, like)]
+        made = [_shaped(maps, like) for maps in self._made(block, like, own)]
         return made if own is None or metric.ranks else [_of_norm(maps, own) for maps in made]
+
+    def _made(self, block: Block, like: Tensor, own: Tensor | None) -> list[Tensor]:
+        """Return the maps of the baseline."""
+        assert self.baseline is not None
+        assert self.rival is not None
+        where = f"baseline {self.baseline.name!r}"
+        with asked(where, *block.inputs, *([] if own is None else [own])):
+            made = [*self.rival(block, like)]
+        if not made or len(made) != (self.draws or len(made)):
+            raise XaiError(
+                where,
+                found=f"{len(made)} batches of maps" + (f" after {self.draws} for other inputs" if self.draws else ""),
+                expected="one batch of maps or more, as many for all inputs",
+                fix="return a list of them",
+            )
+        self.draws = len(made)
+        return [checked_maps(where, maps, like, channels=self.metric.per_channel, whole=True) for maps in made]
 
     def _controls(self, block: Block, like: Tensor) -> tuple[Controls, ...]:
         if not self.control or not block.layout.is_image:
@@ -115,7 +142,7 @@ class _Scoring(Measuring[Scored]):
         few = block.part(0, CONTROLLED)
         maps = _shaped(Edges().maps(few, like, seed=self.lab.seed)[0], like[:CONTROLLED])
         maps = maps if self.metric.ranks else _of_norm(maps, like[:CONTROLLED])
-        values: Tensor = self.metric.score(self.metric.prepare(self.lab, few), maps, draw="edges").values
+        values = scores_by(self.metric, prepared_by(self.metric, self.lab, few), maps, "edges").values
         return (Controls((Score("edges", float(values.mean()), len(few)),)),)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
-from math import isfinite
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-from ..common.errors import XaiError
+from ..common.checks import is_number
+from ..common.errors import XaiError, shown
 from ..explainers.attributions import Attributions
 from ..explainers.sampling import Draw
 from ..maps.noise import noise_maps
@@ -20,15 +19,16 @@ from ..subject.block import Block, Inputs
 __all__ = ["NOISE", "Smoothed", "check_noise", "smoothed"]
 
 NOISE = 0.1  # of the input's range, as in the paper
+_MOST_NOISE = 1000  # of which nothing of the input shows
 _KEPT_BYTES = 32 * 2**20  # of a block's noise; more than that is drawn again for each model
 
 
-def check_noise(samples: int, noise: float, *, where: str) -> None:
-    """Raise unless ``noise`` is a positive number, and has samples to go with if it is given."""
-    found = repr(noise)
-    if isinstance(noise, Real) and not isinstance(noise, bool) and isfinite(noise) and noise > 0:
+def check_noise(samples: int, noise: object, *, where: str) -> float:
+    """Return ``noise`` when it is a positive number, with samples to go with if it is given; otherwise raise."""
+    found = shown(noise)
+    if is_number(noise) and 0 < noise < _MOST_NOISE:
         if samples > 1 or noise == NOISE:
-            return
+            return float(noise)
         found = f"{noise:g} beside samples=1, which explains the input itself"
     raise XaiError(
         f"{where} noise",

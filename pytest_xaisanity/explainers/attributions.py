@@ -23,6 +23,7 @@ from ..subject.batches import MicroBatches, out_of_memory
 from ..subject.block import Block, Inputs
 from ..subject.layout import Layout
 from ..subject.subject import Subject
+from ..subject.tensors import from_numpy
 from .explainer import Explainer, Request
 from .sampling import Draw, Sampling, in_batches
 
@@ -316,8 +317,8 @@ class Attributions:
         try:
             self.subject.outputs(request.inputs)
         except XaiError as error:
-            return error
-        except Exception:  # whatever it is, what the explainer raised tells more
+            return error if error.__cause__ is None else None  # what the explainer raised tells more than the model
+        except Exception:
             return None
         return None
 
@@ -348,16 +349,15 @@ class Attributions:
                 )
 
     def _map(self, result: object, tensor: Tensor, layout: Layout, stage: str) -> Tensor:
-        if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
-            result = torch.from_numpy(np.require(result, requirements=["C", "W"]))
+        given, result = result, from_numpy(result, f"explainer {self.explainer.name}")
         if not isinstance(result, Tensor) or result.is_complex():
-            dtype = f" of {result.dtype}" if isinstance(result, (Tensor, np.ndarray)) else ""
+            dtype = f" of {given.dtype}" if isinstance(given, (Tensor, np.ndarray)) else ""
             raise self._error(
-                f"a {type(result).__name__}{dtype} returned on {stage}",
+                f"a {type(given).__name__}{dtype} returned on {stage}",
                 "a real tensor of attributions",
                 "return a tensor or an array of numbers",
             )
-        values = result.detach().to(tensor.device)
+        values = result.detach().as_subclass(Tensor).to(tensor.device)
         values = values if values.dtype in (torch.float32, torch.float64) else values.float()
         maps = layout.expand(values, len(tensor)) if self._per_channel else layout.reduce(values, len(tensor))
         if maps is None:

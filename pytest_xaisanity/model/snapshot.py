@@ -358,7 +358,7 @@ def _version(tensor: Tensor) -> int | None:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    known = type(tensor) in (Tensor, nn.Parameter, nn.Buffer)
+    known = type(tensor) in (Tensor, nn.Parameter, nn.Buffer) and not tensor.is_nested
     return known and tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
 
 
@@ -371,7 +371,11 @@ def _bits(tensor: Tensor) -> Tensor:
 
 def _same_place(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors read the same memory in the same way."""
-    if (one.dtype, one.device, one.shape, one.layout) != (other.dtype, other.device, other.shape, other.layout):
+    if (one.dtype, one.device, one.layout) != (other.dtype, other.device, other.layout):
+        return False
+    if one.is_nested or other.is_nested:  # they have no shape to compare
+        return one.is_nested == other.is_nested
+    if one.shape != other.shape:
         return False
     if not _is_plain(one):
         return True
@@ -379,7 +383,8 @@ def _same_place(one: Tensor, other: Tensor) -> bool:
 
 
 def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size() if tensor.layout is torch.strided else 0
+    plain = tensor.layout is torch.strided and not tensor.is_nested
+    return tensor.numel() * tensor.element_size() if plain else 0
 
 
 def _are(one: Iterable[object], other: Iterable[object]) -> bool:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..common.digest import digest_of
-from ..common.errors import XaiError, XaiWarning
+from ..common.errors import XaiError, XaiWarning, said, shown
 from ..common.seeding import generator, isolated
 
 __all__ = ["Job", "Retraining", "TrainingData", "Weights", "state_of"]
@@ -91,7 +91,7 @@ class Retraining:
         progress: TextIO | None = None,
     ) -> None:
         self._train, self._given, self._seed = train, data, seed
-        self._folder = None if cache_dir is None else Path(cache_dir)
+        self._folder = None if cache_dir is None else _checked_folder(cache_dir)
         self._progress = progress
         self._trained: dict[str, Weights] = {}
         self.measured: dict[str, Any] = {}
@@ -177,7 +177,7 @@ class Retraining:
         except Exception as error:
             raise XaiError(
                 "xai_train",
-                found=f"{type(error).__name__} raised when training on {job.words}: {error}",
+                found=f"{type(error).__name__} raised when training on {job.words}{said(error)}",
                 expected="a trained model",
                 fix="call xai_train(inputs, targets, seed) by hand",
             ) from error
@@ -201,7 +201,7 @@ class Retraining:
             if warn:
                 warnings.warn(
                     f"the cached model {file} is ignored and trained again: it cannot be read "
-                    f"({type(error).__name__}: {error})",
+                    f"({type(error).__name__}{said(error)})",
                     XaiWarning,
                     stacklevel=2,
                 )
@@ -246,6 +246,25 @@ class Retraining:
             lock.release()
 
 
+def _checked_folder(given: object) -> Path:
+    """Return the path of a folder that is there or can be made.
+
+    Raises:
+        XaiError: It is no path, or that of something else.
+    """
+    expected = "the path of a folder, which is made where there is none"
+    try:
+        folder = Path(given)  # type: ignore[arg-type]  # what is no path raises
+        taken = folder.exists() and not folder.is_dir()
+    except (TypeError, ValueError, OSError) as error:
+        raise XaiError(
+            "cache_dir", found=f"{shown(given)}{said(error)}", expected=expected, fix="pass a path"
+        ) from error
+    if taken:
+        raise XaiError("cache_dir", found=f"the file {folder}", expected=expected, fix="name another path")
+    return folder
+
+
 def state_of(model: nn.Module) -> Weights:
     """Return the tensors of a model's ``state_dict``, the very ones that the model computes with."""
     return {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
@@ -287,7 +306,7 @@ def _checked_half(inputs: object, targets: object, which: str) -> tuple[Inputs, 
         parts = [torch.as_tensor(part) for part in (inputs if isinstance(inputs, (tuple, list)) else [inputs])]
         labels = torch.as_tensor(targets)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise _data_error(f"{which} data that are no tensors ({error})", "convert them to tensors") from error
+        raise _data_error(f"{which} data that are no tensors{said(error)}", "convert them to tensors") from error
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
         raise _data_error(
             f"{which} targets of {labels.dtype} and shape {tuple(labels.shape)}",

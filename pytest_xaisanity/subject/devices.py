@@ -7,8 +7,7 @@ import os
 import torch
 from torch import Tensor, nn
 
-from ..common.errors import XaiError
-from .tensors import kind_of
+from ..common.errors import XaiError, said, shown
 
 __all__ = ["chosen_device", "floating_dtype"]
 
@@ -29,10 +28,10 @@ def chosen_device(device: str | torch.device, model: object) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError) as error:
         raise XaiError(
             "--xai-device",
-            found=f"{str(device)!r}, which cannot be used here ({next(iter(str(error).splitlines()), kind_of(error))})",
+            found=f"{shown(str(device))}, which cannot be used here{said(error)}",
             expected="auto, cpu, cuda, cuda:<number> or mps, on a machine that has it",
             fix="choose --xai-device=auto or cpu",
         ) from error

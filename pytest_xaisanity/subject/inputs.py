@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..common.digest import digest_of
-from ..common.errors import XaiError
+from ..common.errors import XaiError, said
 from ..common.seeding import generator, isolated, seed_of
 from .block import Inputs
 from .targets import are_flags, as_targets
@@ -182,6 +182,12 @@ class Stream:
         sampled = self._once and held is not None and len(held[1]) != self._count
         return self._count if sampled else None
 
+    def _batches(self) -> Iterator[Any]:
+        try:
+            yield from self.source
+        except Exception as error:
+            raise _unreadable(error) from error
+
     def blocks(self, sizes: Iterator[int]) -> Iterator[Raw]:
         """Yield the inputs in a seeded random order, in blocks of these sizes, of which windows are multiples."""
         visited = 0
@@ -219,7 +225,7 @@ class Stream:
         """Read the whole stream, and return the window of rows with lots above a bound."""
         lots, window, count = np.random.default_rng(seed_of(self.seed, "lots")), Window(above), 0
         with isolated(self.seed, "stream", 0):  # each reading draws the same
-            for batch in self.source:
+            for batch in self._batches():
                 parts = self._checked(batch, count)
                 window.add(count, lots.random(len(parts[0])), parts)
                 count += len(parts[0])
@@ -301,6 +307,15 @@ def other_inputs(index: int) -> XaiError:
         found=f"an iterable that gave other inputs when it was read again (from input {index} on)",
         expected="the same inputs in the same order each time",
         fix="turn off shuffling and random transforms that draw from a generator of their own",
+    )
+
+
+def _unreadable(error: Exception) -> XaiError:
+    return XaiError(
+        "xai_inputs",
+        found=f"{type(error).__name__} raised when the inputs were read{said(error)}",
+        expected="an iterable of batches",
+        fix="iterate over xai_inputs by hand, twice",
     )
 
 

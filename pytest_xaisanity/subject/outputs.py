@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import XaiError
-from .tensors import kind_of
+from .tensors import kind_of, readable
 
 __all__ = ["HALF", "checked_output", "columns", "select"]
 
@@ -23,6 +23,8 @@ def select(outputs: Tensor, targets: Tensor | None) -> Tensor:
 
 def checked_output(result: object, count: int) -> Tensor:
     """Return what the model returned for ``count`` inputs, detached, when it is what a model should return."""
+    if isinstance(result, Tensor):
+        readable(result, "xai_model")
     if isinstance(result, Tensor) and result.is_floating_point() and result.numel() and result.shape[:1] == (count,):
         return result.detach()
     found = (

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..common.checks import check_whole
 from ..common.digest import digest_of, plain_attributes
-from ..common.errors import XaiError, XaiWarning
+from ..common.errors import XaiError, XaiWarning, said
 from ..model.lending import Lending, own_changes
 from ..model.snapshot import modules_with_modes
 from .batches import MicroBatches, out_of_memory
@@ -80,10 +81,8 @@ class Subject:
         seed: int = 0,
     ) -> None:
         _check_model(model)
-        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-            raise XaiError(
-                "batch_size", found=repr(batch_size), expected="a positive number of inputs", fix="pass 1 or more"
-            )
+        if batch_size is not None:
+            batch_size = check_whole("Bench", "batch_size", batch_size)
         self.model = model
         self.seed = seed
         self.task = checked_task(task)
@@ -302,7 +301,13 @@ class Subject:
         Raises:
             XaiError: It is no output, or has another shape than before.
         """
-        result = columns(checked_output(self.model(*inputs), len(inputs[0])))
+        try:
+            given = self.model(*inputs)
+        except Exception as error:
+            if out_of_memory(error) or isinstance(error, XaiError):
+                raise
+            raise _refused(error, inputs) from error
+        result = columns(checked_output(given, len(inputs[0])))
         sizes = tuple(result.shape[1:])
         if self._sizes and sizes != self._sizes:
             raise _changed_shape(self._sizes, sizes)
@@ -317,14 +322,7 @@ class Subject:
         return tuple(tensor[:count] for tensor in block.inputs)
 
     def _checked_outputs(self, inputs: Inputs, targets: Tensor | None, start: int) -> Tensor:
-        try:
-            outputs = self.outputs(inputs)
-        except XaiError:
-            raise
-        except Exception as error:
-            if out_of_memory(error):
-                raise
-            raise _refused(error, inputs) from error
+        outputs = self.outputs(inputs)
         if not torch.isfinite(outputs).all():
             raise XaiError(
                 "xai_model",
@@ -393,7 +391,7 @@ def _refused(error: Exception, inputs: Inputs) -> XaiError:
     shapes = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in inputs)
     return XaiError(
         "xai_model",
-        found=f"{type(error).__name__} when called with inputs {shapes} on {inputs[0].device}: {error}",
+        found=f"{type(error).__name__} when called with inputs {shapes} on {inputs[0].device}{said(error)}",
         expected="a model that accepts xai_inputs",
         fix=_where_labels_go(inputs)
         or "call the model by hand on one batch of xai_inputs; set --xai-device if it is the device",

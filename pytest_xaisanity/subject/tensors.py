@@ -32,14 +32,16 @@ def from_numpy(value: object, where: str = "xai_inputs") -> Any:
     if not isinstance(value, np.ndarray):
         return value
     array = _unmasked(value, where)
+    array = np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
     try:
-        return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        return torch.from_numpy(array)
     except TypeError as error:
+        numbers = "convert it with astype('float32'), or labels with astype('int64')"
         raise XaiError(
             where,
             found=f"an array of {array.dtype}",
             expected="numbers that torch knows",
-            fix="convert it with astype('float32')",
+            fix=numbers if array.dtype.kind in "fO" else "encode what it holds as numbers: labels as 0, 1, ...",
         ) from error
 
 
@@ -62,7 +64,7 @@ def readable(tensor: Tensor, where: str) -> Tensor:
     """Return a tensor whose rows can be read; pending conjugations and negations are done.
 
     Raises:
-        XaiError: It is nested, meta, quantized or sparse.
+        XaiError: It is nested, meta, quantized, sparse or has floating-point numbers of 8 bits.
     """
     unfit = _unfit(tensor)
     if unfit is not None:
@@ -79,6 +81,8 @@ def _unfit(tensor: Tensor) -> tuple[str, str] | None:
         return "a meta tensor, which has a shape and no values", "make it on a device that holds values: device='cpu'"
     if tensor.is_quantized:
         return f"a quantized tensor of {tensor.dtype}", "give its values: tensor.dequantize()"
+    if tensor.is_floating_point() and tensor.element_size() == 1:
+        return f"a tensor of {tensor.dtype}, in which nothing can be computed", "convert it: tensor.float()"
     if tensor.layout is not torch.strided:
         return f"a sparse tensor of layout {tensor.layout}", "fill it up: tensor.to_dense()"
     return None

@@ -38,7 +38,7 @@ def look(own, other, *, groups=None, targets=(), final=True, confidence=0.95):
 def of_shares(shares, **settings):
     """Return a look at an explainer that beats these shares of 20 random orders."""
     beaten = np.arange(20) < 20 * np.asarray(shares, float)[:, None] - 1e-9
-    return look(np.ones(len(beaten)), np.where(beaten, 0.0, 2.0), **settings)
+    return look(np.full(len(beaten), 0.5), np.where(beaten, 0.0, 1.0), **settings)
 
 
 RANDOM = beats("random", on=Plain())
@@ -127,8 +127,8 @@ class TestTies:
         shares = np.random.default_rng(0).permutation(np.repeat([0.0, 1.0], [n // 2, n // 2]))
         seen = of_shares(shares)
         few = np.arange(n) < tied * n
-        other = np.where(few[:, None], 1.0, seen.scored(1).values)
-        verdict = RANDOM.decide(look(np.ones(n), other))
+        other = np.where(few[:, None], 0.5, seen.scored(1).values)
+        verdict = RANDOM.decide(look(np.full(n, 0.5), other))
         assert verdict.outcome == outcome
         assert (f"for {int(tied * n)} of {n} inputs" in verdict.reason) == (outcome == "inconclusive")
 

@@ -94,7 +94,7 @@ def test_what_another_package_needs_is_asked_for(extended):
 
 
 def test_a_package_that_cannot_be_loaded_is_named(extended):
-    with pytest.raises(XaiError, match=r"cannot be loaded \(No module named 'no_such_module'\)") as caught:
+    with pytest.raises(XaiError, match=r"cannot be loaded: No module named 'no_such_module'") as caught:
         extended.get("broken", where="beats")
     assert "pytest_xaisanity.metric: broken" in caught.value.fix
 

@@ -330,7 +330,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("settings", "words"),
         [
-            ({"steps": 0}, "pixel_flipping steps: found 0; expected a whole number of at least 1"),
+            ({"steps": 0}, "pixel_flipping steps: found 0; expected a whole number from 1 to"),
             ({"steps": 2.5}, "pixel_flipping steps: found 2.5"),
             ({"steps": True}, "pixel_flipping steps: found True"),
             ({"patch": -1}, "pixel_flipping patch: found -1"),
@@ -353,8 +353,12 @@ class TestMistakes:
             ({}, normal(4, 1), "inputs (4, 1) with a single region"),
             ({"imputer": "blur"}, normal(4, 9), "imputer 'blur': found inputs of shape (4, 9)"),
             ({}, torch.ones(4, 9).long(), "inputs of torch.int64"),
-            ({"imputer": lambda x, *, seed, indices: x[:1]}, normal(4, 9), "a reference of shape (1, 9)"),
-            ({"imputer": lambda x, *, seed, indices: 0.0}, normal(4, 9), "a reference of float"),
+            (
+                {"imputer": lambda x, *, seed, indices: x[:1]},
+                normal(4, 9),
+                "a tensor (1, 9) of torch",
+            ),
+            ({"imputer": lambda x, *, seed, indices: 0.0}, normal(4, 9), "a float as a reference"),
             ({"imputer": lambda x, *, seed, indices: x * torch.nan}, normal(4, 9), "NaN or infinite once pixels"),
         ],
     )

@@ -317,7 +317,7 @@ class TestWrongAttributions:
             (lambda m, x, t: None, "a NoneType returned on the model as given"),
             (lambda m, x, t: x.to(torch.complex64), "a Tensor of torch.complex64"),
             (lambda m, x, t: x.numpy().astype("complex64"), "a ndarray of complex64"),
-            (lambda m, x, t: x.numpy().astype(object), "a ndarray of object"),
+            (lambda m, x, t: x.numpy().astype(object), "an array of object"),
             (lambda m, x, t: (x, x), "2 attribution tensors for 1 input tensors"),
             (lambda m, x, t: [], "0 attribution tensors for 1 input tensors"),
             (lambda m, x, t: x * torch.nan, "NaN or infinite attributions for 16 of 16 inputs"),

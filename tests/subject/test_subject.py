@@ -175,7 +175,7 @@ class TestInputs:
 
         subject = Subject(linear(), batches())
         for _ in range(2):
-            with pytest.raises(OSError, match="disk on fire"):
+            with pytest.raises(XaiError, match="OSError raised when the inputs were read: disk on fire"):
                 blocks_of(subject)
 
     def test_of_a_shuffling_loader_are_the_same_at_every_pass(self):

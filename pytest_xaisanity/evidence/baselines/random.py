@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ...common.checks import check_whole
+from ...common.checks import FEW, check_whole
 from ...maps.noise import noise_maps
 from ...subject.block import Block
 from ..base import Baseline
@@ -20,7 +20,7 @@ class Random(Baseline):
     """Random maps.
 
     Args:
-        draws: How many for each input, 1 or more.
+        draws: How many for each input, 1 to 1,000.
     """
 
     draws: int = 3
@@ -28,7 +28,7 @@ class Random(Baseline):
     random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_whole("baseline 'random'", "draws", self.draws)
+        object.__setattr__(self, "draws", check_whole("baseline 'random'", "draws", self.draws, most=FEW))
 
     @property
     def count(self) -> int:

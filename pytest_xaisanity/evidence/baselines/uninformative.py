@@ -70,7 +70,8 @@ class Uninformative(Baseline):
 
     def __post_init__(self) -> None:
         if self.max_examples is not None:
-            check_whole("baseline 'uninformative'", "max_examples", self.max_examples, most=_MOST)
+            most = check_whole("baseline 'uninformative'", "max_examples", self.max_examples, most=_MOST)
+            object.__setattr__(self, "max_examples", most)
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """There are none before a search."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...common.checks import check_whole
+from ...common.checks import FEW, check_whole
 from ...common.seeding import generator
 from ...explainers.attributions import Attributions
 from ...statistics.evidence import Part
@@ -34,7 +34,7 @@ class BatchOrder(Intervention):
     advice: ClassVar[str] = "look for statistics over the batch, or state kept between calls"
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "seeds", self.seeds)
+        object.__setattr__(self, "seeds", check_whole(self.name, "seeds", self.seeds, most=FEW))
 
     def start(self, lab: Lab, block: Block) -> _Reordering:
         """Return the procedure."""

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ...common.checks import check_whole
-from ...common.errors import XaiError, XaiWarning, setting_error
+from ...common.checks import check_whole, is_number
+from ...common.errors import XaiError, XaiWarning, setting_error, shown
 from ...common.seeding import generator, seed_of
 from ...model.rewriting import rewritten
 from ...model.training import Job, Retraining, TrainingData, Weights, state_of
@@ -60,9 +60,10 @@ class LabelRandomization(Intervention):
     retrains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "seeds", self.seeds, most=100)
-        if type(self.accuracy) not in (int, float) or not 0 < self.accuracy <= 1:
-            raise setting_error(self.name, "accuracy", repr(self.accuracy), "a number above 0 and at most 1")
+        object.__setattr__(self, "seeds", check_whole(self.name, "seeds", self.seeds, most=100))
+        if not is_number(self.accuracy) or not 0 < self.accuracy <= 1:
+            raise setting_error(self.name, "accuracy", shown(self.accuracy), "a number above 0 and at most 1")
+        object.__setattr__(self, "accuracy", float(self.accuracy))
 
     def start(self, lab: Lab, block: Block) -> _Retrained:
         """Train the models, or fetch them, and look at what they have learned."""

@@ -56,7 +56,7 @@ class LaterLayers(Intervention):
     def __post_init__(self) -> None:
         if self.cut is not None and not isinstance(self.cut, str):
             raise _error("cut", f"a {type(self.cut).__name__}", "the path of a module, as in named_modules()")
-        check_seeds(self.name, self.seeds)
+        object.__setattr__(self, "seeds", check_seeds(self.name, self.seeds))
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
     def start(self, lab: Lab, block: Block) -> _Randomizing:

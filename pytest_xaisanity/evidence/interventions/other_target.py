@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...common.checks import check_whole
+from ...common.checks import FEW, check_whole
 from ...common.errors import XaiError
 from ...common.seeding import generator
 from ...statistics.evidence import Part
@@ -49,7 +49,7 @@ class OtherTarget(Intervention):
     )
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "seeds", self.seeds, most=1000)
+        object.__setattr__(self, "seeds", check_whole(self.name, "seeds", self.seeds, most=FEW))
 
     def start(self, lab: Lab, block: Block) -> _Retargeting:
         """Count the classes on a few inputs of the block."""

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from ...common.checks import check_whole
+from ...common.checks import check_choice, check_whole
 from ...common.errors import XaiError, setting_error
 from ...explainers.attributions import Attributions
 from ...model.layers import Layer, Layers
@@ -61,12 +61,11 @@ class _WeightRandomization(Intervention):
 
     def __post_init__(self) -> None:
         if self.depth is not None:
-            check_whole(self.name, "depth", self.depth)
-        check_seeds(self.name, self.seeds)
-        check_whole(self.name, "samples", self.samples, most=10_000)
-        if self.target not in ("fixed", "dynamic"):
-            raise setting_error(self.name, "target", repr(self.target), "'fixed' or 'dynamic'")
-        check_noise(self.samples, self.noise, where=self.name)
+            object.__setattr__(self, "depth", check_whole(self.name, "depth", self.depth))
+        object.__setattr__(self, "seeds", check_seeds(self.name, self.seeds))
+        object.__setattr__(self, "samples", check_whole(self.name, "samples", self.samples, most=10_000))
+        check_choice(self.name, "target", self.target, ("fixed", "dynamic"))
+        object.__setattr__(self, "noise", check_noise(self.samples, self.noise, where=self.name))
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
     def start(self, lab: Lab, block: Block) -> Randomizing:

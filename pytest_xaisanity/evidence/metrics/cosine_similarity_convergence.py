@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from ...common.checks import check_whole
-from ...common.errors import XaiError, said, setting_error, unknown_name
+from ...common.checks import FEW, check_whole
+from ...common.errors import XaiError, said, setting_error, shown, unknown_name
 from ...common.seeding import generator
 from ...explainers.attributions import Attributions
 from ...explainers.backward import backward_rules
@@ -71,7 +71,7 @@ class CosineSimilarityConvergence(OwnMetric):
             module with weights and more than one output.
         layer: Path of the module that is scored. By default the lowest layer with more than one channel, the input
             excepted.
-        draws: How often relevance is drawn for each input, 2 or more.
+        draws: How often relevance is drawn for each input, 2 to 1,000.
         axis: The axis of the channels of outputs with three axes, which must be named where a layer has them: 1 for
             ``(N, C, L)``, -1 for tokens ``(N, T, D)``.
 
@@ -97,9 +97,9 @@ class CosineSimilarityConvergence(OwnMetric):
             path = getattr(self, setting)
             if path is not None and not isinstance(path, str):
                 raise _error(setting, f"a {type(path).__name__}", "the path of a module, as in named_modules()")
-        check_whole(self.name, "draws", self.draws, least=2)
-        if self.axis not in (None, 1, 2, -1, -2):
-            raise _error("axis", repr(self.axis), "1 or -1, the axis of the channels in outputs with three axes")
+        object.__setattr__(self, "draws", check_whole(self.name, "draws", self.draws, least=2, most=FEW))
+        if self.axis is not None and (not isinstance(self.axis, int) or self.axis not in (1, 2, -1, -2)):
+            raise _error("axis", shown(self.axis), "1 or -1, the axis of the channels in outputs with three axes")
 
     def measurement(self) -> ConvergenceMeasurement:
         """Return what a claim has measured: the explainer's rule rather than its maps."""

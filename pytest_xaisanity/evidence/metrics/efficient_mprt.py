@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...common.checks import check_whole
+from ...common.checks import FEW, check_whole
 from ...explainers.attributions import Attributions
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...statistics.evidence import Part
@@ -46,7 +46,7 @@ class EfficientMPRT(OwnMetric):
 
     Args:
         bins: Number of bins, 2 to 10,000.
-        seeds: How many independent randomizations, 1 or more.
+        seeds: How many independent randomizations, 1 to 1,000.
         reinit: The distribution new weights are drawn from: a name or an object.
 
     Raises:
@@ -64,8 +64,8 @@ class EfficientMPRT(OwnMetric):
     randomizes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "bins", self.bins, least=2, most=_MOST_BINS)
-        check_whole(self.name, "seeds", self.seeds)
+        object.__setattr__(self, "bins", check_whole(self.name, "bins", self.bins, least=2, most=_MOST_BINS))
+        object.__setattr__(self, "seeds", check_whole(self.name, "seeds", self.seeds, most=FEW))
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
     def measurement(self) -> EntropyMeasurement:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...common.checks import check_whole
+from ...common.checks import check_choice, check_whole
 from ...common.errors import XaiError, setting_error
 from ...common.seeding import generator
 from ...maps.imputation import IMPUTERS, Imputer
@@ -26,6 +26,7 @@ from ...subject.outputs import select
 from ...subject.subject import Subject
 from ...subject.task import Task
 from ..base import Lab, MapMetric, Scored, Scores
+from ..foreign import asked, checked_numbers
 
 __all__ = ["Flipped", "PixelFlipping", "Saturated"]
 
@@ -73,12 +74,10 @@ class PixelFlipping(MapMetric["_Flipping"]):
     name: ClassVar[str] = "pixel_flipping"
 
     def __post_init__(self) -> None:
-        check_whole(self.name, "steps", self.steps)
-        check_whole(self.name, "patch", self.patch)
-        if self.order not in ("srg", "morf", "lerf"):
-            raise _error("order", repr(self.order), "'srg', 'morf' or 'lerf'")
-        if self.output not in ("probability", "logit"):
-            raise _error("output", repr(self.output), "'probability' or 'logit'")
+        object.__setattr__(self, "steps", check_whole(self.name, "steps", self.steps))
+        object.__setattr__(self, "patch", check_whole(self.name, "patch", self.patch))
+        check_choice(self.name, "order", self.order, ("srg", "morf", "lerf"))
+        check_choice(self.name, "output", self.output, ("probability", "logit"))
         if isinstance(self.imputer, (str, type)):
             object.__setattr__(self, "imputer", IMPUTERS.build(self.imputer, {}, where="pixel_flipping imputer"))
         if not callable(self.imputer) or not isinstance(self.imputer, Hashable):
@@ -250,11 +249,10 @@ class _Flipping:
     def _reference(self, tensor: Tensor) -> Tensor:
         imputer = self.metric.imputer
         assert not isinstance(imputer, str)
-        reference = imputer(tensor, seed=self.seed, indices=self.block.indices)
-        if not isinstance(reference, Tensor) or reference.shape != tensor.shape:
-            found = f"shape {tuple(reference.shape)}" if isinstance(reference, Tensor) else type(reference).__name__
-            raise _error("imputer", f"a reference of {found}", f"one of the inputs' shape {tuple(tensor.shape)}")
-        return reference.to(tensor.device, tensor.dtype)
+        where = "pixel_flipping imputer"
+        with asked(where):  # a copy of the inputs, which it may change in place
+            reference = imputer(tensor.clone(), seed=self.seed, indices=self.block.indices)
+        return checked_numbers(where, "a reference", reference, tuple(tensor.shape), like=tensor)
 
     def ranks(self, maps: Tensor, draw: str) -> Tensor:
         """Return each region's place in the order of removal, most relevant first: ``(b, regions)``."""

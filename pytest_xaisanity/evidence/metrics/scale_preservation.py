@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
-from ...common.checks import check_whole
-from ...common.errors import XaiError, setting_error
+from ...common.checks import FEW, check_choice, check_whole
+from ...common.errors import XaiError, setting_error, shown
 from ...common.seeding import generator, seed_of
 from ...maps.similarity import spearman
 from ...model.cut import Cut, find_cut
@@ -65,7 +65,7 @@ class ScalePreservation(OwnMetric):
             below them. The prediction of the third report holds for what a dense layer reads (the output of an
             activation or a pooling, not what goes into it); under a convolution, which shares its weights, it is a
             guide.
-        seeds: How many independent randomizations, 1 or more.
+        seeds: How many independent randomizations, 1 to 1,000.
         axis: The axis of the channels in the module's output; None for 1, which must be named for outputs with three
             axes: 1 for ``(N, C, L)``, -1 for tokens ``(N, T, D)``.
         reduction: Of a channel's places: ``"sum"``, the net contribution ``|Σ a g|``, or ``"norm"``, the root of
@@ -89,11 +89,10 @@ class ScalePreservation(OwnMetric):
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
             raise _error("layer", f"a {type(self.layer).__name__}", "the path of a module, as in named_modules()")
-        check_whole(self.name, "seeds", self.seeds)
+        object.__setattr__(self, "seeds", check_whole(self.name, "seeds", self.seeds, most=FEW))
         if self.axis is not None and (type(self.axis) is not int or self.axis == 0):
-            raise _error("axis", repr(self.axis), "the axis of the channels, which is not that of the batch")
-        if self.reduction not in ("sum", "norm"):
-            raise _error("reduction", repr(self.reduction), "'sum' or 'norm'")
+            raise _error("axis", shown(self.axis), "the axis of the channels, which is not that of the batch")
+        check_choice(self.name, "reduction", self.reduction, ("sum", "norm"))
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
     def measurement(self) -> ScaleMeasurement:

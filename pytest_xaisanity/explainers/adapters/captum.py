@@ -172,6 +172,13 @@ def _model_of(instance: object) -> object:
 
 
 def _of_class(kind: _Kind, model: object, settings: Settings, where: str) -> Attribute:
+    if not callable(getattr(kind, "attribute", None)):
+        raise XaiError(
+            where,
+            found=f"the class {kind.__name__}, which other methods derive from",
+            expected="a method of Captum's, which has attribute(...)",
+            fix="choose one: Saliency, IntegratedGradients, Occlusion",
+        )
     constructor = inspect.signature(kind).parameters
     first = next(iter(constructor), None)
     given = () if first == "attribution_method" else (first,)  # a NoiseTunnel takes another method, not the model
