@@ -14,6 +14,7 @@ import numpy as np
 
 from ..common.errors import XaiError
 from ..evidence.base import Array, Compared, Measured, Measurement, Scored
+from ..evidence.randomized import Randomized
 from ..maps.similarity import Similarity
 from ..statistics.bounds import ROUNDING
 from ..statistics.evidence import Evidence, Part, Remark, Row, Sample, number
@@ -34,6 +35,7 @@ __all__ = [
     "closer_to",
     "constant_note",
     "extremes",
+    "left_alone",
     "mean",
     "plain",
     "remarked",
@@ -397,6 +399,11 @@ def constant_note(count: int) -> str:
 def remarked(remarks: Sequence[Remark], outcome: Outcome | None) -> str:
     """Return what a reason adds of what the metric remarks, unless the claim has passed."""
     return "" if outcome == "passed" else "".join(f"; {remark}" for remark in remarks)
+
+
+def left_alone(parts: Sequence[Part]) -> str:
+    """Return what a reason adds of weights that a randomization left alone, and of an order that is not execution's."""
+    return "".join(part.remark for part in parts if isinstance(part, Randomized))
 
 
 def _of_a_part(look: Look, outcome: Outcome) -> str:

@@ -27,6 +27,7 @@ from .base import (
     check_scores,
     constant_note,
     extremes,
+    left_alone,
     mean,
     plain,
     remarked,
@@ -125,7 +126,8 @@ class Bounded(Claim):
             quantity=what if ranged else "share of inputs within the bound",
             reason=f"{what} {verb} {side.words} {side.bound:g}{constant_note(constant)}{made}"
             + settled_by(side.outlook, outcome)
-            + remarked(remarks, outcome),
+            + remarked(remarks, outcome)
+            + left_alone(look.parts[0]),
             evidence=(
                 Means({"explainer": mean(values)}, {"explainer": curves}),
                 *look.parts[0],

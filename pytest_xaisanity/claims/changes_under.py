@@ -14,7 +14,6 @@ from ..evidence.base import Compared, Intervention
 from ..evidence.cells import Cells, Chosen
 from ..evidence.comparison import Comparison, Similarities
 from ..evidence.controls import Alike, Controls
-from ..evidence.randomized import Randomized
 from ..maps.similarity import SIMILARITIES, Similarity
 from ..statistics.evidence import Evidence, Part, Row, number
 from ..statistics.grouped import Grouped, pair_groups
@@ -30,6 +29,7 @@ from .base import (
     closer_to,
     constant_note,
     extremes,
+    left_alone,
     mean,
     plain,
     require_inputs,
@@ -191,7 +191,7 @@ class ChangesUnder(Claim):
             quantity=main.quantity,
             reason=_reason(views, outcome, main, str(seen.counted))
             + _otherwise(beside, outcome, measured.get_part(Controls))
-            + "".join(part.remark for part in look.parts[0] if isinstance(part, Randomized)),
+            + left_alone(look.parts[0]),
             evidence=(
                 Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
                 *look.parts[0],

@@ -101,8 +101,8 @@ def invariant_under(
         similarity: Decide on this similarity before and after, whose mean must be at least ``at_least`` (for
             ``"mse"``, a distance, at most). With none named, one changed input is a counterexample.
         at_least: The bound on the named similarity.
-        tolerance: Without a similarity: how far a map may move, in the Euclidean norm and relative to its own norm;
-            by default 1e-3, and 0.05 for models in half precision.
+        tolerance: Without a similarity: how far a map may move, in the Euclidean norm and relative to its own norm,
+            from 0 to 1; by default 1e-3, and 0.05 for models in half precision.
         confidence: One minus the accepted rate of wrong passes; by default the bench's.
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the intervention.
@@ -123,7 +123,7 @@ def invariant_under(
     if named is not None:
         at_least = check_number("invariant_under at_least", at_least, named.low, named.high)
     if tolerance is not None:
-        tolerance = check_number("invariant_under tolerance", tolerance, 0.0)
+        tolerance = check_number("invariant_under tolerance", tolerance, 0.0, 1.0)
         if named is not None:
             fix = "bound the similarity with at_least=, or leave it out to look for counterexamples"
             raise _both("invariant_under", f"similarity={named.name!r} and tolerance={tolerance:g}", fix)

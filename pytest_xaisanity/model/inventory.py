@@ -87,6 +87,9 @@ def _require_numbers(name: str, tensor: Tensor) -> None:
     if is_lazy(tensor):
         fix = "call the model once on a batch before giving it, so that its lazy modules know their shapes"
         raise XaiError("xai_model", found=f"{name!r} uninitialized", expected="a model with weights", fix=fix)
+    if tensor.is_nested:
+        fix = "register a dense tensor: torch.nested.to_padded_tensor(tensor, 0.0)"
+        raise XaiError("xai_model", found=f"{name!r}, a nested tensor", expected="tensors with a shape", fix=fix)
     if tensor.is_meta:
         fix = "load the weights, or call model.to_empty(device=...) and initialize them"
         raise XaiError("xai_model", found=f"{name!r} on the meta device", expected="a model with weights", fix=fix)

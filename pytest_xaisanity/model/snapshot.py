@@ -300,10 +300,12 @@ class Kept:
     def changed(self) -> bool:
         """Whether the tensor has other values, type or shape now."""
         now, before = self.tensor.detach(), self.values
-        if now.dtype != before.dtype or now.shape != before.shape or now.layout != before.layout:
+        if now.dtype != before.dtype or now.layout != before.layout or now.is_nested != before.is_nested:
             return True
-        if self._digest is not None:
+        if self._digest is not None:  # that of a nested tensor, which has no shape, too
             return digest_of(now) != self._digest
+        if now.shape != before.shape:
+            return True
         return not torch.equal(_bits(now), _bits(before).to(now.device))
 
     def put_back(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import stat
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -103,7 +104,11 @@ class Retraining:
         Raises:
             XaiError: There are none, or they do not fit one another.
         """
-        given = self._given() if callable(self._given) else self._given
+        try:
+            given = self._given() if callable(self._given) else self._given
+        except Exception as error:
+            found = f"{type(error).__name__} raised when the function was called{said(error)}"
+            raise _data_error(found, "call it by hand") from error
         if given is None:
             raise _data_error("no training data", "return them from the fixture, or give them to Bench(training_data=)")
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 4):
@@ -255,7 +260,9 @@ def _checked_folder(given: object) -> Path:
     expected = "the path of a folder, which is made where there is none"
     try:
         folder = Path(given)  # type: ignore[arg-type]  # what is no path raises
-        taken = folder.exists() and not folder.is_dir()
+        taken = not stat.S_ISDIR(folder.stat().st_mode)
+    except FileNotFoundError:
+        return folder
     except (TypeError, ValueError, OSError) as error:
         raise XaiError(
             "cache_dir", found=f"{shown(given)}{said(error)}", expected=expected, fix="pass a path"
@@ -305,8 +312,16 @@ def _checked_half(inputs: object, targets: object, which: str) -> tuple[Inputs, 
     try:
         parts = [torch.as_tensor(part) for part in (inputs if isinstance(inputs, (tuple, list)) else [inputs])]
         labels = torch.as_tensor(targets)
+        unfit = [given for given in (*parts, labels) if not _is_dense(given)]
     except (TypeError, ValueError, RuntimeError) as error:
         raise _data_error(f"{which} data that are no tensors{said(error)}", "convert them to tensors") from error
+    hidden = any(
+        np.ma.is_masked(given) for given in (*(inputs if isinstance(inputs, (tuple, list)) else [inputs]), targets)
+    )
+    if unfit or hidden:
+        found = "with masked values" if hidden else "that are sparse, nested, quantized or without values"
+        fix = "array.filled(0.0)" if hidden else "tensor.to_dense(), tensor.dequantize()"
+        raise _data_error(f"{which} data {found}", f"give dense numbers: {fix}")
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
         raise _data_error(
             f"{which} targets of {labels.dtype} and shape {tuple(labels.shape)}",
@@ -325,6 +340,11 @@ def _checked_half(inputs: object, targets: object, which: str) -> tuple[Inputs, 
             "give class indices from 0 on, of two classes or more",
         )
     return tuple(parts) if isinstance(inputs, (tuple, list)) else parts[0], labels.long()
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor holds a value at each place."""
+    return tensor.layout is torch.strided and not (tensor.is_nested or tensor.is_quantized or tensor.is_meta)
 
 
 def _rows(inputs: Inputs, rows: Tensor) -> Inputs:

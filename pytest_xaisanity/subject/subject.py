@@ -235,7 +235,7 @@ class Subject:
             self._checked_outputs(tuple(tensor[:_CHECKED] for tensor in inputs), targets, start)
         if is_multi_hot(targets, self._sizes):
             outputs = self._checked_outputs(inputs, targets, start)
-        found = explained(targets, outputs, self._sizes, multilabel=self.link.task == "multilabel")
+        found = explained(targets, outputs, self._sizes, task=self.link.task)
         return outputs, None if found is None else found.to(self.device)
 
     @property

@@ -81,7 +81,7 @@ def has_several(targets: Tensor | None, sizes: Sizes) -> bool:
     return is_multi_hot(targets, sizes) and targets is not None and bool((targets.sum(1) != 1).any())
 
 
-def explained(targets: Tensor | None, outputs: Tensor | None, sizes: Sizes, *, multilabel: bool) -> Tensor | None:
+def explained(targets: Tensor | None, outputs: Tensor | None, sizes: Sizes, *, task: str) -> Tensor | None:
     """Return which output of each input is explained: ``(b,)`` or ``(b, k)``; None for the only one.
 
     Args:
@@ -89,7 +89,7 @@ def explained(targets: Tensor | None, outputs: Tensor | None, sizes: Sizes, *, m
         outputs: The model's outputs ``(b, ...)``; needed without targets, where the highest is explained, and with
             multi-hot ones, where the highest of the labels that are present is.
         sizes: The shape of one output.
-        multilabel: Whether an input may have any number of labels.
+        task: What the outputs are: of labels, an input may have any number.
 
     Raises:
         XaiError: The targets do not fit the outputs.
@@ -100,12 +100,12 @@ def explained(targets: Tensor | None, outputs: Tensor | None, sizes: Sizes, *, m
         return outputs.argmax(1) if outputs.shape[1] > 1 else None
     if is_multi_hot(targets, sizes):
         assert outputs is not None
-        return _highest_present(targets.bool(), outputs, multilabel=multilabel)
+        return _highest_present(targets.bool(), outputs, task)
     _check_fit(targets, sizes)
     return None if sizes == (1,) else targets
 
 
-def _highest_present(present: Tensor, outputs: Tensor, *, multilabel: bool) -> Tensor:
+def _highest_present(present: Tensor, outputs: Tensor, task: str) -> Tensor:
     if present.shape[1] != outputs.shape[1]:
         raise XaiError(
             "xai_targets",
@@ -114,11 +114,11 @@ def _highest_present(present: Tensor, outputs: Tensor, *, multilabel: bool) -> T
             fix="check that labels and the model's outputs use the same numbering",
         )
     counts = present.sum(1)
-    if not multilabel and (counts > 1).any():
+    if task != "multilabel" and (counts > 1).any():
         raise XaiError(
             "xai_targets",
-            found=f"{int(counts.max())} labels of one input, in a classification, which has one class for each",
-            expected="one class index for each input: targets of shape (N,)",
+            found=f"{int(counts.max())} labels of one input, in a {task}, where one output of each is explained",
+            expected="the index of one output for each input: targets of shape (N,)",
             fix="set xai_task to 'multilabel' (Bench(task='multilabel')) if an input may have several labels",
         )
     if (counts == 0).any():
