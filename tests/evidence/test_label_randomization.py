@@ -848,3 +848,34 @@ def test_without_the_fixtures_only_the_claims_that_need_them_fail(labels):
             "--xai-train=module:name.",
         ]
     )
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file", "a\0b", "x" * 400, 3, b"folder", ["a"]])
+def test_a_cache_folder_that_cannot_be_is_named(tmp_path, kind):
+    file = tmp_path / "file"
+    file.touch()
+    folder = {"a file": file, "below a file": file / "folder"}.get(str(kind), kind)
+    with pytest.raises(XaiError, match=r"cache_dir: found .*; expected the path of a folder"):
+        Retraining(None, None, cache_dir=folder)
+    assert Retraining(None, None, cache_dir=tmp_path / "made").measured == {}
+
+
+@pytest.mark.parametrize(
+    ("unfit", "found"),
+    [
+        (lambda x: x.to_sparse(), "sparse"),
+        (lambda x: x.to("meta"), "without values"),
+        (lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8), "quantized"),
+        (lambda x: torch.nested.nested_tensor(list(x)), "nested"),
+        (lambda x: np.ma.masked_array(x.numpy(), mask=x.numpy() > 0), "masked values"),
+    ],
+)
+def test_training_data_of_a_kind_that_cannot_be_read_are_named(unfit, found):
+    inputs = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(XaiError, match=f"xai_training_data: found training data .*{found}"):
+        _ = Retraining(None, (unfit(inputs), torch.arange(40) % 2)).data
+
+
+def test_training_data_that_a_function_fails_to_return_are_named():
+    with pytest.raises(XaiError, match="ZeroDivisionError raised when the function was called: division by zero"):
+        _ = Retraining(None, lambda: 1 / 0).data

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.subject import window
 from pytest_xaisanity.subject.subject import Subject
+from pytest_xaisanity.subject.targets import explained
 
 N = 40
 
@@ -239,3 +240,9 @@ class TestReadAgain:
         with subject.lent():
             next(subject.blocks())
         assert len(read(subject)[0]) == 80
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_several_labels_of_one_input_are_refused_in_the_words_of_the_task(task):
+    with pytest.raises(XaiError, match=f"2 labels of one input, in a {task}, where one output of each is explained"):
+        explained(torch.tensor([[1, 1, 0]]).bool(), torch.randn(1, 3), (3,), task=task)

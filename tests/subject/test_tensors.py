@@ -20,6 +20,7 @@ UNFIT = {
         lambda given: torch.nested.to_padded_tensor(given, 0.0),
     ),
     "meta": (X.to("meta"), lambda given: X),
+    "eight bits": (X.to(torch.float8_e4m3fn), lambda given: given.float()),
     "masked": (np.ma.masked_array(X.numpy(), mask=X.numpy() > 1), lambda given: given.filled(0.0)),
 }
 
@@ -48,6 +49,55 @@ def test_targets_of_a_kind_that_cannot_be_read_are_named(targets):
     with pytest.raises(XaiError) as caught:
         first_inputs(X, targets)
     assert caught.value.where == "xai_targets"
+
+
+def test_an_array_of_another_byte_order_is_an_array():
+    assert torch.equal(from_numpy(X.numpy().astype(">f4")), X)
+
+
+@pytest.mark.parametrize(
+    ("array", "fix"),
+    [
+        (X.numpy().astype(object), "astype('float32')"),
+        (X.numpy().astype(np.longdouble), "astype('float32')"),
+        (np.array(["cat"] * 20), "encode what it holds as numbers"),
+        (np.zeros(20, "datetime64[s]"), "encode what it holds as numbers"),
+    ],
+)
+def test_an_array_of_what_torch_does_not_know_is_named(array, fix):
+    with pytest.raises(XaiError) as caught:
+        from_numpy(array)
+    assert fix in caught.value.fix
+    assert array.dtype.kind not in "fO" or torch.equal(from_numpy(array.astype("float32")), X)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "quantized", "nested", "meta", "eight bits"])
+def test_outputs_of_a_kind_that_cannot_be_read_are_named(kind):
+    class Odd(nn.Module):
+        def forward(self, x):
+            return UNFIT[kind][0]
+
+    subject = Subject(Odd().eval(), X)
+    with subject.lent(), pytest.raises(XaiError) as caught:
+        subject.outputs((X,))
+    assert caught.value.where == "xai_model"
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+@pytest.mark.parametrize("role", ["parameter", "buffer"])
+def test_what_a_model_only_holds_may_be_of_any_kind(kind, role):
+    given = UNFIT[kind][0]
+    if isinstance(given, np.ndarray) or (kind, role) == ("meta", "parameter"):
+        pytest.skip("no tensor that a model on this device can hold")
+    model = nn.Linear(5, 3).eval()
+    if role == "buffer":
+        model.register_buffer("held", given)
+    else:
+        model.register_parameter("held", nn.Parameter(given, requires_grad=False))
+    held = model.held
+    subject = Subject(model, X)
+    subject.lend(lambda: subject.outputs((X,)))
+    assert model.held is held
 
 
 def test_a_masked_array_that_hides_nothing_is_an_array():
