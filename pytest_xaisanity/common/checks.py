@@ -13,7 +13,7 @@ from typing import TypeGuard
 
 from .errors import XaiError, setting_error, shown
 
-__all__ = ["FEW", "check_choice", "check_number", "check_whole", "is_number"]
+__all__ = ["FEW", "check_choice", "check_name", "check_number", "check_whole", "is_number"]
 
 FEW = 1000
 """The most randomizations, random orders or the like: each costs passes, and a verdict needs no more."""
@@ -57,7 +57,7 @@ def check_number(where: str, value: object, low: float = -inf, high: float = inf
         XaiError: It is none.
     """
     if is_number(value):
-        number = float(value) if abs(value) < 1e300 else inf
+        number = _plain(value)
         if isfinite(number) and low <= number <= high:
             return number
     limits = f"a number between {low:g} and {high:g}"
@@ -69,6 +69,29 @@ def check_number(where: str, value: object, low: float = -inf, high: float = inf
 def is_number(value: object) -> TypeGuard[float]:
     """Whether this is a number, of Python or NumPy; True and False are none, and neither is an array."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _plain(value: float) -> float:
+    """Return a number as a plain one; an infinite one where it is too large."""
+    try:
+        return float(value)
+    except OverflowError:
+        return inf
+
+
+def check_name(where: str, name: object) -> str | None:
+    """Return ``name`` when it is a text or None; otherwise raise.
+
+    Args:
+        where: What is named, for the error.
+        name: What was given.
+
+    Raises:
+        XaiError: It is something else, or empty.
+    """
+    if name is None or (isinstance(name, str) and name.strip()):
+        return name
+    raise setting_error(where, "name", shown(name), "a name in words")
 
 
 def check_choice(owner: str, setting: str, value: object, choices: Sequence[str]) -> str:

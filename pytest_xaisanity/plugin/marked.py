@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from ..claims.make import make
+from ..common.checks import check_name
 from ..common.errors import XaiError
 from .fixture import SUBJECT_FIXTURES, Xai
 from .markers import CLAIMS, EXPLAINER
@@ -146,7 +147,7 @@ def _claim(mark: pytest.Mark, item: pytest.Item) -> Claim:
     try:
         return make(verb, mark.args, mark.kwargs, where=verb)
     except XaiError as error:
-        where = f"marker {mark.name}{error.where.removeprefix(verb)} of {item.name}"
+        where = " ".join([f"marker {mark.name}", *error.where.removeprefix(verb).split(), f"of {item.name}"])
         raise XaiError(where, found=error.found, expected=error.expected, fix=error.fix) from None
 
 
@@ -158,6 +159,7 @@ def _checked_explainer(mark: pytest.Mark, item: pytest.Item) -> pytest.Mark:
             expected="one explainer for each marker",
             fix="repeat the marker" if mark.args else f"write {EXPLAINER}(Saliency), with an explainer of yours",
         )
+    check_name(f"marker {EXPLAINER} of {item.name}", mark.kwargs.get("name"))
     return mark
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from ..common.errors import XaiError
+from ..common.errors import XaiError, said
 from .options import flag, setting
 
 __all__ = ["fail", "named"]
@@ -62,10 +62,10 @@ def _imported(config: pytest.Config, spec: str | None, option: str) -> object:
         value: object = importlib.import_module(module)
         for part in attribute.split("."):
             value = getattr(value, part)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever the module raises when it is imported
         raise XaiError(
             flag(option),
-            found=f"{spec!r} ({type(error).__name__}: {error})",
+            found=f"{spec!r} ({type(error).__name__}{said(error)})",
             expected="module:name of something that can be imported from here",
             fix="check the name, and that the module's folder is on the path (pytest's pythonpath setting)",
         ) from error

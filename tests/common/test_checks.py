@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_xaisanity.common.checks import check_choice, check_number, check_whole
+from pytest_xaisanity.common.checks import check_choice, check_name, check_number, check_whole
 from pytest_xaisanity.common.errors import XaiError, shown, unknown_name
 
 
@@ -86,3 +86,10 @@ def test_a_value_is_shown_on_one_line_whatever_it_is():
 def test_what_is_no_name_has_no_nearest_one():
     error = unknown_name("beats", np.array(["a"]), ["array(['a']"], kind="metric")
     assert error.fix == "choose a metric from these names"
+
+
+@pytest.mark.parametrize("value", [np.array(["a", "b"]), 3, "", " ", ["a"], b"a"], ids=shown)
+def test_what_is_no_name_is_named(value):
+    assert check_name("it", None) is None
+    with pytest.raises(XaiError, match=r"it name: found .*; expected a name in words"):
+        check_name("it", value)

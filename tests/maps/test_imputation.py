@@ -144,5 +144,5 @@ class TestRandom:
 
     @pytest.mark.parametrize("draws", [0, -1, 1.5, True, "5"])
     def test_needs_at_least_one_draw(self, draws):
-        with pytest.raises(XaiError, match="a whole number of at least 1"):
+        with pytest.raises(XaiError, match="a whole number from 1 to 1,000"):
             Random(draws=draws)

@@ -356,3 +356,36 @@ def test_a_claim_on_a_unittest_method_is_an_error(suite):
     result = suite.runpytest_inprocess("-p", "no:randomly")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*marker xai_beats of test_it: found a test that does not ask for the verdict*"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "where"),
+    [
+        ("xai_bounded('pixel_flipping', at_most=[1])", "marker xai_bounded at_most of test_it"),
+        (
+            "xai_beats('random', on='pixel_flipping', draws=10**30)",
+            "marker xai_beats baseline 'random' draws of test_it",
+        ),
+        (
+            "xai_changes_under('cascading_randomization', seeds=0)",
+            "marker xai_changes_under cascading_randomization seeds",
+        ),
+        ("xai_explainer(print, name=[1, 2])", "marker xai_explainer of test_it name"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_said_of_its_marker(suite, marker, where):
+    suite.makepyfile(
+        f"""
+        import pytest
+        from subject import good
+
+        @pytest.mark.xai_bounded("pixel_flipping", at_most=0.9)
+        @pytest.mark.xai_explainer(good)
+        @pytest.mark.{marker}
+        def test_it(xai_verdict):
+            assert xai_verdict
+        """
+    )
+    result = suite.runpytest()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines([f"{where.replace('[', '[[]')}*: found *To fix it: change *"])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...common.errors import XaiError, setting_error, shown
+from ...common.checks import check_name
+from ...common.errors import XaiError
 from ...common.registry import Registry
 from ..explainer import Explainer
 from .base import Adapter, name_of
@@ -46,8 +47,7 @@ def as_explainer(
     Raises:
         XaiError: ``source`` is none of these, a keyword is unknown, or an instance explains another model.
     """
-    if name is not None and (not isinstance(name, str) or not name.strip()):
-        raise setting_error(where, "name", shown(name), "a name in words")
+    check_name(where, name)
     if isinstance(source, Explainer) and not settings:
         return source
     adapter = adapter_of(source)
