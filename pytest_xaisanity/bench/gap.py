@@ -122,7 +122,7 @@ class Gap:
 def gap(
     bench: Bench,
     explainers: Iterable[BoundExplainer],
-    similarities: object = ("spearman", "abs_spearman", "ssim"),
+    similarities: object = ("spearman", "abs_spearman", "rms_ssim"),
     metric: str | Metric = "pixel_flipping",
     *,
     intervention: str | Intervention = "cascading_randomization",

@@ -44,11 +44,11 @@ def changes_under(
 
     Args:
         intervention: A name such as ``"cascading_randomization"``, or an intervention object.
-        similarity: ``"sign_flip_spearman"``, ``"spearman"``, ``"abs_spearman"``, ``"ssim"``, ``"sign_flip_ssim"``,
-            ``"hog"``, ``"cosine"``, ``"pearson"``, ``"abs_pearson"`` or ``"mse"``; of several, all must agree. With
-            none named, ``sign_flip_spearman`` decides, unless the intervention says better: a map that is only turned
-            over has not changed. Signed and absolute ranks, and SSIM for images, are then measured beside it, and the
-            verdict says where they would have decided otherwise.
+        similarity: ``"sign_flip_spearman"``, ``"spearman"``, ``"abs_spearman"``, ``"ssim"`` (of maps brought to
+            [0, 1]), ``"rms_ssim"``, ``"sign_flip_ssim"``, ``"hog"``, ``"cosine"``, ``"pearson"``, ``"abs_pearson"`` or
+            ``"mse"``; of several, all must agree. With none named, ``sign_flip_spearman`` decides, unless the
+            intervention says better: a map that is only turned over has not changed. Signed and absolute ranks, and
+            SSIM for images, are then measured beside it, and the verdict says where they would have decided otherwise.
         at_most: Decide on the raw similarity, which must be named: its mean is at most this (for ``"mse"``, a
             distance, at least this).
         retention: Share of the similarity above chance that may be left, in (0, 1):

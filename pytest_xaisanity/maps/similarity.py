@@ -40,6 +40,7 @@ __all__ = [
     "mse",
     "pearson",
     "ranks",
+    "rms_ssim",
     "sign_flip_ssim",
     "spearman",
     "ssim",
@@ -411,7 +412,7 @@ def _window_covariance(a: Tensor, b: Tensor, mean_a: Tensor, mean_b: Tensor, win
     return (_window_mean(a * b, window) - mean_a * mean_b) * (area / (area - 1))
 
 
-def _prepare_ssim(maps: Tensor, window: int = 7, normalization: Normalization | None = "rms") -> Prepared:
+def _prepare_ssim(maps: Tensor, window: int = 7, normalization: Normalization | None = "min_max") -> Prepared:
     """Return the centered images, the means and variances of their windows, and each image's mean, low and high.
 
     Centering keeps variances accurate in float32: ``E[x²] - E[x]²`` loses the digits that an offset takes.
@@ -447,22 +448,23 @@ def ssim(
     b: Tensor,
     *,
     window: int = 7,
-    normalization: Normalization | None = "rms",
+    normalization: Normalization | None = "min_max",
     data_range: float | None = None,
 ) -> Tensor:
     """Return the mean structural similarity of the 2-D maps (Wang et al. 2004).
 
     Uniform windows inside the image, sample covariances, K1 = 0.01 and K2 = 0.03, as in
     ``skimage.metrics.structural_similarity``. SSIM depends on scale and on the assumed data range L, so both are
-    fixed here: maps are divided by their root mean square, and L is the joint range of the two normalized maps, of
-    that pair alone. Settings differ between papers, and so do their numbers.
+    fixed here: each map is brought to [0, 1], as Adebayo et al. 2018 compare maps, and L is the joint range of the two
+    normalized maps, of that pair alone: 1. Settings differ between papers, and so do their numbers: Binder et al. 2023
+    divide by the root mean square (:func:`rms_ssim`).
 
     Args:
         a: Attribution maps, ``(N, H, W)`` or ``(N, C, H, W)``; channels are summed.
         b: Attribution maps of the same shape.
         window: Side of the window, odd; the largest odd number that fits where the maps are smaller.
-        normalization: ``"rms"``, ``"abs_max"`` (by the largest magnitude), ``"min_max"`` (to [0, 1]; Adebayo et al.
-            2018), or None.
+        normalization: ``"min_max"`` (to [0, 1]), ``"rms"`` (by the root mean square), ``"abs_max"`` (by the largest
+            magnitude), or None.
         data_range: L of the normalized maps; None for the joint range of each pair.
 
     Returns:
@@ -475,6 +477,25 @@ def ssim(
     _check_shapes(a, b)
     prepare = partial(_prepare_ssim, window=window, normalization=normalization)
     return _compare_ssim(prepare(a), prepare(b), data_range)
+
+
+def rms_ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Return the SSIM of the maps, each divided by its root mean square, as Binder et al. 2023 compare maps.
+
+    It keeps the sign's place at 0, so that maps without a common mean are unlike in luminance too. See :func:`ssim`
+    for the rest.
+
+    Args:
+        a: Attribution maps, ``(N, H, W)`` or ``(N, C, H, W)``; channels are summed.
+        b: Attribution maps of the same shape.
+
+    Returns:
+        Scores in [-1, 1], ``(N,)``; 1 for identical maps, NaN for constant maps.
+
+    Raises:
+        XaiError: The maps have no two dimensions or fewer than 3x3 pixels, or their shapes differ.
+    """
+    return RMS_SSIM(a, b)
 
 
 # --- histograms of oriented gradients ---------------------------------------------------------------------------
@@ -578,7 +599,7 @@ def _clipped(images: Tensor) -> Tensor:
 
 def _prepare_sign_flip_ssim(maps: Tensor) -> Prepared:
     images = _peak_one(_images(maps))  # infinities become NaN here, before they are clipped away
-    return _prepare_ssim(_clipped(images) if len(images) else images, window=5)
+    return _prepare_ssim(_clipped(images) if len(images) else images, window=5, normalization="rms")
 
 
 def _compare_sign_flip_ssim(a: Prepared, b: Prepared) -> Tensor:
@@ -660,6 +681,9 @@ SPEARMAN = Similarity("spearman", _prepare_spearman, _inner, signed=True)
 ABS_SPEARMAN = Similarity("abs_spearman", _prepare_abs_spearman, _inner)
 SIGN_FLIP_SPEARMAN = Similarity("sign_flip_spearman", _prepare_spearman, _inner_magnitude, low=0.0)
 SSIM = Similarity("ssim", _prepare_ssim, _compare_ssim, needs_2d=True, signed=True)
+RMS_SSIM = Similarity(
+    "rms_ssim", partial(_prepare_ssim, normalization="rms"), _compare_ssim, needs_2d=True, signed=True
+)
 HOG = Similarity("hog", _prepare_hog, _inner, needs_2d=True)
 COSINE = Similarity("cosine", _prepare_cosine, _inner, signed=True)
 PEARSON = Similarity("pearson", _prepare_pearson, _inner, signed=True)
@@ -674,6 +698,7 @@ SIMILARITIES = Registry(
         "spearman": ".maps.similarity:SPEARMAN",
         "abs_spearman": ".maps.similarity:ABS_SPEARMAN",
         "ssim": ".maps.similarity:SSIM",
+        "rms_ssim": ".maps.similarity:RMS_SSIM",
         "hog": ".maps.similarity:HOG",
         "cosine": ".maps.similarity:COSINE",
         "pearson": ".maps.similarity:PEARSON",

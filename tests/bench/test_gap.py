@@ -68,7 +68,7 @@ def row(report, name):
 
 def test_each_explainer_has_a_similarity_by_name_and_a_score(report):
     assert {row.name for row in report.rows} == {"gradient", "InputXGradient", "noise", "edges"}
-    assert all(list(row.similarity) == ["spearman", "abs_spearman", "ssim"] for row in report.rows)
+    assert all(list(row.similarity) == ["spearman", "abs_spearman", "rms_ssim"] for row in report.rows)
     assert (report.metric, report.intervention, report.n, report.seeds) == (
         "pixel_flipping",
         "cascading_randomization",
@@ -89,8 +89,9 @@ def test_what_knows_no_model_is_as_alike_as_can_be_and_noise_as_unlike(report):
 
 def test_similarity_and_score_are_those_of_the_claims(bench, explainers, report):
     name = "gradient"
-    raw = explainers[0].changes_under(FAST["intervention"], similarity="ssim", at_most=0.5, early=False)
-    assert row(report, name).similarity["ssim"] == pytest.approx(np.mean(raw.evidence["scores"]["ssim"]), abs=1e-6)
+    raw = explainers[0].changes_under(FAST["intervention"], similarity="rms_ssim", at_most=0.5, early=False)
+    seen = np.mean(raw.evidence["scores"]["rms_ssim"])
+    assert row(report, name).similarity["rms_ssim"] == pytest.approx(seen, abs=1e-6)
     scored = explainers[0].bounded(FAST["metric"], at_least=0.0, early=False)
     assert row(report, name).score == pytest.approx(scored.evidence["means"]["explainer"], abs=1e-6)
 
@@ -128,7 +129,7 @@ def test_one_line_of_repr_and_a_table(report):
     assert len(repr(report)) < 200
     text = str(report)
     assert all(name in text for name in ("gradient", "InputXGradient", "noise", "edges", "Kendall tau"))
-    assert "explainer       pixel_flipping  spearman  abs_spearman      ssim" in text
+    assert "explainer       pixel_flipping  spearman  abs_spearman  rms_ssim" in text
 
 
 def test_neighbors_that_differ_by_less_than_noise_are_tied():
@@ -158,10 +159,11 @@ def test_maps_that_are_constant_once_randomized_are_left_out_and_counted():
 
 
 def test_undefined_maps_show_in_the_text():
-    rows = tuple(GapRow(name, {"ssim": 0.1}, 0.2, {"ssim": count}) for name, count in (("a", 3), ("b", 0), ("c", 1)))
-    report = Gap(rows, {"ssim": float("nan")}, {}, "pixel_flipping", "cascading_randomization", 10, 2)
-    assert "left out of ssim: 4 inputs" in report.text()
-    assert "tau ssim nan" in repr(report)
+    counts = (("a", 3), ("b", 0), ("c", 1))
+    rows = tuple(GapRow(name, {"rms_ssim": 0.1}, 0.2, {"rms_ssim": count}) for name, count in counts)
+    report = Gap(rows, {"rms_ssim": float("nan")}, {}, "pixel_flipping", "cascading_randomization", 10, 2)
+    assert "left out of rms_ssim: 4 inputs" in report.text()
+    assert "tau rms_ssim nan" in repr(report)
 
 
 def test_two_explainers_are_too_few(bench, explainers):

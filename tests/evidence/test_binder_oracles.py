@@ -11,7 +11,7 @@ from torch import nn
 
 from pytest_xaisanity.common.seeding import generator
 from pytest_xaisanity.evidence.metrics.scale_preservation import ScalePreservation, order_probability
-from pytest_xaisanity.maps.similarity import mse, pearson, ssim
+from pytest_xaisanity.maps.similarity import mse, pearson, rms_ssim
 from pytest_xaisanity.model.reinit.distributions import Distribution
 from pytest_xaisanity.subject.subject import Subject
 
@@ -53,7 +53,7 @@ def test_the_squared_error_is_largest_at_zero_covariance_among_maps_that_are_not
 
 def test_structural_similarity_is_least_at_zero_covariance_among_maps_that_are_not_opposed():
     a, b = normal(2, 100, 32, 32, of="ssim")
-    seen = [ssim(a, c * a + sqrt(1 - c**2) * b).mean().item() for c in (0.0, 0.25, 0.5, 0.75)]
+    seen = [rms_ssim(a, c * a + sqrt(1 - c**2) * b).mean().item() for c in (0.0, 0.25, 0.5, 0.75)]
     assert seen == sorted(seen)
     assert abs(seen[0]) < 0.02
 

@@ -20,6 +20,7 @@ from pytest_xaisanity.maps.similarity import (
     mse,
     pearson,
     ranks,
+    rms_ssim,
     spearman,
     ssim,
 )
@@ -175,7 +176,19 @@ class TestAgreement:
     @pytest.mark.parametrize(("size", "window"), [((3, 9), 3), ((4, 4), 3), ((5, 6), 5), ((6, 30), 5), ((8, 7), 7)])
     def test_ssim_takes_the_largest_window_that_fits(self, size, window):
         a, b = related(3, 1, *size)
-        assert ssim(a, b).numpy() == pytest.approx(reference_ssim(a, b, window, "rms"), abs=1e-5)
+        assert ssim(a, b).numpy() == pytest.approx(reference_ssim(a, b, window, "min_max"), abs=1e-5)
+
+    @every_precision
+    @pytest.mark.parametrize(("name", "normalization"), [("ssim", "min_max"), ("rms_ssim", "rms")])
+    def test_the_names_stand_for_what_the_papers_compare(self, dtype, tolerance, name, normalization):
+        """SSIM is Adebayo's, of maps brought to [0, 1], where L = 1; Binder's is of maps with a mean square of 1."""
+        for make in (related, sparse, smooth):
+            a, b = make(4, 1, 16, 16, dtype=dtype)
+            expected = reference_ssim(a, b, 7, normalization)
+            assert SIMILARITIES[name](a, b).numpy() == pytest.approx(expected, abs=tolerance)
+        unit = [in_unit_range(one) for one in (a[0, 0].double(), b[0, 0].double())]
+        if name == "ssim":
+            assert float(ssim(a, b)[0]) == pytest.approx(reference_pair(*unit, 7, 1.0), abs=tolerance)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     @every_cell
@@ -410,7 +423,8 @@ class TestClosedForms:
 
     def test_images_of_fresh_noise_are_unlike_but_for_the_border_in_hog(self):
         a, b = normal(200, 1, 28, 28, seed=3), normal(200, 1, 28, 28, seed=4)
-        assert abs(ssim(a, b).mean()) < 0.02
+        assert abs(rms_ssim(a, b).mean()) < 0.02
+        assert ssim(a, b).mean() == pytest.approx(0.02, abs=0.01)
         assert hog(a, b).mean() == pytest.approx(0.15, abs=0.03)
 
     def test_mse_of_fresh_noise_is_2(self):
