@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import ClassVar
+from math import nan
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,14 +176,15 @@ class ChangesUnder(Claim):
         similarities, cells = measured.get_part(Similarities), measured.get_part(Cells)
         seen = _Seen(look, look.compared(), cells, similarities.ceiling)
         names = similarities.names
-        views = [self._view(SIMILARITIES[name], seen) for name in names[: similarities.deciding]]
-        outcome = _joint([view.outcome for view in views])
+        tests = [self._test(SIMILARITIES[name], seen) for name in names[: similarities.deciding]]
+        outcome = _joint([test.outcome for test in tests])
         if outcome is None:
             return None
+        views = [test.view() for test in tests]
         main = _worst(views, outcome)
         if outcome == "inconclusive" and main.outlook is not None and look.final:
             require_inputs(look.n, self._least(look.level), f"{look.explainer} {self}")
-        beside = [self._view(SIMILARITIES[name], seen) for name in names[similarities.deciding :]]
+        beside = [self._test(SIMILARITIES[name], seen).view() for name in names[similarities.deciding :]]
         return self._verdict(
             look,
             main.decision,
@@ -201,10 +203,11 @@ class ChangesUnder(Claim):
             ),
         )
 
-    def _view(self, similarity: Similarity, seen: _Seen) -> _View:
+    def _test(self, similarity: Similarity, seen: _Seen) -> _Test:
         if self.at_most is not None:
-            return _raw_view(similarity, self.at_most, seen)
-        return _retention_view(similarity, self.retention, seen)
+            view = _raw_view(similarity, self.at_most, seen)
+            return _Test(view.outcome, lambda: view)
+        return _retention_test(similarity, self.retention, seen)
 
     def fewest(self, level: Level) -> int | None:
         """Return how many inputs show that an explainer reproduces itself, or a raw bound to be kept or broken."""
@@ -303,6 +306,13 @@ class _View:
         return (Worst.of(look.indices, self.against, lambda value: self.sign * value, self.unit),)
 
 
+class _Test(NamedTuple):
+    """The outcome by one similarity, or None to measure more; and what returns all it says, which takes longer."""
+
+    outcome: Outcome | None
+    view: Callable[[], _View]
+
+
 def _raw_view(s: Similarity, at_most: float, seen: _Seen) -> _View:
     look, reading = seen.look, seen.reading(s.name, calibrated=False)
     each = extremes(seen.cells.whole(seen.compared.after[s.name]), s.low, s.high, axes=(1,))
@@ -338,45 +348,58 @@ class _Third:
 
     where: str
     retained: Retained
-    decision: Decision
+    outcome: Outcome | None
+    decided_by: str
+
+    @classmethod
+    def of(cls, where: str, retained: Retained, r: float, level: Level, *, final: bool) -> _Third:
+        """Return what a test of at most r says."""
+        return cls(where, retained, *retained.test(r, level, final=final))
+
+    @property
+    def estimate(self) -> float:
+        """The share that is left."""
+        return self.retained.estimate
 
 
-def _retention_view(s: Similarity, r: float, seen: _Seen) -> _View:
-    """Decide whether at most r is left over all cells and over the upper third, once there is something to lose."""
-    look, reading = seen.look, seen.reading(s.name, calibrated=True)
-    after, own = seen.compared.after[s.name], Between.of(s, seen.compared.own[s.name])
-    chance = Between.of(s, seen.compared.chance[s.name])
+def _retention_test(s: Similarity, r: float, seen: _Seen) -> _Test:
+    """Test whether at most r is left over all cells and over the upper third, once there is something to lose."""
+    look, after = seen.look, seen.compared.after[s.name]
+    own, chance = Between.of(s, seen.compared.own[s.name]), Between.of(s, seen.compared.chance[s.name])
     whole = Retained(Between.of(s, seen.cells.whole(after), (1,)), own, chance, seen.pairs)
-    gap = whole.gap.decide(REPRODUCED, seen.level, final=look.final)
-    if gap.outcome != "passed":
-        return _unreproduced_view(s, gap, whole, r, reading, seen)
+    gap, _ = whole.gap.outcome(REPRODUCED, seen.level, final=look.final)
+    if gap != "passed":
+        outcome: Outcome | None = None if gap is None else "inconclusive"
+        return _Test(outcome, partial(_unreproduced_view, s, whole, r, seen))
     parts = {"": whole}
     if seen.cells.positions > 1:
         upper = Between.of(s, seen.cells.upper_third(after), (1,))
         parts[" in the upper third"] = Retained(upper, own, chance, seen.pairs)
     level = replace(seen.level, fail_share=look.level.fail_share / len(parts))
-    thirds = [_Third(w, one, one.decide(r, level, final=look.final)) for w, one in parts.items()]
-    return _joined_view(s, r, thirds, level, replace(reading, gap=whole.gap.mean), seen)
+    thirds = [_Third.of(where, one, r, level, final=look.final) for where, one in parts.items()]
+    return _Test(_together([third.outcome for third in thirds]), partial(_joined_view, s, r, thirds, level, seen))
 
 
-def _joined_view(
-    s: Similarity, r: float, thirds: Sequence[_Third], level: Level, reading: Reading, seen: _Seen
-) -> _View:
+def _joined_view(s: Similarity, r: float, thirds: Sequence[_Third], level: Level, seen: _Seen) -> _View:
     """Return what all parts say: a pass needs each of them, and each may fail."""
-    outcome = _together([third.decision.outcome for third in thirds])
-    quoted = max((t for t in thirds if t.decision.outcome == outcome), key=lambda t: t.decision.estimate)
+    outcome = _together([third.outcome for third in thirds])
+    quoted = max((third for third in thirds if third.outcome == outcome), key=lambda third: third.estimate)
+    reading = seen.reading(s.name, calibrated=True)
+    gap = thirds[0].retained.gap.mean
     whole = f" of what {seen.ceiling} leaves" if seen.ceiling else ""
-    still_open = [third.retained for third in thirds if third.decision.outcome == "inconclusive"]
+    still_open = [third.retained for third in thirds if third.outcome == "inconclusive"]
     outlooks = [retained.outlook(r, level) for retained in still_open]
-    estimates = [third.decision.estimate for third in thirds]
+    estimates = [third.estimate for third in thirds]
     return _View(
         name=s.name,
         outcome=outcome,
-        decision=quoted.decision,
+        decision=Decision(outcome, quoted.estimate, (nan, nan), quoted.decided_by),
         interval=partial(quoted.retained.interval, r, level, final=seen.look.final),
         quantity=f"retention{quoted.where}{whole} ({s.name})",
         reason=_left(s, r, outcome, quoted, len(thirds), seen.ceiling, reading) + constant_note(reading.constant),
-        reading=replace(reading, retention=estimates[0], upper_third=estimates[1] if len(estimates) > 1 else None),
+        reading=replace(
+            reading, gap=gap, retention=estimates[0], upper_third=estimates[1] if len(estimates) > 1 else None
+        ),
         scores=plain(thirds[0].retained.left(r).middle),
         against=plain(quoted.retained.left(r).middle),
         unit=f"{s.name} left above what is accepted",
@@ -403,15 +426,17 @@ def _left(
 
 def _inverted(s: Similarity, quoted: _Third, reading: Reading) -> str:
     """Return what a reason adds where clearly less than nothing is left."""
-    if quoted.decision.outcome is None or not quoted.decision.estimate < _INVERTED:
+    if quoted.outcome is None or not quoted.estimate < _INVERTED:
         return ""
     after = [value for value in reading.after_by_position if value is not None]
     turned = s.signed and bool(after) and sum(after) / len(after) < _INVERTED
     return "; the maps turn over" if turned else "; they are less alike than explanations of unrelated inputs"
 
 
-def _unreproduced_view(s: Similarity, gap: Decision, whole: Retained, r: float, reading: Reading, seen: _Seen) -> _View:
+def _unreproduced_view(s: Similarity, whole: Retained, r: float, seen: _Seen) -> _View:
     """Quote the similarity of the explainer to itself, where it is not shown to be above chance."""
+    gap = whole.gap.decide(REPRODUCED, seen.level, final=seen.look.final)
+    reading = seen.reading(s.name, calibrated=True)
     outlook = whole.gap.outlook(REPRODUCED, seen.level).of_pairs if gap.outcome == "inconclusive" else None
     if outlook is not None and gap.estimate <= REPRODUCES and outlook.hindrance != "unknown":
         outlook = None  # more inputs would show that it does not reproduce itself, and settle nothing

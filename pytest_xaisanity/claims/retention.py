@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import nan
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy import optimize
 from ..evidence.base import Array
 from ..maps.similarity import Similarity
 from ..statistics.grouped import Grouped
-from ..statistics.question import Decision, Level, Outlook, Question
+from ..statistics.question import Level, Outlook, Question
 from ..statistics.verdict import Outcome
 from .base import Scores, extremes
 
@@ -46,9 +46,14 @@ class Between(NamedTuple):
         least, most = (other.lo, other.hi) if factor >= 0 else (other.hi, other.lo)
         return Between(self.lo + factor * least, self.hi + factor * most)
 
-    def pairs(self, low: float, high: float) -> Between:
-        """Return the means of each two neighbors, clipped to a range."""
-        return Between(*(np.clip(pair_means(side), low, high) for side in self))
+    @property
+    def pairs(self) -> Between:
+        """The means of each two neighbors."""
+        return Between(*map(pair_means, self))
+
+    def clipped(self, low: float, high: float) -> Between:
+        """Return what lies in a range."""
+        return Between(*(np.clip(side, low, high) for side in self))
 
     @property
     def middle(self) -> Scores:
@@ -78,22 +83,27 @@ class Retained:
     @property
     def gap(self) -> Grouped:
         """``s_self - s_chance``, by pairs; more than 1 counts as 1."""
-        return Grouped.of(*self.own.plus(-1.0, self.chance).pairs(-1.0, 1.0), self.groups)
+        return Grouped.of(*self.own.plus(-1.0, self.chance).pairs.clipped(-1.0, 1.0), self.groups)
+
+    @cached_property
+    def _pairs(self) -> Retained:
+        """What the pairs are decided on: the same, by pairs."""
+        return Retained(self.after.pairs, self.own.pairs, self.chance.pairs)
 
     def left(self, r: float) -> Between:
         """Return what is left above a share r, for each input."""
         return self.after.plus(r - 1, self.chance).plus(-r, self.own)
 
-    def decide(self, r: float, level: Level, *, final: bool) -> Decision:
-        """Decide whether at most r is left; the estimate is of the share, its bounds are left to :meth:`interval`."""
-        outcome, decided_by = self._test(r, level, final)
-        return Decision(outcome, self.estimate, (nan, nan), decided_by)
+    def test(self, r: float, level: Level, *, final: bool) -> tuple[Outcome | None, str]:
+        """Return whether at most r is left, or None before it is known, and the tool that decided."""
+        question, left = self._asked(r)
+        return left.outcome(question, level, final=final)
 
     def interval(self, r: float, level: Level, *, final: bool) -> tuple[float, float]:
         """Return the shares that the test which decides would not have excluded, so that it never contradicts it."""
-        outcome, estimate = self._test(r, level, final)[0], self.estimate
-        lower = _edge(lambda share: self._test(share, level, final)[0] == "failed", estimate, LIMITS[0])
-        upper = _edge(lambda share: self._test(share, level, final)[0] == "passed", estimate, LIMITS[1])
+        outcome, estimate = self.test(r, level, final=final)[0], self.estimate
+        lower = _edge(lambda share: self.test(share, level, final=final)[0] == "failed", estimate, LIMITS[0])
+        upper = _edge(lambda share: self.test(share, level, final=final)[0] == "passed", estimate, LIMITS[1])
         if outcome == "passed":  # to the last digit
             upper = min(upper, r)
         elif outcome == "failed":
@@ -105,21 +115,17 @@ class Retained:
         question, left = self._asked(r)
         return left.outlook(question, level).of_pairs
 
-    def _test(self, share: float, level: Level, final: bool) -> tuple[Outcome | None, str]:
-        question, left = self._asked(share)
-        return left.outcome(question, level, final=final)
-
     def _asked(self, share: float) -> tuple[Question, Grouped]:
         """Return whether less than nothing is left above a share, and what is, by pairs, in the range it may have.
 
         It lies in that range where no map is more alike to another than to a second run of itself.
         """
         low, high = -2.0 * max(1.0, share), max(0.5, 2.0 * (1.0 - share))
-        return Question(low, high, 0.0, "below"), Grouped.of(*self.left(share).pairs(low, high), self.groups)
+        return Question(low, high, 0.0, "below"), Grouped.of(*self._pairs.left(share).clipped(low, high), self.groups)
 
-    @property
+    @cached_property
     def estimate(self) -> float:
-        """The share of which as much is left as not, on average."""
+        """The share of which as much is left as not, on average; it takes longer than a test."""
 
         def above(share: float) -> float:
             return self._asked(share)[1].mean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from math import inf
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..common.errors import XaiError, shown
 from ..maps.edges import edge_maps
 from ..maps.noise import noise_maps
-from ..maps.similarity import SIMILARITIES, Prepared, Similarity
+from ..maps.similarity import SIMILARITIES, Prepared, Similarity, prepared
 from ..statistics.evidence import Part
 from ..subject.block import Block
 from .base import (
@@ -122,11 +122,11 @@ class Comparing(Measuring[Compared]):
     def measure(self, block: Block) -> Compared:
         """Return the similarities of one block."""
         before, cells = self.attributions(block), self.cells.of(block)
-        prepared = self._prepared(before)
-        again = [self._compared(prepared, maps) for maps in self._again(block, before)]
-        chance = {s.name: self._chance(s, prepared[s.name]) for s in self.similarities}
+        made = prepared(self.similarities, before)
+        again = [self._compared(made, maps, equal=torch.equal(maps, before)) for maps in self._again(block, before)]
+        chance = {s.name: self._chance(s, made[s.name]) for s in self.similarities}
         resemblance = self._resemblance(block, before) if self._changes and not self.controls else None
-        after = [self._compared(prepared, maps) for maps in self._after(block, before, cells, resemblance)]
+        after = [self._compared(made, maps) for maps in self._after(block, before, cells, resemblance)]
         if not self.controls:
             self.controls = self._measured_controls(block, before)
             if resemblance is not None:
@@ -216,18 +216,12 @@ class Comparing(Measuring[Compared]):
         """Let go of what the intervention keeps for the next block."""
         self.procedure.rest()
 
-    def _prepared(self, maps: Tensor) -> dict[str, Prepared]:
-        """Return what each similarity makes of maps, which some of them share."""
-        made = {s.prepare: s.prepare(maps) for s in {s.prepare: s for s in self.similarities}.values()}
-        return {s.name: made[s.prepare] for s in self.similarities}
-
-    def _compared(self, prepared: Mapping[str, Prepared], others: Tensor) -> dict[str, Tensor]:
-        """Return the similarity ``(b,)`` of a block's maps to others; NaN to those that are not finite."""
+    def _compared(self, made: Mapping[str, Prepared], others: Tensor, *, equal: bool = False) -> dict[str, Tensor]:
+        """Return the similarity ``(b,)`` of a block's maps to others, or to equal ones; NaN to those not finite."""
         finite = torch.isfinite(torch.linalg.vector_norm(others.flatten(1), ord=inf, dim=1))
-        later = self._prepared(others)
+        later = made if equal else prepared(self.similarities, others)
         return {
-            s.name: torch.where(finite, s.compare(prepared[s.name], later[s.name]), torch.nan)
-            for s in self.similarities
+            s.name: torch.where(finite, s.compare(made[s.name], later[s.name]), torch.nan) for s in self.similarities
         }
 
     def _chance(self, similarity: Similarity, prepared: Prepared) -> Tensor:
@@ -260,22 +254,27 @@ class Comparing(Measuring[Compared]):
             if _of_images(block):
                 edges = edge_maps(block.inputs[0]).to(maps.dtype)
                 pairs["edges"] = (edges, edges)
-        return tuple(_control(name, self.similarities, *maps_of) for name, maps_of in pairs.items())
+        return _alike(pairs, self.similarities)
 
 
 def _of_images(block: Block) -> bool:
     return block.layout.is_image and block.inputs[0].is_floating_point()
 
 
-def _control(name: str, similarities: Iterable[Similarity], first: Tensor, second: Tensor) -> Alike:
-    """Return the similarity of two batches of control maps, on the same inputs and on neighboring ones."""
-    after, chance = {}, {}
-    for s in similarities:
-        a = s.prepare(first)
-        b = a if second is first else s.prepare(second)
-        after[s.name] = mean(s.compare(a, b))
-        chance[s.name] = mean(s.compare(a, tuple(part.roll(1, 0) for part in b)))
-    return Alike(name, after, chance)
+def _alike(pairs: Mapping[str, tuple[Tensor, Tensor]], similarities: Sequence[Similarity]) -> tuple[Alike, ...]:
+    """Return the similarity of two batches of maps by name of control: on the same inputs and on neighboring ones."""
+    one, other = (prepared(similarities, torch.cat(side)) for side in zip(*pairs.values(), strict=True))
+    sizes = [len(first) for first, _ in pairs.values()]
+    ends = [sum(sizes[: place + 1]) for place in range(len(sizes))]
+    parts = [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    neighbors = [place for part in parts for place in (part[-1], *part[:-1])]
+    after = {s.name: s.compare(one[s.name], other[s.name]) for s in similarities}
+    chance = {s.name: s.compare(one[s.name], tuple(half[neighbors] for half in other[s.name])) for s in similarities}
+
+    def of(scores: Mapping[str, Tensor], part: range) -> dict[str, float | None]:
+        return {similarity: mean(values[part.start : part.stop]) for similarity, values in scores.items()}
+
+    return tuple(Alike(name, of(after, part), of(chance, part)) for name, part in zip(pairs, parts, strict=True))
 
 
 def _relative_distance(before: Prepared, after: Prepared) -> Tensor:

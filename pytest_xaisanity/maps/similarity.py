@@ -15,7 +15,7 @@ A :class:`Similarity` splits the work in two, so that one reference batch can be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
@@ -39,6 +39,7 @@ __all__ = [
     "hog_features",
     "mse",
     "pearson",
+    "prepared",
     "ranks",
     "rms_ssim",
     "sign_flip_ssim",
@@ -675,6 +676,12 @@ class Similarity:
         """Map scores linearly to [-1, 1] with 1 for identical maps: the identity, or ``1 - mse / 2``."""
         center = (self.low + self.high) / 2
         return (scores - center) / (self.identical - center)
+
+
+def prepared(similarities: Iterable[Similarity], maps: Tensor) -> dict[str, Prepared]:
+    """Return what each similarity makes of maps ``(N, *features)``, by name; what some of them share is made once."""
+    made: dict[Callable[[Tensor], Prepared], Prepared] = {}
+    return {s.name: made.setdefault(s.prepare, made.get(s.prepare) or s.prepare(maps)) for s in similarities}
 
 
 SPEARMAN = Similarity("spearman", _prepare_spearman, _inner, signed=True)

@@ -37,6 +37,7 @@ Changes: TypeAlias = dict[tuple[str, str], str]
 COPIED_BYTES = 2**31  # of parameters; of more, no copy is kept
 _KINDS = {"_parameters": "parameter", "_buffers": "buffer", "_modules": "module"}
 _CONTAINERS = tuple(name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set))
+_HOOKS = tuple(name for name in _CONTAINERS if name not in _KINDS)
 _PLAIN = (bool, int, float, str, type(None))
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -143,17 +144,17 @@ class Hooks:
     """The hooks of a model's modules, in their order."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._hooks = [
-            _Contents(held)
-            for module in model.modules()
-            for name, held in vars(module).items()
-            if name in _CONTAINERS and name not in _KINDS and type(held) in (dict, OrderedDict, set)
-        ]
+        held = (vars(module).get(name) for module in model.modules() for name in _HOOKS)
+        self._all = [hooks for hooks in held if type(hooks) in (dict, OrderedDict, set)]
+        self._some = {id(hooks): _Contents(hooks) for hooks in self._all if hooks}  # most are empty: no copies of those
 
     def restore(self) -> None:
         """Put them back."""
-        for hooks in self._hooks:
-            hooks.restore()
+        for hooks in self._all:
+            if id(hooks) in self._some:
+                self._some[id(hooks)].restore()
+            elif hooks:
+                hooks.clear()
 
 
 class RequiresGrad:

@@ -22,7 +22,7 @@ def test_nothing_is_clipped_where_cells_are_kept_or_lost_altogether():
     after = np.repeat(np.tile([1.0, 1.0, 1.0, -1.0], 16), 2)
     found = retained(after, np.ones(128), np.full(128, 0.6))
     assert found.estimate == pytest.approx(-0.25, abs=1e-5)
-    assert found.decide(0.5, LEVEL, final=True).outcome == "passed"
+    assert found.test(0.5, LEVEL, final=True)[0] == "passed"
 
 
 SHARES = [-1.0, -0.4, 0.0, 0.3, 0.8, 1.0]
@@ -81,6 +81,6 @@ def test_the_interval_never_contradicts_the_outcome(left):
     for run in range(20):
         rng = np.random.default_rng(run)
         found = retained(np.clip(left + 0.3 * rng.standard_normal(48), -1, 1), np.ones(48), np.zeros(48))
-        outcome = found.decide(0.5, LEVEL, final=True).outcome
+        outcome = found.test(0.5, LEVEL, final=True)[0]
         low, high = found.interval(0.5, LEVEL, final=True)
         assert {"passed": high <= 0.5, "failed": low >= 0.5, "inconclusive": low < 0.5 < high}[outcome]

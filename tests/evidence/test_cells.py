@@ -235,6 +235,6 @@ def test_pairs_under_drawn_cells_are_decided_at_the_level_that_is_asked_for():
         by_cell = np.where(np.arange(8) % 2, 0.9, 0.1)  # half of all cells keep nearly all, on average half is left
         after = np.repeat(by_cell[rng.integers(8, size=32)], 2)
         between = [Between(values, values) for values in (after, np.ones(64), np.zeros(64))]
-        return Retained(*between).decide(0.5, Level(0.95, early=False), final=True).outcome == "passed"
+        return Retained(*between).test(0.5, Level(0.95, early=False), final=True)[0] == "passed"
 
     assert rate_at_most(passed, 0.05) <= 0.05

@@ -10,6 +10,7 @@ import cmath
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -43,6 +44,7 @@ def not_finite(name: str, distribution: Distribution) -> XaiError:
 
 _FALLBACK = Own()
 _AFFINE = {"weight": 1.0, "scale": 1.0, "gamma": 1.0, "g": 1.0, "bias": 0.0, "shift": 0.0, "beta": 0.0, "b": 0.0}
+_ATOMS = (bool, int, float, str, type(None))  # most of what a module holds
 _STATISTICS = {"running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0.0}
 
 
@@ -62,7 +64,7 @@ class Draw:
 
     def writes(self) -> list[Write]:
         """Return all that the layer alters."""
-        with isolated(self.seed, "reinit", self.layer.name), torch.no_grad(), torch.device("cpu"):
+        with isolated(self.seed, "reinit", self.layer.name), torch.no_grad(), _on_the_cpu():
             new = self._weights(self.distribution, own_reset=self.distribution.own_reset)
             if not self._changes(new):
                 new = self._weights(_FALLBACK, own_reset=False)
@@ -232,6 +234,13 @@ class Draw:
         return self._copied(tensor)
 
 
+def _on_the_cpu() -> AbstractContextManager[object]:
+    """Return a context in which new tensors are on the CPU; where they are anyway, one that costs nothing."""
+    on_cpu = torch.get_default_device().type == "cpu"
+    context: AbstractContextManager[object] = nullcontext() if on_cpu else torch.device("cpu")
+    return context
+
+
 def all_finite(values: Tensor) -> bool:
     """Whether no entry is NaN or infinite. A sum tells many times as fast, unless it overflows."""
     return cmath.isfinite(values.sum().item()) or bool(values.isfinite().all())
@@ -269,6 +278,8 @@ def _stand_in(module: nn.Module, tensor_of: Callable[[Tensor], Tensor]) -> nn.Mo
     memo: dict[int, object] = {}
 
     def copied(value: object) -> object:
+        if type(value) in _ATOMS:
+            return value
         if id(value) in memo:
             return memo[id(value)]
         made: object
