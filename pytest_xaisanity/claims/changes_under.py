@@ -166,7 +166,7 @@ class ChangesUnder(Claim):
     def needs(self) -> Sequence[Need]:
         """One comparison of the maps before and after."""
         cells = self.cells or ("sample" if self.early else "all")
-        return [Need(Comparison(self.intervention, self.similarity, cells))]
+        return [Need(Comparison(self.intervention, self.similarity, cells, calibrated=self.at_most is None))]
 
     def decide(self, look: Look) -> Verdict | None:
         """Decide each similarity by itself; where they contradict one another the verdict is inconclusive."""

@@ -292,6 +292,11 @@ class Intervention(ABC):
     def start(self, lab: Lab, block: Block) -> Procedure:
         """Begin on a subject and explainer, with the first block."""
 
+    @property
+    def copies(self) -> int:
+        """How many explanations of an input a map is the mean over."""
+        return 1
+
     def cells(self) -> tuple[int, int]:
         """Return how many seeds and positions its procedure will have, where models are trained when it begins."""
         return 1, 1
@@ -344,6 +349,13 @@ class Procedure(ABC):
                 cell = divmod(place, self.shape[1])
                 if cell in wanted:
                     yield cell, maps[list(wanted[cell])]
+
+    def sample_copies(self) -> None:  # noqa: B027 - most have none
+        """Explain a sample of the copies that a map is the mean over, from here on.
+
+        What :meth:`again` yields must then have as much in common with the maps before as those after it would have,
+        had nothing changed.
+        """
 
     def again(self, block: Block) -> Iterable[Tensor]:
         """Return maps that are as like those before as can be asked of any: by default those of a second run."""

@@ -70,11 +70,15 @@ class Comparison(Measurement[Compared]):
         similarities: Names of the similarities, or none: those that the intervention prefers decide, and signed and
             absolute Spearman, and SSIM for images, are measured beside them.
         cells: Which cells each input is explained under, see :mod:`.cells`.
+        calibrated: Whether the similarities are set against those to the second run and to unrelated explanations.
+            Where a map is the mean over copies of the input and cells are sampled, copies then are as well; a raw
+            similarity is one of whole maps.
     """
 
     intervention: Intervention
     similarities: tuple[str, ...] = ()
     cells: Chosen = "all"
+    calibrated: bool = True
 
     @property
     def retrains(self) -> bool:  # type: ignore[override]
@@ -84,7 +88,13 @@ class Comparison(Measurement[Compared]):
     @property
     def key(self) -> Hashable:
         """Equal for comparisons that measure the same."""
-        return ("comparison", self.intervention.name, self.intervention.key, self.similarities, self.cells)
+        named = (self.intervention.name, self.intervention.key)
+        return ("comparison", *named, self.similarities, self.cells, self.samples_copies)
+
+    @property
+    def samples_copies(self) -> bool:
+        """Whether copies are sampled, where cells are."""
+        return self.calibrated and self.intervention.copies > 1
 
     def start(self, lab: Lab, block: Block) -> Comparing:
         """Begin on the first block."""
@@ -97,7 +107,8 @@ class Comparison(Measurement[Compared]):
             cells = Cells(seeds, positions, self.cells == "sample" and seeds * positions > 1)
         else:  # it begins here, so that what it would refuse is refused
             cells = Comparing(self, lab, block).cells
-        return self.intervention.cost(cells.explained)
+        copies = 1 if cells.sampled and self.samples_copies else self.intervention.copies
+        return self.intervention.cost(cells.explained).times(copies)
 
 
 class Comparing(Measuring[Compared]):
@@ -108,12 +119,15 @@ class Comparing(Measuring[Compared]):
         with asked(self.where, *block.inputs):
             begun = comparison.intervention.start(lab, block)
         self.procedure = checked_procedure(self.where, begun)
-        self.attributions, self.seed = self.procedure.attributions, lab.seed
+        self.seed = lab.seed
+        self.cells = _cells(comparison, self.procedure, lab.seed)
+        if self.cells.sampled and comparison.samples_copies:
+            self.procedure.sample_copies()
+        self.attributions = self.procedure.attributions
         sides = tuple(block.empty_maps().shape[1:])
         with asked(self.where):
             self.deciding, beside = _names(comparison.similarities, self.procedure.readings, sides)
         self.similarities = _similarities((*self.deciding, *beside), sides)
-        self.cells = _cells(comparison, self.procedure, lab.seed)
         self.controls: tuple[Control, ...] = ()
         self._changes = "changes_under" in comparison.intervention.verbs
         self._lasts: dict[str, Prepared] = {}
@@ -323,7 +337,8 @@ def _are_images(sides: tuple[int, ...]) -> bool:
 
 
 def _cells(comparison: Comparison, procedure: Procedure, seed: int) -> Cells:
-    sampled = comparison.cells == "sample" and (procedure.fresh or procedure.shape != (1, 1))
+    several = procedure.fresh or procedure.shape != (1, 1) or comparison.samples_copies
+    sampled = comparison.cells == "sample" and several
     if procedure.fresh and not sampled:
         raise XaiError(
             f"{comparison.intervention.name} seeds",

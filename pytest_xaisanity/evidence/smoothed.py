@@ -1,4 +1,10 @@
-"""Smoothed explanations: the mean of the maps of noisy copies of each input (sMPRT, Hedström et al. 2024)."""
+"""Smoothed explanations: the mean of the maps of noisy copies of each input (sMPRT, Hedström et al. 2024).
+
+The copies are a sample as well, of which two suffice: the map of one copy before an intervention is compared with that
+of another copy after it, and with that of the other copy before it. For similarities that are inner products, such as
+rank correlations, these are on average the inner products of what is smoothed over all noise, so that their ratio is
+free of the noise that single copies have.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +44,14 @@ def check_noise(samples: int, noise: object, *, where: str) -> float:
     )
 
 
-def smoothed(explained: Attributions, block: Block, samples: int, noise: float, *, where: str) -> Attributions:
-    """Return an explainer whose maps are means over ``samples`` noisy copies, or ``explained`` itself for one.
+def smoothed(explained: Attributions, block: Block, samples: int, noise: float, *, where: str) -> Smoothed | None:
+    """Return an explainer whose maps are means over ``samples`` noisy copies, or None for one, the input itself.
 
     Raises:
         XaiError: No input tensor takes noise.
     """
     if samples == 1:
-        return explained
+        return None
     if not any(tensor.is_floating_point() for tensor in block.inputs):
         raise XaiError(
             f"{where} samples",
@@ -67,16 +73,21 @@ class Smoothed(Attributions):
         explained: The explainer on a subject.
         copies: How many noisy copies, 1 or more.
         noise: Standard deviation, as a share of the input's range.
+        first: The number of the first copy.
     """
 
-    def __init__(self, explained: Attributions, copies: int, noise: float) -> None:
+    def __init__(self, explained: Attributions, copies: int, noise: float, first: int = 0) -> None:
         super().__init__(explained.subject, explained.explainer, explained.seed, explained.cache)
         self.fingerprint, self.sampling = explained.fingerprint, explained.sampling
-        self.copies, self.noise = copies, noise
+        self.copies, self.noise, self.first = copies, noise, first
+
+    def copy(self, number: int) -> Smoothed:
+        """Return the explainer of one of the copies alone."""
+        return Smoothed(self, 1, self.noise, self.first + number)
 
     def key(self, block: Block, state: tuple[Hashable, ...], run: int) -> Hashable:
         """Return the key under which the maps of a block are kept."""
-        return ("smoothed", self.copies, self.noise, super().key(block, state, run))
+        return ("smoothed", self.first, self.copies, self.noise, super().key(block, state, run))
 
     def measured(self, block: Block, targets: Tensor | None, stage: str, draw: Draw) -> Tensor:
         """Return the mean maps of a block, of as many copies at once as a pass holds."""
@@ -84,8 +95,9 @@ class Smoothed(Attributions):
         asked = self.request(block, targets)
         width = max(1, self.subject.batches.size // len(block))
         total: Tensor | float = 0.0
-        for done in range(0, self.copies, width):
-            some = range(done, min(self.copies, done + width))
+        end = self.first + self.copies
+        for done in range(self.first, end, width):
+            some = range(done, min(end, done + width))
             noisy = [self._noisy(block, scales, copy) for copy in some]
             wide = replace(
                 asked,
@@ -109,11 +121,11 @@ class Smoothed(Attributions):
         size = sum(x.numel() * x.element_size() for x in block.inputs if x.is_floating_point())
         if self.copies * size > _KEPT_BYTES:
             return self._drawn(block, copy)
-        key = ("smoothing", self.seed, self.copies, block.indices)
+        key = ("smoothing", self.seed, self.first, self.copies, block.indices)
         kept: list[list[Tensor | None]] = self.subject.shared(
-            key, lambda: [self._drawn(block, each) for each in range(self.copies)]
+            key, lambda: [self._drawn(block, self.first + each) for each in range(self.copies)]
         )
-        return kept[copy]
+        return kept[copy - self.first]
 
     def _drawn(self, block: Block, copy: int) -> list[Tensor | None]:
         """Return standard normal noise for each floating-point tensor, and None for the others."""

@@ -142,11 +142,11 @@ class TestDefinition:
         maps, block = maps_of(gradients, noise(7, 12), model=linear, copies=6)
         assert (maps - linear.weight[block.targets]).abs().max() < 1e-6
 
-    def test_one_sample_is_the_explainer_itself(self):
+    def test_one_sample_needs_no_copies(self):
         subject = Subject(network(), IMAGES, device="cpu")
         explained = Attributions(subject, as_explainer(gradients, subject.model), 0)
         block = next(subject.blocks())
-        assert smoothed(explained, block, 1, 0.1, where="here") is explained
+        assert smoothed(explained, block, 1, 0.1, where="here") is None
 
     @pytest.mark.parametrize("order", ORDERS)
     def test_the_comparison_is_of_smoothed_maps_before_and_after(self, order):
@@ -177,10 +177,99 @@ class TestDefinition:
                 with subject.lent():
                     block = next(subject.blocks(early=False))
                     explained = Attributions(subject, as_explainer(gradients, model), 0)
-                    maps.append(smoothed(explained, block, copies, 0.1, where="here")(block))
+                    maps.append((smoothed(explained, block, copies, 0.1, where="here") or explained)(block))
             return spearman(*maps).mean()
 
         assert both(30) > both(1)
+
+
+def grainy(model, inputs, targets):
+    """Return the blurred image, which any model shows, under grain that other noise or another model turns over."""
+    image = inputs.detach().sum(1, keepdim=True)
+    grain = torch.sin(1e4 * (1 + model[5].weight.abs().sum()) * image)
+    return torch.nn.functional.avg_pool2d(image, 3, 1, 1, count_include_pad=False) + 1.2 * grain
+
+
+class TestSampledCopies:
+    """Where cells are sampled two copies are: the one is explained before, the other one before and after."""
+
+    def sampled(self, explain, intervention, inputs=IMAGES, similarities=("spearman",)):
+        model = network()
+        subject = Subject(model, inputs, torch.zeros(len(inputs), dtype=torch.long), device="cpu")
+        with subject.lent():
+            block = next(subject.blocks(early=False))
+            comparing = Comparison(intervention, similarities, cells="sample").start(lab_of(subject, explain), block)
+            return tensors_of(comparing.measure(block)), block
+
+    def test_the_first_copy_is_compared_with_the_second(self):
+        scores, block = self.sampled(gradients, CascadingRandomization(depth=1, seeds=1, samples=9))
+        model = network()
+        first, second = (torch.stack([copy_of(IMAGES[i], i, number) for i in block.indices]) for number in (0, 1))
+        targets = torch.zeros(10, dtype=torch.long)
+        before, again = (gradients(model, copies, targets).sum(1) for copies in (first, second))
+        (layer,) = find_layers(model, lambda: model(IMAGES[:1])).top_down()[:1]
+        with Randomizer(model, [layer]) as randomizer:
+            randomizer.randomize(layer, seed=0)
+            after = gradients(model, second, targets).sum(1)
+        assert (scores["self spearman"] - spearman(before, again)).abs().max() < 1e-5
+        assert (scores["after spearman"].flatten() - spearman(before, after)).abs().max() < 1e-5
+
+    def test_the_similarities_are_on_average_those_of_what_is_smoothed(self):
+        """For inner products of unit maps u: E <u(copy 0), v(copy 1)> = <E u, E v>, of all noise."""
+        count, image = 600, IMAGES[:1]
+        inputs = image.expand(count, -1, -1, -1)
+        scores, _ = self.sampled(
+            gradients, CascadingRandomization(depth=1, seeds=1, samples=4, noise=0.3), inputs, ("cosine",)
+        )
+
+        def mean_unit(model):
+            copies = torch.stack([copy_of(image[0], i, number, share=0.3) for i in range(500) for number in (2, 3)])
+            maps = gradients(model, copies, torch.zeros(len(copies), dtype=torch.long)).sum(1).flatten(1)
+            return nn.functional.normalize(maps, dim=1).mean(0)
+
+        model = network()
+        before = mean_unit(model)
+        (layer,) = find_layers(model, lambda: model(image)).top_down()[:1]
+        with Randomizer(model, [layer]) as randomizer:
+            randomizer.randomize(layer, seed=0)
+            after = mean_unit(model)
+        for name, other in (("after", after), ("self", before)):
+            seen = scores[f"{name} cosine"].flatten().double()
+            error = seen.std() / len(seen) ** 0.5 + 0.01  # that of the mean maps by hand
+            assert seen.mean().item() == pytest.approx(float(before @ other), abs=3 * float(error))
+
+    @pytest.mark.parametrize("samples", [2, 60])
+    def test_a_verdict_costs_less_than_four_explanations_an_input(self, samples):
+        rows = []
+
+        def explain(model, inputs, targets):
+            rows.append(len(inputs))
+            return gradients(model, inputs, targets)
+
+        images = noise(64, 2, 8, 8, seed=7)
+        explainer = Bench(network(), images, device="cpu").explainer(explain)
+        explainer.changes_under("cascading_randomization", samples=samples, early=False, cells="sample")
+        assert sum(rows) <= 4 * 64 + 2
+
+    def test_grain_of_single_copies_does_not_hide_what_is_left(self):
+        """Most of a single copy's map is grain, which changes; smoothed, most is the blurred image, which stays."""
+        images = nn.functional.avg_pool2d(noise(96, 2, 24, 24, seed=3), 3, 1) * 3
+        images = images[:, :, :8, :8]
+        explainer = Bench(network(), images, device="cpu").explainer(grainy)
+        plain = explainer.changes_under("cascading_randomization")
+        sampled = explainer.changes_under("cascading_randomization", samples=40)
+        every = explainer.changes_under("cascading_randomization", samples=40, cells="all", seeds=1)
+        assert [v.failed for v in (sampled, every)] == [True, True]
+        assert plain.passed
+        assert "that another noisy copy leaves" in sampled.reason
+
+    def test_a_raw_similarity_is_one_of_whole_maps(self):
+        images = noise(40, 2, 8, 8, seed=7)
+        explainer = Bench(network(), images, device="cpu").explainer(edges)
+        settings = {"similarity": "spearman", "at_most": 0.5, "samples": 3}
+        verdict = explainer.changes_under("cascading_randomization", **settings)
+        assert verdict.failed
+        assert verdict.estimate == 1
 
 
 class TestRunning:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
@@ -19,9 +19,9 @@ from ...model.reinit.randomizer import Kept, Randomizer
 from ...statistics.evidence import Part
 from ...subject.block import Block
 from ...subject.explained_layers import explained_layers
-from ..base import Cell, Cost, Intervention, Lab, Sweep
+from ..base import Cell, Intervention, Lab, Sweep
 from ..randomized import SEEDS, Randomized, check_seeds
-from ..smoothed import NOISE, check_noise, smoothed
+from ..smoothed import NOISE, Smoothed, check_noise, smoothed
 
 __all__ = ["BottomUpRandomization", "CascadingRandomization", "IndependentRandomization", "Randomizing"]
 
@@ -41,8 +41,10 @@ class _WeightRandomization(Intervention):
         reinit: The distribution new weights are drawn from: ``"own"`` (each layer's ``reset_parameters``),
             ``"truncated_normal"``, ``"permutation"``, or an object.
         samples: How many noisy copies of each input a map is the mean over, before and after (sMPRT, Hedström et al.
-            2024); 1 explains the input itself. The copies are the same for every model, so that the models alone
-            differ.
+            2024); 1 explains the input itself. The copies are the same for every model, so that only the model changes.
+            Where cells are sampled, two copies are as well: one is explained before, the other one before and after.
+            What is left is then the share of what the two have in common on the model as given; it estimates that of
+            maps smoothed over all noise, whatever ``samples``. A raw similarity (``at_most=``) is one of whole maps.
         noise: Standard deviation of the noise, as a share of the range of the input; with two or more ``samples``.
 
     Layers are ordered by execution. Normalization layers go with the layer that feeds them. The model is randomized in
@@ -68,14 +70,16 @@ class _WeightRandomization(Intervention):
         object.__setattr__(self, "noise", check_noise(self.samples, self.noise, where=self.name))
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
+    @property
+    def copies(self) -> int:
+        """The noisy copies."""
+        return self.samples
+
     def start(self, lab: Lab, block: Block) -> Randomizing:
         """Trace the layers on a few inputs of the block."""
         layers = explained_layers(lab.subject, block)
-        return Randomizing(self, smoothed(lab.attributions, block, self.samples, self.noise, where=self.name), layers)
-
-    def cost(self, explained: float) -> Cost:
-        """Return the explanations of all noisy copies."""
-        return super().cost(explained).times(self.samples)
+        smooth = smoothed(lab.attributions, block, self.samples, self.noise, where=self.name)
+        return Randomizing(self, lab.attributions, layers, smooth)
 
 
 class CascadingRandomization(_WeightRandomization):
@@ -101,8 +105,15 @@ class BottomUpRandomization(_WeightRandomization):
 class Randomizing(Sweep):
     """A weight randomization of one subject: yields the maps of each randomized model."""
 
-    def __init__(self, settings: _WeightRandomization, attributions: Attributions, layers: Layers) -> None:
-        self.settings, self.attributions, self.found = settings, attributions, layers
+    def __init__(
+        self,
+        settings: _WeightRandomization,
+        attributions: Attributions,
+        layers: Layers,
+        smooth: Smoothed | None = None,
+    ) -> None:
+        self.settings, self.found, self.smooth = settings, layers, smooth
+        self.attributions = self._after = attributions if smooth is None else smooth
         ordered = layers.top_down() if settings.from_output else layers.bottom_up()
         if settings.depth is not None and settings.depth > len(ordered):
             raise setting_error(
@@ -114,11 +125,21 @@ class Randomizing(Sweep):
         size = sum(p.numel() * p.element_size() for p in attributions.subject.model.parameters())
         self._kept: Kept | None = None if self.fresh or self.shape[0] * size > _KEPT_BYTES else {}
 
+    def sample_copies(self) -> None:
+        """Explain one noisy copy before, and another one before and after."""
+        if self.smooth is not None:
+            self.attributions, self._after = self.smooth.copy(0), self.smooth.copy(1)
+            self.ceiling = "another noisy copy"
+
+    def again(self, block: Block) -> Iterable[Tensor]:
+        """Return the maps of a second run, of the other noisy copies where two are sampled."""
+        return [self._after(block, run=1)]
+
     def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
         """Yield the maps that are wanted: seed by seed, each in one sweep over the layers."""
         todo = {cell: wanted[cell] for cell in sorted(wanted)}
         if self.settings.target == "fixed":
-            kept = [c for c, rows in todo.items() if self.attributions.cached(self._state(*c), block.rows(rows))]
+            kept = [c for c, rows in todo.items() if self._after.cached(self._state(*c), block.rows(rows))]
             for cell in kept:
                 yield cell, self._explain(block, todo.pop(cell), cell)
         if todo:
@@ -147,7 +168,7 @@ class Randomizing(Sweep):
             targets = self._predicted(block, rows)
         doing = "from there on" if self.settings.cumulative else "alone"
         stage = f"the model with layer {self.layers[cell[1]].name} randomized {doing} (seed {cell[0]})"
-        return self.attributions.of_some(block, rows, stage=stage, state=self._state(*cell), targets=targets)
+        return self._after.of_some(block, rows, stage=stage, state=self._state(*cell), targets=targets)
 
     def _predicted(self, block: Block, rows: Sequence[int]) -> Tensor:
         """Return targets of the block: of these inputs, the classes that the model now predicts."""
