@@ -22,10 +22,12 @@ from ..explainers.explainer import Explainer, Request
 from ..maps.changes import CHANGES, Inapplicable
 from ..maps.edges import edge_maps
 from ..maps.uninformative import UninformativeMap
-from ..model.layers import Layer, find_layers
+from ..model.layers import Layer
+from ..model.reach import find_reaching_layers
 from ..model.reinit.randomizer import Randomizer
 from ..model.rewriting import rewritten
 from ..subject.layout import Layout
+from ..subject.outputs import columns
 from .uninformative import Seeding, UninformativeExplainer
 
 __all__ = ["MUTANTS", "Inapplicable", "mutated"]
@@ -155,15 +157,29 @@ class Untrained:
         if not isinstance(model, nn.Module):
             raise Inapplicable("the model is a function, whose weights are not known")
         if not self._layers:
-            probe = [one.detach().clone() for one in all_of(inputs)]
             try:
-                self._layers = tuple(find_layers(model, lambda: model(*probe)))
+                self._layers = _reaching_layers(model, all_of(inputs))
             except XaiError as error:
                 raise Inapplicable("the model has no layer to re-initialize") from error
         with Randomizer(model, self._layers, "own", seed=0) as randomizer:
             for layer in self._layers:
                 randomizer.randomize(layer)
             return explain(model, inputs, targets)
+
+
+def _reaching_layers(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[Layer, ...]:
+    """Return the layers that reach any of the outputs: other inputs may have other targets."""
+    few = [one.detach()[:2] for one in inputs]
+
+    def outputs() -> Tensor:
+        result: Tensor = columns(model(*(one.clone() for one in few)))
+        return result
+
+    def run() -> None:
+        with torch.no_grad():
+            outputs()
+
+    return tuple(find_reaching_layers(model, run, outputs))
 
 
 class Stale:

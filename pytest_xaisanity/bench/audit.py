@@ -16,11 +16,12 @@ from ..claims.make import beats, changes_under, invariant_under
 from ..common.errors import XaiError
 from ..explainers.attributions import Attributions
 from ..explainers.explainer import Explainer
-from ..model.layers import Layer, find_layers
+from ..model.layers import Layer
 from ..model.reinit.randomizer import Randomizer
 from ..report.audited import Audited, Mutation
 from ..statistics.verdict import Verdict
 from ..subject.block import Block
+from ..subject.explained_layers import explained_layers
 from .bench import Bench
 
 __all__ = ["MutantSource", "audit", "checked_mutants", "depends_on_the_explainer"]
@@ -175,12 +176,12 @@ def _status(originals: list[Tensor], maps: Iterator[Tensor]) -> Mutation:
 
 
 def _layers(bench: Bench, block: Block) -> tuple[Layer, ...]:
-    """Return the layers of the model, or none where it has nothing to re-initialize."""
+    """Return the layers that reach the explained output, or none where there is nothing to re-initialize."""
     subject = bench.subject
     if not isinstance(subject.model, nn.Module):
         return ()
     try:
-        return tuple(find_layers(subject.model, lambda: subject.outputs(subject.probe(block))))
+        return tuple(explained_layers(subject, block))
     except XaiError:
         return ()
 

@@ -37,6 +37,7 @@ __all__ = [
     "Measurement",
     "Measuring",
     "Metric",
+    "ModelSweep",
     "OwnMetric",
     "Procedure",
     "Scored",
@@ -397,6 +398,36 @@ class Sweep(Procedure):
                 found[cell] = maps
                 while cells and cells[0] in found:
                     yield found.pop(cells.pop(0))
+
+
+class ModelSweep(Sweep):
+    """A sweep that changes the model, though not for maps that are kept already."""
+
+    @abstractmethod
+    def swept(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        """Yield the cells that are wanted, in their order, with the maps of the inputs that are wanted of each.
+
+        The intervention is undone when the generator ends or is closed.
+        """
+
+    @abstractmethod
+    def explained(self, block: Block, rows: Sequence[int], cell: Cell) -> Tensor:
+        """Return the maps of some inputs of a block under a cell, in which the model is, or which are kept."""
+
+    @abstractmethod
+    def kept(self, block: Block, rows: Sequence[int], cell: Cell) -> bool:
+        """Whether these maps are kept already."""
+
+    def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        """Yield the cells that are wanted: those first whose maps are kept already, then the others in their order."""
+        todo = {cell: wanted[cell] for cell in sorted(wanted)}
+        for cell in [cell for cell, rows in todo.items() if self.kept(block, rows, cell)]:
+            yield cell, self.explained(block, todo.pop(cell), cell)
+        if todo:
+            with closing(self.swept(block, todo)) as some:
+                yield from some
+        if block.last:
+            self.rest()
 
 
 def other_than(before: Tensor, changed: Iterable[Tensor]) -> Iterator[Tensor]:

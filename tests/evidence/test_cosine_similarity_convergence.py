@@ -278,6 +278,25 @@ def rows(verdict):
     return {row["layer"]: row for row in verdict.evidence["convergence"]}
 
 
+class WithAnotherHead(ConvNet):
+    """The same with a head that runs last, and whose output is not explained."""
+
+    def __init__(self):
+        super().__init__()
+        self.auxiliary = nn.Sequential(nn.Flatten(), nn.Linear(100, 7))
+
+    def forward(self, x):
+        outputs = super().forward(x)
+        self.auxiliary(x)
+        return outputs
+
+
+def test_relevance_is_drawn_at_a_layer_that_reaches_the_explained_output():
+    verdict = measured(seeded(WithAnotherHead), images())
+    assert verdict.evidence["start"] == "head.3"
+    assert list(rows(verdict)) == ["head.3", "head.2", "pool", "relu (call 1)"]
+
+
 class PositiveWeights:
     """The gradient with all weights of linear layers made positive, as an explainer with rules of its own."""
 

@@ -19,7 +19,7 @@ from ...model.tracing import Call, Watch
 from ...statistics.evidence import Part
 from ...subject.block import Block
 from ...subject.explained_layers import explained_layers
-from ..base import Cell, Intervention, Lab, Sweep
+from ..base import Cell, Intervention, Lab, ModelSweep
 from ..randomized import SEEDS, Randomized, check_seeds
 
 __all__ = ["LaterLayers"]
@@ -74,7 +74,7 @@ class LaterLayers(Intervention):
         return procedure
 
 
-class _Randomizing(Sweep):
+class _Randomizing(ModelSweep):
     def __init__(self, settings: LaterLayers, attributions: Attributions, cut: Cut) -> None:
         self.settings, self.attributions, self.cut = settings, attributions, cut
         self.fresh = settings.seeds == "fresh"
@@ -93,21 +93,21 @@ class _Randomizing(Sweep):
                 "a module that no randomized layer reaches",
             )
 
-    def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
-        """Yield the maps that are wanted, seed by seed."""
-        todo = {cell: wanted[cell] for cell in sorted(wanted)}
-        for cell in [c for c, rows in todo.items() if self.attributions.cached(self._state(c[0]), block.rows(rows))]:
-            yield cell, self._explain(block, todo.pop(cell), cell[0])
-        if not todo:
-            return
-        with self._randomizer() as randomizer:
-            for cell, rows in todo.items():
-                self._randomize(randomizer, cell[0])
-                yield cell, self._explain(block, rows, cell[0])
+    def kept(self, block: Block, rows: Sequence[int], cell: Cell) -> bool:
+        """Whether these maps are kept already."""
+        return self.attributions.cached(self._state(cell[0]), block.rows(rows))
 
-    def _explain(self, block: Block, rows: Sequence[int], seed: int) -> Tensor:
-        stage = f"the model with the layers above {self.cut.path} randomized (seed {seed})"
-        return self.attributions.of_some(block, rows, stage=stage, state=self._state(seed))
+    def swept(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        """Yield the maps that are wanted, seed by seed."""
+        with self._randomizer() as randomizer:
+            for cell, rows in wanted.items():
+                self._randomize(randomizer, cell[0])
+                yield cell, self.explained(block, rows, cell)
+
+    def explained(self, block: Block, rows: Sequence[int], cell: Cell) -> Tensor:
+        """Return the maps of some inputs, where the layers above the cut are randomized with a seed."""
+        stage = f"the model with the layers above {self.cut.path} randomized (seed {cell[0]})"
+        return self.attributions.of_some(block, rows, stage=stage, state=self._state(cell[0]))
 
     def describe(self) -> tuple[Part, ...]:
         """Return the cut, what was randomized above it, and what could not be."""

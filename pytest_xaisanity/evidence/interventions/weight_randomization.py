@@ -19,7 +19,7 @@ from ...model.reinit.randomizer import Kept, Randomizer
 from ...statistics.evidence import Part
 from ...subject.block import Block
 from ...subject.explained_layers import explained_layers
-from ..base import Cell, Intervention, Lab, Sweep
+from ..base import Cell, Intervention, Lab, ModelSweep
 from ..randomized import SEEDS, Randomized, check_seeds
 from ..smoothed import NOISE, Smoothed, check_noise, smoothed
 
@@ -102,7 +102,7 @@ class BottomUpRandomization(_WeightRandomization):
     from_output = False
 
 
-class Randomizing(Sweep):
+class Randomizing(ModelSweep):
     """A weight randomization of one subject: yields the maps of each randomized model."""
 
     def __init__(
@@ -135,19 +135,12 @@ class Randomizing(Sweep):
         """Return the maps of a second run, of the other noisy copies where two are sampled."""
         return [self._after(block, run=1)]
 
-    def sampled(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
-        """Yield the maps that are wanted: seed by seed, each in one sweep over the layers."""
-        todo = {cell: wanted[cell] for cell in sorted(wanted)}
-        if self.settings.target == "fixed":
-            kept = [c for c, rows in todo.items() if self._after.cached(self._state(*c), block.rows(rows))]
-            for cell in kept:
-                yield cell, self._explain(block, todo.pop(cell), cell)
-        if todo:
-            yield from self._swept(block, todo)
-        if block.last:
-            self.rest()
+    def kept(self, block: Block, rows: Sequence[int], cell: Cell) -> bool:
+        """Whether these maps are kept already; with other targets none are."""
+        return self.settings.target == "fixed" and self._after.cached(self._state(*cell), block.rows(rows))
 
-    def _swept(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+    def swept(self, block: Block, wanted: Mapping[Cell, Sequence[int]]) -> Generator[tuple[Cell, Tensor]]:
+        """Yield the maps that are wanted: seed by seed, each in one sweep over the layers."""
         distribution, cumulative = self.settings.reinit, self.settings.cumulative
         assert not isinstance(distribution, str)
         with Randomizer(self.attributions.subject.model, self.layers, distribution, kept=self._kept) as randomizer:
@@ -160,9 +153,10 @@ class Randomizing(Sweep):
                         randomizer.restore()
                     randomizer.randomize(self.layers[position], seed=self._seed(seed))
                     if position in positions:
-                        yield (seed, position), self._explain(block, wanted[seed, position], (seed, position))
+                        yield (seed, position), self.explained(block, wanted[seed, position], (seed, position))
 
-    def _explain(self, block: Block, rows: Sequence[int], cell: Cell) -> Tensor:
+    def explained(self, block: Block, rows: Sequence[int], cell: Cell) -> Tensor:
+        """Return the maps of some inputs, where the layers up to a position are randomized with a seed."""
         targets = None
         if self.settings.target == "dynamic" and block.targets is not None:
             targets = self._predicted(block, rows)

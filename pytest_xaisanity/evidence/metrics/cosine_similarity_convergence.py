@@ -26,11 +26,11 @@ from ...explainers.backward import backward_rules
 from ...maps.cosines import CosineHistogram, absolute_cosines, null_mean, null_median, row_medians
 from ...model.cut import hookable
 from ...model.inventory import Inventory
-from ...model.layers import find_layers
 from ...model.tracing import Call, Watch
 from ...statistics.evidence import Part, Row, number
 from ...subject.batches import out_of_memory
 from ...subject.block import Block, Inputs
+from ...subject.explained_layers import explained_layers
 from ...subject.layout import by_channel, channel_axis
 from ..base import Cost, Lab, Measurement, Measuring, OwnMetric, Scored
 from ..groups import Grouping
@@ -68,7 +68,7 @@ class CosineSimilarityConvergence(OwnMetric):
 
     Args:
         start: Path of the module at whose output relevance is drawn, as in ``named_modules()``. By default the topmost
-            module with weights and more than one output.
+            module with weights that reach the explained output, and more than one output of its own.
         layer: Path of the module that is scored. By default the lowest layer with more than one channel, the input
             excepted.
         draws: How often relevance is drawn for each input, 2 to 1,000.
@@ -223,7 +223,7 @@ class _Measuring(Measuring[Scored]):
     def __init__(self, metric: CosineSimilarityConvergence, attributions: Attributions, block: Block) -> None:
         self.metric, self.attributions = metric, attributions
         with _naming(attributions):
-            self.plan = _plan(metric, attributions, attributions.subject.probe(block))
+            self.plan = _plan(metric, attributions, block)
         self.distributions = {name: CosineHistogram() for name in self.plan.places}
         self.grouping = Grouping()
 
@@ -346,15 +346,16 @@ def _forward(
 # ------------------------------------------------------------------------------------------------------- the plan
 
 
-def _plan(metric: CosineSimilarityConvergence, attributions: Attributions, probe: Inputs) -> _Plan:
-    """Return where to draw and to look, from two forward passes and one backward pass of a few inputs."""
-    model, source = attributions.subject.model, attributions.explainer.source
+def _plan(metric: CosineSimilarityConvergence, attributions: Attributions, block: Block) -> _Plan:
+    """Return where to draw and to look, from forward passes and one backward pass of a few inputs of a block."""
+    subject, source = attributions.subject, attributions.explainer.source
+    model, probe = subject.model, subject.probe(block)
     inventory = Inventory(model)
     modules = hookable(inventory)
     for setting, path in (("start", metric.start), ("layer", metric.layer)):
         if path is not None and path not in modules and (setting, path) != ("layer", _INPUT):
             raise unknown_name(f"{metric.name} {setting}", path, modules, kind="module")
-    weighted = {layer.name for layer in find_layers(model, lambda: attributions.subject.outputs(probe))}
+    weighted = {layer.name for layer in explained_layers(subject, block)}
     with backward_rules(source, model), torch.inference_mode(False), torch.enable_grad():
         _, outputs = _forward(model, probe, modules, None)
         start = _start(metric, outputs, weighted)
