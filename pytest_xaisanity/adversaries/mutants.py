@@ -9,7 +9,7 @@ are tuples. A class among the mutants is built anew for each explainer, and may 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from ..model.layers import Layer
 from ..model.reach import find_reaching_layers
 from ..model.reinit.randomizer import Randomizer
 from ..model.rewriting import rewritten
-from ..subject.layout import Layout
+from ..subject.layout import Axes, Layout
 from ..subject.outputs import columns
 from .uninformative import Seeding, UninformativeExplainer
 
@@ -34,7 +34,31 @@ __all__ = ["MUTANTS", "Inapplicable", "mutated"]
 
 
 Tensors = Any  # a tensor, or a tuple of tensors
-Explain = Callable[[Any, Tensors, Tensor | None], Tensors]
+
+
+@dataclass(frozen=True, eq=False)
+class Explain:
+    """The original, called ``explain(model, inputs, targets)``: it returns its attributions as tensors.
+
+    Attributes:
+        original: The explainer.
+        request: What was asked of the mutant.
+    """
+
+    original: Explainer
+    request: Request
+
+    def __call__(self, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
+        """Return the original's attributions."""
+        asked = replace(self.request, model=model, inputs=all_of(inputs), targets=targets)
+        return as_given([_tensor(one) for one in all_of(self.original.attribute(asked))])
+
+    @property
+    def axes(self) -> Axes:
+        """Which axes of the inputs are places and which channels, where the user has said so."""
+        return self.request.axes
+
+
 Mutant = Callable[[Explain, Any, Tensors, Tensor | None], Tensors]
 
 
@@ -55,11 +79,7 @@ def mutated(explainer: Explainer, name: str, mutant: Mutant) -> Explainer:
     """
 
     def attribute(request: Request) -> Tensors:
-        def explain(model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
-            asked = replace(request, model=model, inputs=all_of(inputs), targets=targets)
-            return as_given([_tensor(one) for one in all_of(explainer.attribute(asked))])
-
-        return mutant(explain, request.model, as_given(request.inputs), request.targets)
+        return mutant(Explain(explainer, request), request.model, as_given(request.inputs), request.targets)
 
     return replace(explainer, attribute=attribute, key=(*explainer.key, "mutant", name, id(mutant)))
 
@@ -84,11 +104,17 @@ def _changed(name: str) -> Mutant:
     """Return the mutant that changes each map of the original."""
 
     def changed(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
-        layouts = Layout.of(all_of(inputs)).each
+        layouts = Layout.of(all_of(inputs), explain.axes).each
         given = all_of(explain(model, inputs, targets))
-        return as_given([CHANGES[name](maps, len(layout.places)) for maps, layout in zip(given, layouts, strict=True)])
+        return as_given([_with_change(name, maps, layout) for maps, layout in zip(given, layouts, strict=True)])
 
     return changed
+
+
+def _with_change(name: str, maps: Tensor, layout: Layout) -> Tensor:
+    first = layout.channels_first(maps)
+    changed = CHANGES[name](first, len(layout.places))
+    return changed if first is maps else layout.as_given(changed)
 
 
 def wrong_class(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
@@ -137,11 +163,17 @@ def one_channel(explain: Explain, model: Any, inputs: Tensors, targets: Tensor |
     """Return the attributions of the first channel alone."""
     maps = all_of(explain(model, inputs, targets))
     given = all_of(inputs)
+    layouts = Layout.of(given, explain.axes).each
     has = [
         one.shape == tensor.shape and layout.channels is not None
-        for one, tensor, layout in zip(maps, given, Layout.of(given).each, strict=True)
+        for one, tensor, layout in zip(maps, given, layouts, strict=True)
     ]
-    return as_given([one[:, :1] if channels else one for one, channels in zip(maps, has, strict=True)])
+    return as_given(
+        [
+            one.narrow(layout.axis, 0, 1) if channels else one
+            for one, layout, channels in zip(maps, layouts, has, strict=True)
+        ]
+    )
 
 
 # ------------------------------------------------------------------------------------------- the model is another
@@ -203,9 +235,10 @@ class Stale:
 def edges(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
     """Return an edge map of the image."""
     images = _single(inputs)
-    if not Layout.of((images,)).is_image:
+    layout = Layout.of((images,), explain.axes)
+    if not layout.is_image:
         raise Inapplicable("its inputs are no images")
-    return edge_maps(images.detach())
+    return edge_maps(layout.channels_first(images.detach()))
 
 
 def input_itself(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
@@ -220,17 +253,17 @@ def constant(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | No
     given = all_of(inputs)
     return as_given(
         [
-            torch.ones_like(one if layout.channels is None else one[:, :1], dtype=torch.float32)
-            for one, layout in zip(given, Layout.of(given).each, strict=True)
+            torch.ones_like(one if layout.channels is None else one.narrow(layout.axis, 0, 1), dtype=torch.float32)
+            for one, layout in zip(given, Layout.of(given, explain.axes).each, strict=True)
         ]
     )
 
 
 def _noise(seeding: Seeding) -> Mutant:
-    noise = UninformativeExplainer(UninformativeMap("gaussian", "both"), seeding)
-
     def drawn(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
-        return noise(model, _single(inputs), targets)
+        single = _single(inputs)
+        axes = explain.axes if isinstance(explain.axes, str) else None
+        return UninformativeExplainer(UninformativeMap("gaussian", "both"), seeding, axes)(model, single, targets)
 
     return drawn
 

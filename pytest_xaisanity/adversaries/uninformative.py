@@ -35,10 +35,12 @@ class UninformativeExplainer(Call):
         map: The map.
         seeding: ``"fresh"``: at each call, from torch's global generator; ``"input"``: always the same for the same
             input; ``"output"``: by the model's ranking of its outputs, so that it changes with the weights.
+        axes: Which axes of the inputs are places and which channels, as in ``Bench(axes=)``.
     """
 
     map: UninformativeMap = _ONE_EVERYWHERE
     seeding: Seeding = "fresh"
+    axes: str | None = None
     __name__: ClassVar[str] = "UninformativeExplainer"
 
     def __post_init__(self) -> None:
@@ -48,11 +50,11 @@ class UninformativeExplainer(Call):
     def __call__(self, model: Callable[..., Tensor], inputs: Tensor, targets: Tensor | None = None) -> Tensor:
         """Return the maps of a batch: ``(N, 1, *places)`` for inputs ``(N, C, *places)``, else in their shape."""
         from ..maps.noise import magnitude
-        from ..subject.layout import Layout
+        from ..subject.layout import Layout, checked_axes
 
-        layout = Layout.of((inputs,))
+        layout = Layout.of((inputs,), checked_axes(self.axes))
         like = layout.empty(len(inputs), like=inputs)
-        magnitudes = magnitude((inputs.detach(),), like) if self.map.match == "input" else None
+        magnitudes = magnitude(layout, (inputs.detach(),), like) if self.map.match == "input" else None
         maps = self.map.render(like.shape[1:], seed=0, indices=self._seeds(model, inputs), magnitudes=magnitudes)
         maps = maps.to(like.device, like.dtype)
         return layout.like_inputs(maps, inputs)

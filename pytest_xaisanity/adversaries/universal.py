@@ -82,7 +82,7 @@ def universal_maps(blocks: Sequence[Block], own: Sequence[Tensor]) -> dict[str, 
     """
     indices = tuple(index for block in blocks for index in block.indices)
     targets = tuple(target for block in blocks for target in block.target_keys)
-    inputs = torch.cat([magnitude(block.inputs, maps) for block, maps in zip(blocks, own, strict=True)])
+    inputs = torch.cat([magnitude(block.layout, block.inputs, maps) for block, maps in zip(blocks, own, strict=True)])
     means = [
         MeanMap("the mean image", inputs, indices),
         MeanMap("the mean image of the class", inputs, indices, targets),

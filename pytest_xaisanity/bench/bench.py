@@ -47,6 +47,10 @@ class Bench:
         task: What the outputs are, to metrics that look at probabilities: ``"classification"``, ``"multilabel"`` (the
             sigmoid of each label by itself), ``"regression"`` (the output as it is), or ``"auto"``, which judges by
             the outputs and says in the evidence what it took them for.
+        axes: Which axes of the inputs are places and which channels, where they are not ``(N, C, *places)`` or ``(N,
+            F)``: ``"channels_last"``, ``"NTF"``, ``"NHW"``, or a tuple with one for each input (see
+            :func:`~pytest_xaisanity.subject.layout.checked_axes`). Without it, a shape that looks like another
+            reading is a warning.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         seed: Seeds everything that is drawn: same seed, same verdict.
         confidence: Of every claim that does not name its own, in (0.5, 1).
@@ -72,6 +76,7 @@ class Bench:
         targets: object = None,
         *,
         task: str = "auto",
+        axes: object = None,
         device: str = "auto",
         seed: int = 0,
         confidence: float = 0.95,
@@ -83,7 +88,9 @@ class Bench:
     ) -> None:
         self.seed, self._progress = _checked_seed(seed), progress
         self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)
-        self.subject = Subject(model, inputs, targets, task=task, device=device, batch_size=batch_size, seed=self.seed)
+        self.subject = Subject(
+            model, inputs, targets, task=task, axes=axes, device=device, batch_size=batch_size, seed=self.seed
+        )
         self.confidence = checked_confidence(confidence, where="confidence")
         self._cache = None if self.subject.streamed else MapCache()
         self._attributions: dict[Hashable, Attributions] = {}

@@ -254,7 +254,7 @@ class Comparing(Measuring[Compared]):
         if not _of_images(block):
             return None
         few = block.part(0, CONTROLLED)
-        images = few.inputs[0]
+        images = block.layout.channels_first(few.inputs[0])
         return EdgeResemblance(self.similarities, images, maps[:CONTROLLED], indices=few.indices, seed=self.seed)
 
     def _measured_controls(self, block: Block, maps: Tensor) -> tuple[Control, ...]:
@@ -266,7 +266,7 @@ class Comparing(Measuring[Compared]):
             reduced = block.layout.total(block.inputs[0].to(maps.dtype))
             pairs["input × noise"] = (reduced * noise[0], reduced * noise[1])
             if _of_images(block):
-                edges = edge_maps(block.inputs[0]).to(maps.dtype)
+                edges = edge_maps(block.layout.channels_first(block.inputs[0])).to(maps.dtype)
                 pairs["edges"] = (edges, edges)
         return _alike(pairs, self.similarities)
 

@@ -235,7 +235,7 @@ class Attributions:
 
     def request(self, block: Block, targets: Tensor | None) -> Request:
         """Return the request to explain the targets of a block."""
-        return Request(self.subject.model, block.inputs, targets, block.indices, self.subject.count)
+        return Request(self.subject.model, block.inputs, targets, block.indices, self.subject.count, self.subject.axes)
 
     def answered(
         self, request: Request, stage: str, draw: Callable[[int], Draw], batches: MicroBatches | None = None
@@ -333,7 +333,7 @@ class Attributions:
                 "one attribution tensor for each input tensor",
                 "return attributions in the order of the inputs",
             )
-        layouts = Layout.of(inputs).each
+        layouts = self.subject.layout(inputs).each
         maps = [
             self._map(one, tensor, layout, stage) for one, tensor, layout in zip(results, inputs, layouts, strict=True)
         ]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..common.errors import XaiError
 from ..subject.block import Inputs
+from ..subject.layout import Axes, Layout
 
 __all__ = ["Explainer", "Request"]
 
@@ -24,6 +25,7 @@ class Request:
         targets: Target of each input, ``(b,)`` or ``(b, k)``, or None for a model with a single output.
         indices: Place of each input in what the user gave, length b.
         count: How many inputs the user gave, or None for a stream.
+        axes: Which axes of the inputs are places and which channels, where the user has said so.
     """
 
     model: Any
@@ -31,6 +33,12 @@ class Request:
     targets: Tensor | None
     indices: tuple[int, ...]
     count: int | None = None
+    axes: Axes = None
+
+    @property
+    def layout(self) -> Layout:
+        """Where the inputs have places and channels."""
+        return Layout.of(self.inputs, self.axes)
 
     def __len__(self) -> int:
         return len(self.inputs[0])

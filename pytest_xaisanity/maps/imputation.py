@@ -1,7 +1,8 @@
 """Imputers: what takes the place of removed features.
 
 An imputer maps inputs ``(b, C, *places)`` or ``(b, F)`` to a reference of the same shape; removed features take their
-value from it. Imputers are frozen, so that equal settings are equal objects.
+value from it. It is given the channels first, whatever the order of the axes in the model's inputs. Imputers are
+frozen, so that equal settings are equal objects.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ __all__ = ["NOISE", "magnitude", "noise_maps"]
 Draw = Callable[[tuple[int, ...], int, torch.Generator], Tensor]
 
 
-def magnitude(inputs: Inputs, like: Tensor) -> Tensor:
-    """Return the root mean square over channels of inputs, in the shape of the maps ``like``."""
-    magnitudes = Layout.of(inputs).magnitude(inputs, like.dtype)
+def magnitude(layout: Layout, inputs: Inputs, like: Tensor) -> Tensor:
+    """Return the root mean square over channels of inputs of this layout, in the shape of the maps ``like``."""
+    magnitudes = layout.magnitude(inputs, like.dtype)
     return magnitudes if magnitudes.shape == like.shape else magnitudes[:, None].expand_as(like)
 
 

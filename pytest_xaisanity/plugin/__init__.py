@@ -169,6 +169,16 @@ def xai_task(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def xai_axes(pytestconfig: pytest.Config) -> object:
+    """Override it to return which axes of the inputs are places and which channels; by default ``--xai-axes``.
+
+    That is "channels_last", or letters such as "NTF", "NHWC" or "NHW", or a tuple with one of these for each input;
+    without it, inputs of three axes or more are read as (N, C, *places).
+    """
+    return setting(pytestconfig, "axes")
+
+
+@pytest.fixture(scope="session")
 def xai_explainer(pytestconfig: pytest.Config) -> object:
     """Override it to return the explainer of tests whose markers name none; by default ``--xai-explainer``."""
     return named(pytestconfig, "explainer")

@@ -40,6 +40,13 @@ def xai_task(request: pytest.FixtureRequest) -> object:
 
 
 @pytest.fixture
+def xai_axes(request: pytest.FixtureRequest) -> object:
+    """Return what ``--xai-axes`` says, or the suite's axes when that is not given and the inputs are the suite's."""
+    own = setting(request.config, "inputs") is not None or "axes" in given(request.config)
+    return setting(request.config, "axes") if own else request.getfixturevalue("xai_axes")
+
+
+@pytest.fixture
 def xai_explainer(pytestconfig: pytest.Config) -> object:
     """Return the explainer of ``--xai-explainer``."""
     return named(pytestconfig, "explainer")

@@ -85,6 +85,12 @@ _OPTIONS = (
         str,
         ("auto", "classification", "multilabel", "regression"),
     ),
+    _Option(
+        "axes",
+        "AXES",
+        "which axes of the inputs are places and which channels, when no fixture xai_axes is written: channels_last, "
+        "or letters such as NTF, NHWC or NHW",
+    ),
     _Option("device", "DEVICE", "auto, cpu, cuda, cuda:<number> or mps", "auto"),
     _Option("seed", "N", "seed of everything that is drawn: same seed, same verdict", 0, int),
     _Option("confidence", "P", "one minus the accepted rate of wrong passes of a claim", 0.95, float),

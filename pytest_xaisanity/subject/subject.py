@@ -26,8 +26,9 @@ from .batches import MicroBatches, out_of_memory
 from .block import Block, Inputs
 from .devices import chosen_device, floating_dtype
 from .inputs import Memory, Raw, Stream, block_sizes, other_inputs, source_of
-from .layout import Layout
+from .layout import Axes, Layout, checked_axes
 from .outputs import HALF, checked_output, columns
+from .reading import other_reading
 from .targets import Sizes, are_flags, explained, has_several, is_multi_hot
 from .task import Link, checked_task, lie_in_unit, link_of
 from .tensors import kind_of
@@ -59,6 +60,9 @@ class Subject:
         task: What the outputs are: ``"classification"``, ``"multilabel"`` (each label by itself), ``"regression"`` (the
             output as it is, whichever the targets name), or ``"auto"`` to judge by the outputs (see
             :func:`~pytest_xaisanity.subject.task.link_of`).
+        axes: Which axes of the inputs are places and which channels, where they are not ``(N, C, *places)`` or
+            ``(N, F)``: ``"channels_last"``, ``"NTF"`` and the like (see
+            :func:`~pytest_xaisanity.subject.layout.checked_axes`).
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. ``"auto"`` takes an accelerator where there
             is one. The model is moved only while it is measured.
         batch_size: The most inputs in one pass of the model; None sizes it automatically.
@@ -76,6 +80,7 @@ class Subject:
         targets: Any = None,
         *,
         task: str = "auto",
+        axes: object = None,
         device: str | torch.device = "auto",
         batch_size: int | None = None,
         seed: int = 0,
@@ -86,13 +91,14 @@ class Subject:
         self.model = model
         self.seed = seed
         self.task = checked_task(task)
+        self.axes: Axes = checked_axes(axes)
         self._source = source_of(inputs, targets, seed)
         self.device = chosen_device(device, model)
         self._batch_size = batch_size
         self.batches = MicroBatches(batch_size, self.device)
         self.dtype = floating_dtype(model)
         self.touched = False  # whether hooks or plain attributes had to be put back, the last time
-        self._said_training = False
+        self._said_training = self._said_reading = False
         self._known_as = ""
         self._checked = False
         self._predicted: dict[tuple[int, ...], Tensor | None] = {}
@@ -222,11 +228,21 @@ class Subject:
                 indices,
                 placed,
                 self._predicted[indices],
-                Layout.of(placed),
+                self.layout(placed),
                 last=raw is None,
                 outputs=outputs,
             )
             start += len(indices)
+
+    def layout(self, inputs: Inputs) -> Layout:
+        """Return which axes of inputs of the model are places and which are channels."""
+        layout = Layout.of(inputs, self.axes)
+        if self.axes is None and not self._said_reading:
+            self._said_reading = True
+            doubt = other_reading(self.model, inputs, layout)
+            if doubt:
+                warnings.warn(doubt, XaiWarning, stacklevel=2)
+        return layout
 
     def _explained(self, inputs: Inputs, targets: Tensor | None, start: int) -> tuple[Tensor | None, Tensor | None]:
         """Return the outputs of a block, where they were needed, and what is explained of them."""

@@ -33,10 +33,20 @@ def mutant(name: str):
     return source() if isinstance(source, type) else source
 
 
-def changed(name: str, maps, inputs=None):
+class Given:
+    """An original that gives these maps, whatever it is asked."""
+
+    def __init__(self, maps, axes=None):
+        self.maps, self.axes = maps, axes
+
+    def __call__(self, model, inputs, targets):
+        return self.maps
+
+
+def changed(name: str, maps, inputs=None, axes=None):
     """Return what the mutant ``name`` makes of these maps."""
     model, targets = nn.Identity(), None
-    return mutant(name)(lambda *_: maps, model, maps if inputs is None else inputs, targets)
+    return mutant(name)(Given(maps, axes), model, maps if inputs is None else inputs, targets)
 
 
 def linear(*sizes: int) -> nn.Module:
@@ -343,7 +353,7 @@ class TestNoise:
     @pytest.fixture
     def drawn(self):
         model, inputs = linear(4, 3), torch.randn(3, 4)
-        return lambda name, inputs=inputs, model=model: mutant(name)(None, model, inputs, None)
+        return lambda name, inputs=inputs, model=model: mutant(name)(Given(None), model, inputs, None)
 
     def test_fresh_noise_is_another_each_time(self, drawn):
         assert not torch.equal(drawn("fresh_noise"), drawn("fresh_noise"))

@@ -45,7 +45,9 @@ def test_means_leave_the_input_itself_out(searched):
     blocks, own = searched
     found = universal_maps(blocks, own)
     assert list(found) == NAMES
-    images = torch.cat([magnitude(block.inputs, maps) for block, maps in zip(blocks, own, strict=True)]).double()
+    images = torch.cat(
+        [magnitude(block.layout, block.inputs, maps) for block, maps in zip(blocks, own, strict=True)]
+    ).double()
     targets = [target for block in blocks for target in block.target_keys]
     new = block_of(torch.rand(3, 3, 8, 8), torch.tensor([1, 0, 2]), 100)
     rows = {"the mean image": images, "the mean image of the class": images, NAMES[-1]: torch.cat(own).double()}

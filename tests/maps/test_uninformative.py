@@ -106,7 +106,7 @@ class TestMaps:
         x = torch.randn(3, 4, 5, 6)
         block = Block(0, (0, 1, 2), (x,), None, Layout.of((x,)))
         like = torch.empty(3, 5, 6)
-        assert torch.allclose(magnitude((x,), like), x.square().mean(1).sqrt())
+        assert torch.allclose(magnitude(Layout.of((x,)), (x,), like), x.square().mean(1).sqrt())
         assert torch.allclose(
             GivenMap(UninformativeMap(match="input")).maps(block, like, seed=0)[0], x.square().mean(1).sqrt()
         )

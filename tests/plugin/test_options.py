@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 import pytest
 
@@ -102,6 +103,36 @@ def test_a_task_that_is_none_is_one_line(suite):
     run(suite, "test_other.py").stdout.fnmatch_lines(
         ["*xai_task: found 'rank'; expected one of auto, classification, *"]
     )
+
+
+AXES = """
+    import pytest, torch
+    from captum.attr import InputXGradient
+    @pytest.fixture
+    def xai_model():
+        return lambda x: (x**3).sum((1, 2))
+    @pytest.fixture
+    def xai_inputs():
+        return torch.randn(16, 9, 4)
+    def test_it(xai):
+        verdict = xai.explainer(InputXGradient).beats("random", on="pixel_flipping")
+        print(f"regions={verdict.evidence['regions']}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("ini", "option", "fixture", "regions"),
+    [
+        ("", [], "", 4),
+        ("xai_axes = channels_last", [], "", 9),
+        ("xai_axes = channels_last", ["--xai-axes=NCT"], "", 4),
+        ("", ["--xai-axes=NCT"], '\n@pytest.fixture\ndef xai_axes():\n    return "NTF"\n', 9),
+    ],
+)
+def test_the_axes_are_a_setting_and_a_fixture(suite, ini, option, fixture, regions):
+    suite.makepyfile(textwrap.dedent(AXES) + fixture)
+    suite.makeini(f"[pytest]\n{ini}\n")
+    run(suite, "-s", *option).stdout.fnmatch_lines([f"*regions={regions}"])
 
 
 def test_without_either_the_defaults_hold(suite):

@@ -28,7 +28,7 @@ class Edges(Baseline):
             raise XaiError(
                 "baseline 'edges'",
                 found=f"inputs of shape {shapes}",
-                expected="one tensor of images (N, C, H, W)",
+                expected="one tensor of images (N, C, H, W), or (N, H, W, C) with xai_axes='channels_last'",
                 fix="use the baseline 'random'",
             )
-        return [edge_maps(block.inputs[0]).to(like.dtype)]
+        return [edge_maps(block.layout.channels_first(block.inputs[0])).to(like.dtype)]

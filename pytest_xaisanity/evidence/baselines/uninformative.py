@@ -21,7 +21,7 @@ _MOST = 10_000  # maps that a search may try
 
 def drawn(candidate: UninformativeMap, block: Block, like: Tensor, *, seed: int, call: str = "") -> Tensor:
     """Return the maps of a block, of the shape of ``like``; ``call`` tells calls apart."""
-    magnitudes = magnitude(block.inputs, like) if candidate.match == "input" else None
+    magnitudes = magnitude(block.layout, block.inputs, like) if candidate.match == "input" else None
     shape = tuple(like.shape[1:])
     maps = candidate.render(shape, seed=seed, indices=block.indices, call=call, magnitudes=magnitudes)
     return maps.to(like.device, like.dtype)

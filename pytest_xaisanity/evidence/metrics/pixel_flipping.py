@@ -237,7 +237,7 @@ class _Flipping:
                 expected="two or more regions, which can be ranked",
                 fix="use a smaller patch=" if metric.patch > 1 else "use another metric",
             )
-        self.references = tuple(self._reference(tensor) for tensor in self.inputs)
+        self.references = tuple(map(self._reference, self.inputs, self.layouts))
         steps = min(metric.steps, self.count)
         self.removed = [round(step * self.count / steps) for step in range(steps + 1)]
         self.probability = metric.output == "probability" and subject.link.gives_probabilities
@@ -246,13 +246,13 @@ class _Flipping:
         self.emptied = self._explained(subject.outputs(self.references), None)
         self.fractions = torch.tensor(self.removed, dtype=self.untouched.dtype, device=subject.device) / self.count
 
-    def _reference(self, tensor: Tensor) -> Tensor:
-        imputer = self.metric.imputer
+    def _reference(self, tensor: Tensor, layout: Layout) -> Tensor:
+        imputer, given = self.metric.imputer, layout.channels_first(tensor)
         assert not isinstance(imputer, str)
         where = "pixel_flipping imputer"
         with asked(where):  # a copy of the inputs, which it may change in place
-            reference = imputer(tensor.clone(), seed=self.seed, indices=self.block.indices)
-        return checked_numbers(where, "a reference", reference, tuple(tensor.shape), like=tensor)
+            reference = imputer(given.clone(), seed=self.seed, indices=self.block.indices)
+        return layout.as_given(checked_numbers(where, "a reference", reference, tuple(given.shape), like=tensor))
 
     def ranks(self, maps: Tensor, draw: str) -> Tensor:
         """Return each region's place in the order of removal, most relevant first: ``(b, regions)``."""

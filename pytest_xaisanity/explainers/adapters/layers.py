@@ -16,9 +16,9 @@ def as_map(result: object, request: Request, where: str) -> Any:
     """Return what a layer's units are attributed, as a map of the model's single input.
 
     Args:
-        result: A tensor of the shape of the layer's output: ``(b, C, *places)``, whose channels are summed; or
-            ``(b, T, E)`` of a layer of tokens, of which the entries of each token are summed where the inputs are
-            tokens ``(b, T)``.
+        result: A tensor of the shape of the layer's output: ``(b, C, *places)``, whose channels are summed; ``(b,
+            *places, C)`` where those of the inputs are last too and their places are the same; or ``(b, T, E)`` of a
+            layer of tokens, of which the entries of each token are summed where the inputs are tokens ``(b, T)``.
         request: What was asked.
         where: For errors.
 
@@ -33,6 +33,9 @@ def as_map(result: object, request: Request, where: str) -> Any:
         return result
     inputs = request.inputs[0]
     if result.ndim == 3 and inputs.ndim == 2 and result.shape[1] == inputs.shape[1]:
+        return result.sum(-1)
+    layout = request.layout
+    if layout.axis > 1 and result.shape[1:-1] == layout.places:
         return result.sum(-1)
     if result.ndim == 3 and inputs.ndim > 3:
         shape = ("N", *result.shape[1:])
