@@ -9,7 +9,7 @@ alone; an explainer that samples would be flaky under ``@given``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, prod
 from typing import Any, TypeVar
 
@@ -203,8 +203,18 @@ def settings_of(metric: str, *, shape: Sequence[int] | None = None, **fixed: Any
             expected="a metric with the class method open_settings(shape)",
             fix="name 'pixel_flipping', for example",
         )
-    drawn = {name: _one_of(values) for name, values in choices.items() if name not in fixed}
+    fitting = {name: [v for v in values if _builds(kind, fixed | {name: v})] for name, values in choices.items()}
+    drawn = {name: _one_of(values) for name, values in fitting.items() if name not in fixed and values}
     return st.builds(kind, **drawn, **{name: st.just(value) for name, value in fixed.items()})
+
+
+def _builds(kind: Callable[..., object], settings: dict[str, Any]) -> bool:
+    """Whether settings go together."""
+    try:
+        kind(**settings)
+    except XaiError:
+        return False
+    return True
 
 
 # Hypothesis mixes numbers that it reads in the modules that happen to be loaded into the integers it draws, so that one

@@ -558,6 +558,10 @@ class MapMetric(Metric, Generic[T]):
     def score(self, prepared: T, maps: Tensor, *, draw: str = "") -> Scores:
         """Return the scores of ``maps`` ``(b, *places)``; ``draw`` tells apart what is drawn for different maps."""
 
+    def evened(self, prepared: T, noise: Tensor) -> Tensor:
+        """Return normal noise ``(b, *places)`` as a random order for this metric; as it is by default."""
+        return noise
+
     def passes(self, block: Block) -> float:
         """Return how many passes of the model it takes to score a map of one input; none by default."""
         return 0.0

@@ -78,6 +78,8 @@ class _Scoring(Measuring[Scored]):
         key = (metric.name, metric.key, seed, block.indices)
         prepared = self.lab.subject.shared(key, lambda: prepared_by(metric, self.lab, block))
         candidates = self._candidates(block)
+        if self.baseline is not None and self.baseline.random:
+            candidates = [metric.evened(prepared, maps) for maps in candidates]
         who = "explainer" if self.baseline is None else self.baseline.name
         scored = [self._score(prepared, maps, f"{who} {k}") for k, maps in enumerate(candidates)]
         if not self.described:

@@ -233,20 +233,22 @@ class Layout:
         return tensor, tuple(axis for axis in range(1, 2 + len(self.places)) if axis != self.axis)
 
     def groups(self, side: int = 1) -> Tensor:
-        """Return the group of each place of this one tensor, flattened: squares of ``side`` places from the top left.
+        """Return the group of each place of this one tensor, flattened: cubes of ``side`` places from the first on.
 
-        The last row and column of squares may be smaller. With ``side=1`` each place is a group.
+        They are spans of series, squares of images and cubes of volumes; the last along an axis may be smaller. With
+        ``side=1`` each place is a group.
         """
-        if side == 1:
-            return torch.arange(prod(self.places))
-        height, width = self.places
-        rows, columns = torch.arange(height) // side, torch.arange(width) // side
-        return (rows[:, None] * -(-width // side) + columns).flatten()
+        groups = torch.zeros(1, dtype=torch.int64)
+        for length in self.places:
+            along = torch.arange(length) // side
+            groups = (groups[:, None] * -(-length // side) + along).flatten()
+        return groups
 
     def group_means(self, maps: Tensor, side: int) -> Tensor:
-        """Return the mean of maps ``(b, H, W)`` over each of :meth:`groups`, ``(b, groups)``."""
+        """Return the mean of maps ``(b, *places)`` of one to three axes over :meth:`groups`, ``(b, groups)``."""
         # Pooling, unlike adding by index, sums in the same order on every run of an accelerator.
-        return F.avg_pool2d(maps.unsqueeze(1), side, ceil_mode=True).flatten(1)
+        pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(self.places) - 1]
+        return pool(maps.unsqueeze(1), side, ceil_mode=True).flatten(1)
 
 
 def channel_axis(shape: tuple[int, ...], axis: int | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from torch import nn
@@ -47,6 +48,7 @@ def _letters(layout: Layout) -> str:
 def _likely_axes(channels: int, places: tuple[int, ...], width: int | None) -> str:
     """Return the axes that inputs ``(N, channels, *places)`` look as if they had, or nothing where these are right."""
     last = places[-1]
+    width = None if width == channels * prod(places) else width  # of what is flattened
     if len(places) > 3 or (width == channels and width != last):
         return ""
     if width == last != channels:

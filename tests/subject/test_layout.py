@@ -169,6 +169,7 @@ def flat(*shape):
         (nn.Sequential(nn.Conv2d(64, 2, 3), nn.Flatten()), (64, 8, 3), ""),
         (flat(3, 4, 4), (3, 4, 4), ""),
         (flat(9), (9,), ""),
+        (flat(1, 9), (1, 9), ""),
     ],
 )
 def test_a_shape_that_looks_like_another_reading_is_said_once(model, shape, likely):

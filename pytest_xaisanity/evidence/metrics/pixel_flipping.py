@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ...common.checks import check_choice, check_whole
 from ...common.errors import XaiError, setting_error
 from ...common.seeding import generator
 from ...maps.imputation import IMPUTERS, Imputer
+from ...maps.regions import Groups, Regions
 from ...statistics.evidence import Evidence, Part, Remark, Row
 from ...subject.block import Block, Inputs
 from ...subject.layout import Layout
@@ -48,8 +49,12 @@ class PixelFlipping(MapMetric["_Flipping"]):
             as 32 do.
         imputer: What removed pixels become: ``"mean"`` of the original image, ``"constant"``, ``"blur"``, ``"noise"``,
             or an imputer object.
-        patch: Side of the square regions that are removed together, in pixels, for images; a region ranks by its mean
-            attribution, and the last row and column of regions may be smaller.
+        patch: Side of the regions that are removed together, in places: squares of images, spans of series, cubes of
+            volumes. A region ranks by its mean attribution; the last along an axis may be smaller.
+        groups: Other regions that are removed together, such as superpixels or one-hot features: whole numbers that
+            label the places, of their shape ``(H, W)``, or with a row for each input ``(N, H, W)`` in the order of the
+            data; a function ``inputs -> labels`` ``(b, H, W)``; or a mapping of names to features, ``{"color": [0, 1,
+            2]}``, of which the others are removed by themselves. Where each input has its own, their number may differ.
         order: ``"srg"``: area with the least relevant pixels first, minus area with the most relevant first (symmetric
             relevance gain; higher is better, 0 for random orders in expectation). ``"morf"``: area with the most
             relevant pixels first (lower is better). ``"lerf"``: area with the least relevant first (higher is better).
@@ -69,6 +74,7 @@ class PixelFlipping(MapMetric["_Flipping"]):
     steps: int = 8
     imputer: str | Imputer = "mean"
     patch: int = 1
+    groups: Any = None
     order: Literal["srg", "morf", "lerf"] = "srg"
     output: Literal["probability", "logit"] = "probability"
     name: ClassVar[str] = "pixel_flipping"
@@ -76,6 +82,12 @@ class PixelFlipping(MapMetric["_Flipping"]):
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", check_whole(self.name, "steps", self.steps))
         object.__setattr__(self, "patch", check_whole(self.name, "patch", self.patch))
+        if self.groups is not None and not isinstance(self.groups, Groups):
+            object.__setattr__(self, "groups", Groups(self.groups))
+        if self.groups is not None and self.patch > 1:
+            raise _error(
+                "patch", f"patch={self.patch} beside groups=", "one of both, which say what is removed together"
+            )
         check_choice(self.name, "order", self.order, ("srg", "morf", "lerf"))
         check_choice(self.name, "output", self.output, ("probability", "logit"))
         if isinstance(self.imputer, (str, type)):
@@ -88,9 +100,10 @@ class PixelFlipping(MapMetric["_Flipping"]):
     @classmethod
     def open_settings(cls, places: tuple[int, ...] | None) -> dict[str, Sequence[object]]:
         """Return what the definition leaves open, the simplest first, for maps of these places where they are known."""
-        side = min(places) if places is not None and len(places) == 2 else 0
+        axes = 0 if places is None else len(places)
+        side = min(places) if places is not None and axes in (2, 3) else 0
         return {
-            "imputer": ("mean", "constant", "noise", *(("blur",) if side else ())),
+            "imputer": ("mean", "constant", "noise", *(("blur",) if axes == 2 else ())),
             "steps": (8, 16, 32),
             "patch": tuple(patch for patch in (1, 2, 4, 8) if patch == 1 or 2 * patch <= side),
             "order": ("srg", "morf", "lerf"),
@@ -122,21 +135,31 @@ class PixelFlipping(MapMetric["_Flipping"]):
         if self.order != "lerf":
             curves[_CURVES["morf"]] = prepared.curve(ranks)
         if self.order != "morf":
-            curves[_CURVES["lerf"]] = prepared.curve(prepared.count - 1 - ranks)
+            curves[_CURVES["lerf"]] = prepared.curve(prepared.counts - 1 - ranks)
         areas = [torch.trapezoid(curve, prepared.fractions, dim=1) for curve in curves.values()]
         return Scores(areas[1] - areas[0] if self.order == "srg" else areas[0], curves)
 
     def passes(self, block: Block) -> float:
         """Return the removals of each order, but for the ends, which all maps share."""
-        regions = sum(int(_regions(layout, self.patch).max()) + 1 for layout in block.layout.each)
-        return float((2 if self.order == "srg" else 1) * max(0, min(self.steps, regions) - 1))
+        own = self.groups is not None and self.groups.own is not False
+        steps = self.steps if own else min(self.steps, _patches(block, self.patch).most)
+        return float((2 if self.order == "srg" else 1) * max(0, steps - 1))
+
+    def evened(self, prepared: _Flipping, noise: Tensor) -> Tensor:
+        """Return noise under which all regions come first alike, however large they are."""
+        return prepared.regions.evened(noise)
 
     def describe(self, prepared: _Flipping) -> tuple[Part, ...]:
         """Return the curves' axis, what was removed, and what the outputs were taken for."""
         output = "probability" if prepared.probability else "raw output"
         link = prepared.subject.link
         taken = str(link) if self.output == "probability" else "outputs as they are"
-        return (Flipped(tuple(prepared.fractions.tolist()), output, prepared.count, link.task, taken),)
+        steps, regions = len(prepared.removed) - 1, prepared.regions
+        if regions.own:
+            fractions, count = tuple(step / steps for step in range(steps + 1)), None
+        else:
+            fractions, count = tuple(prepared.fractions.tolist()), regions.most
+        return (Flipped(fractions, output, count, link.task, taken),)
 
     def limits(self, described: Sequence[Part]) -> tuple[float, float]:
         """Return the range of the scores; values of a regression have none."""
@@ -158,16 +181,17 @@ class Flipped(Part):
     """What was removed, and what was looked at.
 
     Attributes:
-        fractions: The removed fraction at each point of the curves.
+        fractions: The removed fraction at each point of the curves; where each input has its own regions, the nearest
+            that their number allows is removed.
         output: ``"probability"`` or ``"raw output"``.
-        regions: How many pixels, or patches, an input has.
+        regions: How many pixels, or regions, an input has; None where each has its own number.
         task: ``"classification"``, ``"multilabel"`` or ``"regression"``, as the user named it or as it was judged.
         taken: What the model's outputs were taken for, in words, and who said so.
     """
 
     fractions: tuple[float, ...]
     output: str
-    regions: int
+    regions: int | None
     task: Task
     taken: str
 
@@ -226,25 +250,30 @@ class _Flipping:
         self.metric, self.subject, self.block, self.seed = metric, subject, block, seed
         self.inputs = _floating(block.inputs)
         self.layouts = block.layout.each
-        self.regions = [_regions(layout, metric.patch).to(subject.device) for layout in self.layouts]
-        self.counts = [int(region.max()) + 1 for region in self.regions]
-        self.count = sum(self.counts)
-        if self.count < 2:
+        self.regions = _regions(metric, subject, block)
+        self.counts = self.regions.counts[:, None]
+        if int(self.counts.min()) < 2:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in self.inputs)
             raise XaiError(
                 "pixel_flipping",
                 found=f"inputs {shapes} with a single region",
                 expected="two or more regions, which can be ranked",
-                fix="use a smaller patch=" if metric.patch > 1 else "use another metric",
+                fix="use a smaller patch=, or other groups="
+                if self.regions.labels is not None
+                else "use another metric",
             )
         self.references = tuple(map(self._reference, self.inputs, self.layouts))
-        steps = min(metric.steps, self.count)
-        self.removed = [round(step * self.count / steps) for step in range(steps + 1)]
+        steps = metric.steps if self.regions.own else min(metric.steps, self.regions.most)
+        shares = torch.arange(steps + 1, dtype=torch.float64, device=subject.device)[:, None]
+        self.removed = (
+            shares * self.regions.counts / steps
+        ).round()  # (steps + 1, b), or for all inputs (steps + 1, 1)
         self.probability = metric.output == "probability" and subject.link.gives_probabilities
         outputs = subject.outputs(self.inputs) if block.outputs is None else block.outputs
         self.untouched = self._explained(outputs, None)
         self.emptied = self._explained(subject.outputs(self.references), None)
-        self.fractions = torch.tensor(self.removed, dtype=self.untouched.dtype, device=subject.device) / self.count
+        fractions = (self.removed / self.regions.counts).to(self.untouched.dtype)
+        self.fractions = fractions.T if self.regions.own else fractions[:, 0]
 
     def _reference(self, tensor: Tensor, layout: Layout) -> Tensor:
         imputer, given = self.metric.imputer, layout.channels_first(tensor)
@@ -256,20 +285,26 @@ class _Flipping:
 
     def ranks(self, maps: Tensor, draw: str) -> Tensor:
         """Return each region's place in the order of removal, most relevant first: ``(b, regions)``."""
-        scores = self._of_regions(maps)
-        drawn = [
-            torch.randperm(self.count, generator=generator(self.seed, "ties", draw, i)) for i in self.block.indices
-        ]
+        scores, most = self.regions.means(maps), self.regions.most
+        drawn = [self._shuffled(draw, place) for place in range(len(self.block))]
         shuffle = torch.stack(drawn).to(scores.device)
         # Sorting a shuffled copy stably leaves ties in shuffled order.
         order = torch.argsort(scores.gather(1, shuffle), dim=1, descending=True, stable=True)
         ranks = torch.empty(order.shape, dtype=torch.float32, device=order.device)
-        places = torch.arange(self.count, dtype=ranks.dtype, device=order.device).expand_as(order)
+        places = torch.arange(most, dtype=ranks.dtype, device=order.device).expand_as(order)
         return ranks.scatter_(1, shuffle.gather(1, order), places)
+
+    def _shuffled(self, draw: str, place: int) -> Tensor:
+        """Return the regions of an input in random order, which those that others have more of follow."""
+        rng = generator(self.seed, "ties", draw, self.block.indices[place])
+        if not self.regions.own:
+            return torch.randperm(self.regions.most, generator=rng)
+        count = int(self.counts[place])
+        return torch.cat([torch.randperm(count, generator=rng), torch.arange(count, self.regions.most)])
 
     def curve(self, ranks: Tensor) -> Tensor:
         """Return the explained output after each removal: ``(b, steps + 1)``."""
-        inner = torch.tensor(self.removed[1:-1], device=ranks.device, dtype=ranks.dtype)
+        inner = self.removed[1:-1].to(ranks.dtype)
         parts = [self.untouched[:, None]]
         if len(inner):
             parts.append(self._inner(ranks, inner))
@@ -288,8 +323,9 @@ class _Flipping:
 
         def work(part: slice) -> Tensor:
             rows = _rows(part, size, ranks.device)
-            steps = torch.arange(part.start, part.stop, device=ranks.device) // size
-            gone = (removed[steps, None] - _taken(ranks, rows)).clamp_(0, 1)
+            pairs = torch.arange(part.start, part.stop, device=ranks.device)
+            steps, each = pairs // size, pairs % size
+            gone = (removed.expand(-1, size)[steps, each, None] - _taken(ranks, rows)).clamp_(0, 1)
             return self._explained(self.subject.answer(self._perturbed(rows, gone)), rows)
 
         with torch.inference_mode(False), torch.no_grad():
@@ -299,12 +335,9 @@ class _Flipping:
     def _perturbed(self, rows: Tensor | None, gone: Tensor) -> Inputs:
         """Return the inputs of ``rows`` with regions replaced where ``gone`` is 1; it is 0 elsewhere."""
         result = []
-        parts = torch.split(gone, self.counts, dim=1)
-        for tensor, reference, region, layout, part in zip(
-            self.inputs, self.references, self.regions, self.layouts, parts, strict=True
-        ):
-            each = part if self.metric.patch == 1 else part[:, region]
-            weights = layout.like_inputs(each.reshape(len(part), *layout.places), tensor)
+        parts = self.block.layout.split(self.regions.spread(gone, rows))
+        for tensor, reference, layout, part in zip(self.inputs, self.references, self.layouts, parts, strict=True):
+            weights = layout.like_inputs(part, tensor)
             # Exact where the weight is 0 or 1, and several times as fast as torch.where on a CPU.
             result.append(torch.lerp(_taken(tensor, rows), _taken(reference, rows), weights.to(tensor.dtype)))
         return tuple(result)
@@ -315,13 +348,6 @@ class _Flipping:
             wide = self.subject.link(wide)
         targets = None if self.block.targets is None else _taken(self.block.targets, rows)
         return select(wide, targets)
-
-    def _of_regions(self, maps: Tensor) -> Tensor:
-        flat = maps.flatten(1)
-        if self.metric.patch == 1:
-            return flat
-        parts = zip(self.block.layout.split(flat), self.layouts, strict=True)
-        return torch.cat([layout.group_means(part, self.metric.patch) for part, layout in parts], dim=1)
 
 
 def _rows(part: slice, size: int, device: torch.device) -> Tensor | None:
@@ -348,10 +374,17 @@ def _floating(inputs: Inputs) -> Inputs:
     )
 
 
-def _regions(layout: Layout, patch: int) -> Tensor:
-    """Return the region each place belongs to, flattened."""
-    if patch > 1 and not layout.in_plane:
+def _regions(metric: PixelFlipping, subject: Subject, block: Block) -> Regions:
+    """Return what is removed together in a block."""
+    if metric.groups is not None:
+        groups: Groups = metric.groups
+        return groups.regions(block, subject.count)
+    return _patches(block, metric.patch)
+
+
+def _patches(block: Block, side: int) -> Regions:
+    if side > 1 and any(layout.kind == "table" for layout in block.layout.each):
         raise _error(
-            "patch", f"patch={patch} for inputs with places {layout.places}", "patch=1 where inputs are not images"
+            "patch", f"patch={side} for inputs with places {block.layout.places}", "patch=1 for tables, or groups="
         )
-    return layout.groups(patch)
+    return Regions.patches(block.layout, side, block.inputs[0].device)
