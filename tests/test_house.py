@@ -27,6 +27,7 @@ FOREIGN = {
     "explainers": "_orig_mod attribute attribution_method composite dtype forward_func model operation",
     "model": "_reset_parameters n_power_iterations original_name reset_parameters",
     "adversaries": "open_settings",
+    "subject": "columns to_numpy",
 }
 """What each room may look for in objects that are not ours: pytest's items, others' explainers, torch's modules.
 

@@ -51,6 +51,8 @@ class Bench:
             F)``: ``"channels_last"``, ``"NTF"``, ``"NHW"``, or a tuple with one for each input (see
             :func:`~pytest_xaisanity.subject.layout.checked_axes`). Without it, a shape that looks like another
             reading is a warning.
+        features: The names of the columns of a table ``(N, F)``; by default those of a data frame. They stand in the
+            evidence, and groups of features may name them.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         seed: Seeds everything that is drawn: same seed, same verdict.
         confidence: Of every claim that does not name its own, in (0.5, 1).
@@ -77,6 +79,7 @@ class Bench:
         *,
         task: str = "auto",
         axes: object = None,
+        features: object = None,
         device: str = "auto",
         seed: int = 0,
         confidence: float = 0.95,
@@ -89,7 +92,15 @@ class Bench:
         self.seed, self._progress = _checked_seed(seed), progress
         self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)
         self.subject = Subject(
-            model, inputs, targets, task=task, axes=axes, device=device, batch_size=batch_size, seed=self.seed
+            model,
+            inputs,
+            targets,
+            task=task,
+            axes=axes,
+            features=features,
+            device=device,
+            batch_size=batch_size,
+            seed=self.seed,
         )
         self.confidence = checked_confidence(confidence, where="confidence")
         self._cache = None if self.subject.streamed else MapCache()

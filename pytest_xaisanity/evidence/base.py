@@ -562,6 +562,10 @@ class MapMetric(Metric, Generic[T]):
         """Return normal noise ``(b, *places)`` as a random order for this metric; as it is by default."""
         return noise
 
+    def leading(self, prepared: T, maps: Tensor) -> Sequence[str]:
+        """Return the name of what each map puts first, where places have names; by default they have none."""
+        return ()
+
     def passes(self, block: Block) -> float:
         """Return how many passes of the model it takes to score a map of one input; none by default."""
         return 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import XaiError
-from ..statistics.evidence import Part
+from ..statistics.evidence import Part, Row
 from ..subject.block import Block
 from .base import Baseline, Cost, Lab, MapMetric, Measurement, Measuring, Scored, Scores
 from .baselines.edges import Edges
@@ -19,6 +20,8 @@ from .foreign import asked, begun_by, checked_maps, prepared_by, scores_by
 from .groups import Grouping
 
 __all__ = ["Scoring"]
+
+_LEADING = 5  # features that are named
 
 AnyMapMetric = MapMetric[Any]  # what it prepares is its own affair
 
@@ -62,6 +65,25 @@ class Scoring(Measurement[Scored]):
         return _Scoring(self, lab)
 
 
+@dataclass(frozen=True)
+class Leading(Part):
+    """What the explainer's maps put first.
+
+    Attributes:
+        counts: The number of inputs whose map puts it first, by the name of a feature, the most frequent first.
+    """
+
+    counts: Mapping[str, int]
+
+    def plain(self) -> dict[str, object]:
+        """Return the counts."""
+        return {"leading": dict(self.counts)}
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the most frequent."""
+        yield "put first", ", ".join(f"{name} ({count} inputs)" for name, count in [*self.counts.items()][:_LEADING])
+
+
 class _Scoring(Measuring[Scored]):
     def __init__(self, scoring: Scoring, lab: Lab) -> None:
         self.metric, self.baseline, self.lab = scoring.metric, scoring.baseline, lab
@@ -69,6 +91,7 @@ class _Scoring(Measuring[Scored]):
         self.explain = lab.attributions.per_channel() if scoring.metric.per_channel else lab.attributions
         self.described: tuple[Part, ...] = ()
         self.grouping = Grouping()
+        self.leading: Counter[str] = Counter()
         self.rival = None if self.baseline is None else begun_by(self.baseline, lab)
         self.draws = 0
 
@@ -82,6 +105,8 @@ class _Scoring(Measuring[Scored]):
             candidates = [metric.evened(prepared, maps) for maps in candidates]
         who = "explainer" if self.baseline is None else self.baseline.name
         scored = [self._score(prepared, maps, f"{who} {k}") for k, maps in enumerate(candidates)]
+        if self.baseline is None:
+            self.leading.update(metric.leading(prepared, candidates[0]))
         if not self.described:
             self.described = (*metric.describe(prepared), *self._controls(block, candidates[0]))
         shapes = [{name: curve.shape for name, curve in one.curves.items()} for one in scored]
@@ -98,7 +123,7 @@ class _Scoring(Measuring[Scored]):
 
     def describe(self) -> tuple[Part, ...]:
         """Return what the metric says of itself, and the control."""
-        return self.described
+        return (*self.described, Leading(dict(self.leading.most_common()))) if self.leading else self.described
 
     def _score(self, prepared: object, maps: Tensor, draw: str) -> Scores:
         """Return the scores of maps; NaN for those that are all NaN, which score as if they were zero meanwhile."""

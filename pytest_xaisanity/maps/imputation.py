@@ -3,10 +3,14 @@
 An imputer maps inputs ``(b, C, *places)`` or ``(b, F)`` to a reference of the same shape; removed features take their
 value from it. It is given the channels first, whatever the order of the axes in the model's inputs. Imputers are
 frozen, so that equal settings are equal objects.
+
+Two abilities go beyond this: a :class:`Learning` imputer is fitted to the data first, and what a :class:`Conditional`
+one gives depends on which features are removed.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
@@ -21,7 +25,7 @@ from ..common.registry import Registry
 from ..common.seeding import generator
 from ..subject.layout import Layout
 
-__all__ = ["IMPUTERS", "Blur", "Constant", "Imputer", "Mean", "Noise", "gaussian_blur"]
+__all__ = ["IMPUTERS", "Blur", "Conditional", "Constant", "Imputer", "Learning", "Mean", "Noise", "gaussian_blur"]
 
 IMPUTERS = Registry(
     "imputer",
@@ -30,6 +34,8 @@ IMPUTERS = Registry(
         "mean": ".maps.imputation:Mean",
         "blur": ".maps.imputation:Blur",
         "noise": ".maps.imputation:Noise",
+        "marginal": ".maps.learned_imputation:Marginal",
+        "conditional_mean": ".maps.learned_imputation:ConditionalMean",
     },
 )
 
@@ -39,6 +45,36 @@ class Imputer(Protocol):
 
     def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
         """Return the reference, of the shape and type of ``inputs``; ``indices`` has length b."""
+
+
+class Learning(ABC):
+    """An imputer that is fitted to the data before it is called."""
+
+    @abstractmethod
+    def fitted(self, data: Tensor, indices: Sequence[int]) -> Imputer:
+        """Return the imputer that is called.
+
+        Args:
+            data: Inputs ``(n, C, *places)`` or ``(n, F)``, a sample of those that are explained.
+            indices: Their places in the data, length n.
+        """
+
+
+class Conditional(ABC):
+    """An imputer whose values depend on which features are removed; it is called where all of them are."""
+
+    @abstractmethod
+    def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return the reference where every feature is removed, of the shape and type of ``inputs``."""
+
+    @abstractmethod
+    def given(self, inputs: Tensor, removed: Tensor) -> Tensor:
+        """Return the reference where some features are removed; where they are not, it is not looked at.
+
+        Args:
+            inputs: ``(k, C, *places)`` or ``(k, F)``; rows of the inputs, in any order and number.
+            removed: Which of their values are removed, of the same shape.
+        """
 
 
 @dataclass(frozen=True)

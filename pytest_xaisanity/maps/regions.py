@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, prod
 from typing import Any
 
@@ -30,6 +30,7 @@ class Regions:
             in all inputs; None where each place is a region.
         own: Whether each input has regions of its own.
         side: Of patches, in places; 0 of other regions.
+        names: What the regions are called, where features or groups of them have names.
     """
 
     layout: Layout
@@ -37,6 +38,7 @@ class Regions:
     labels: Tensor | None = None
     own: bool = False
     side: int = 0
+    names: tuple[str, ...] = ()
 
     @classmethod
     def patches(cls, layout: Layout, side: int, device: torch.device) -> Regions:
@@ -149,8 +151,9 @@ class Groups:
             XaiError: The labels do not fit the inputs; a name is unknown.
         """
         layout, device = block.layout, block.inputs[0].device
+        names: tuple[str, ...] = ()
         if isinstance(self.given, dict):
-            labels, own = _named(self.given, prod(layout.places), features), False
+            (labels, names), own = _named(self.given, layout.places, features), False
         elif isinstance(self.given, Tensor):
             own = self.given.shape[1:] == layout.places
             labels = self._of_rows(self.given, block, count) if own else self.given
@@ -164,7 +167,7 @@ class Groups:
             if len(rows) != 1:
                 raise _error(f"labels for {len(rows)} inputs where the function was given {len(block)}")
             rows = rows.expand(len(block), -1)
-        return Regions.labeled(layout, rows, own=own)
+        return replace(Regions.labeled(layout, rows, own=own), names=names)
 
     def _of_rows(self, labels: Tensor, block: Block, count: int | None) -> Tensor:
         """Return the rows of a block's inputs: they are in the order of the data."""
@@ -208,9 +211,13 @@ def _members(name: object, given: object) -> tuple[int | str, ...]:
     return tuple(listed)
 
 
-def _named(groups: Mapping[str, Sequence[int | str]], count: int, features: Sequence[str]) -> Tensor:
-    """Return the labels ``(features,)`` of named groups; features of no group are labeled by themselves."""
+def _named(
+    groups: Mapping[object, Sequence[int | str]], shape: tuple[int, ...], features: Sequence[str]
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Return the labels of named groups, and the name of each; features of no group are labeled by themselves."""
+    count = prod(shape)
     labels = torch.arange(count)
+    names = list(features) or [str(place) for place in range(count)]
     taken: dict[int, object] = {}
     for name, members in groups.items():
         places = [_place(one, count, features) for one in members]
@@ -218,7 +225,8 @@ def _named(groups: Mapping[str, Sequence[int | str]], count: int, features: Sequ
             if taken.setdefault(place, name) is not name:
                 raise _error(f"feature {place} in the groups {taken[place]!r} and {name!r}")
         labels[places] = min(places)
-    return labels
+        names[min(places)] = str(name)
+    return labels.reshape(shape), tuple(names[place] for place in sorted(set(labels.tolist())))
 
 
 def _place(feature: int | str, count: int, features: Sequence[str]) -> int:

@@ -179,6 +179,15 @@ def xai_axes(pytestconfig: pytest.Config) -> object:
 
 
 @pytest.fixture(scope="session")
+def xai_features() -> object:
+    """Override it to return the names of the columns of a table; by default those of a data frame.
+
+    They stand in the evidence, and groups of features may name them.
+    """
+    return None
+
+
+@pytest.fixture(scope="session")
 def xai_explainer(pytestconfig: pytest.Config) -> object:
     """Override it to return the explainer of tests whose markers name none; by default ``--xai-explainer``."""
     return named(pytestconfig, "explainer")

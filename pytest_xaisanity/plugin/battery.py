@@ -47,6 +47,12 @@ def xai_axes(request: pytest.FixtureRequest) -> object:
 
 
 @pytest.fixture
+def xai_features(request: pytest.FixtureRequest) -> object:
+    """Return the features of the suite when the inputs are the suite's."""
+    return None if setting(request.config, "inputs") is not None else request.getfixturevalue("xai_features")
+
+
+@pytest.fixture
 def xai_explainer(pytestconfig: pytest.Config) -> object:
     """Return the explainer of ``--xai-explainer``."""
     return named(pytestconfig, "explainer")

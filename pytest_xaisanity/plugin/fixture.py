@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SUBJECT_FIXTURES", "Xai"]
 
-SUBJECT_FIXTURES = ("xai_model", "xai_inputs", "xai_targets", "xai_task", "xai_axes")
+SUBJECT_FIXTURES = ("xai_model", "xai_inputs", "xai_targets", "xai_task", "xai_axes", "xai_features")
 RETRAINING_FIXTURES = ("xai_train", "xai_training_data")
 _BENCHES = 4
 
@@ -36,8 +36,8 @@ class Xai:
     """Claims about the explainers of the running test's model.
 
     ``xai.explainer(source, name=None, **settings)`` returns an explainer whose methods are the four verbs. The model,
-    inputs, targets, task and axes are those of the fixtures ``xai_model``, ``xai_inputs``, ``xai_targets``,
-    ``xai_task`` and ``xai_axes``, at any scope.
+    inputs, targets and so on are those of the fixtures ``xai_model``, ``xai_inputs``, ``xai_targets``, ``xai_task``,
+    ``xai_axes`` and ``xai_features``, at any scope.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -90,9 +90,9 @@ class Xai:
         from ..bench.bench import Bench
 
         __tracebackhide__ = True
-        *given, task, axes = subject
+        *given, task, axes, features = subject
         settings = {name: setting(self._config, name) for name in ("device", "seed", "confidence")}
-        settings |= {"task": task, "axes": axes, "progress": Terminal(self._config)}
+        settings |= {"task": task, "axes": axes, "features": features, "progress": Terminal(self._config)}
         if training:
             cache: pytest.Cache | None = getattr(self._config, "cache", None)
             folder = None if cache is None else cache.mkdir("xaisanity")

@@ -11,6 +11,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any, TypeVar
 
 import torch
@@ -29,6 +30,7 @@ from .inputs import Memory, Raw, Stream, block_sizes, other_inputs, source_of
 from .layout import Axes, Layout, checked_axes
 from .outputs import HALF, checked_output, columns
 from .reading import other_reading
+from .tables import check_features, columns_of, from_frame, not_finite
 from .targets import Sizes, are_flags, explained, has_several, is_multi_hot
 from .task import Link, checked_task, lie_in_unit, link_of
 from .tensors import kind_of
@@ -38,6 +40,7 @@ __all__ = ["Subject"]
 T = TypeVar("T")
 
 _CHECKED = 16  # inputs on which the model is asked twice whether it answers alike
+_SAMPLE = 4096  # inputs from which something is learned, at least where there are so many
 _FAR = 100.0  # times as large inputs show whether outputs are probabilities
 
 
@@ -63,6 +66,7 @@ class Subject:
         axes: Which axes of the inputs are places and which channels, where they are not ``(N, C, *places)`` or
             ``(N, F)``: ``"channels_last"``, ``"NTF"`` and the like (see
             :func:`~pytest_xaisanity.subject.layout.checked_axes`).
+        features: The names of the columns of a table ``(N, F)``; by default those of a data frame.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. ``"auto"`` takes an accelerator where there
             is one. The model is moved only while it is measured.
         batch_size: The most inputs in one pass of the model; None sizes it automatically.
@@ -81,6 +85,7 @@ class Subject:
         *,
         task: str = "auto",
         axes: object = None,
+        features: object = None,
         device: str | torch.device = "auto",
         batch_size: int | None = None,
         seed: int = 0,
@@ -92,7 +97,8 @@ class Subject:
         self.seed = seed
         self.task = checked_task(task)
         self.axes: Axes = checked_axes(axes)
-        self._source = source_of(inputs, targets, seed)
+        self.features = check_features(features, columns_of(inputs))
+        self._source = source_of(from_frame(inputs), targets, seed)
         self.device = chosen_device(device, model)
         self._batch_size = batch_size
         self.batches = MicroBatches(batch_size, self.device)
@@ -106,6 +112,7 @@ class Subject:
         self._link: Link | None = None
         self._sizes: Sizes = ()
         self._kept: tuple[Hashable, Any] = (None, None)
+        self._learned: dict[Hashable, Any] = {}
         self._lending: Lending | None = None
         self._own: set[str] = set()  # buffers and plain attributes that the model itself changes
 
@@ -147,6 +154,7 @@ class Subject:
         """Forget what the model has said of the inputs."""
         self._checked, self._kept, self._sizes = False, (None, None), ()
         self._predicted.clear()
+        self._learned.clear()
 
     def fingerprint(self) -> str:
         """Return a digest of the model, inputs and targets (a stream counts by identity).
@@ -209,6 +217,7 @@ class Subject:
             early: Whether the first blocks are smaller, to look early.
             skip: How many blocks to leave out, which have been measured already.
         """
+        self._check_table()
         start = 0
         source = self._source.blocks(block_sizes(early))
         raw = self._read(source)
@@ -237,6 +246,13 @@ class Subject:
     def layout(self, inputs: Inputs) -> Layout:
         """Return which axes of inputs of the model are places and which are channels."""
         layout = Layout.of(inputs, self.axes)
+        if self.features and len(self.features) != prod(layout.places):
+            raise XaiError(
+                "xai_features",
+                found=f"{len(self.features)} names for inputs with {prod(layout.places)} features",
+                expected="one name for each column of the inputs",
+                fix="set xai_features (Bench(features=)) to the names of the columns, in order",
+            )
         if self.axes is None and not self._said_reading:
             self._said_reading = True
             doubt = other_reading(self.model, inputs, layout)
@@ -280,20 +296,47 @@ class Subject:
             self._kept = (key, make())
         return self._kept[1]
 
+    def learned(self, key: Hashable, learn: Callable[[Inputs, tuple[int, ...]], T]) -> T:
+        """Return what ``learn`` makes of the inputs and their places in the data, once for each key.
+
+        It is given those in memory in the order of the visits, or the first of a stream, and no more than 4,096.
+        """
+        if key not in self._learned:
+            self._learned[key] = learn(*self._sample())
+        found: T = self._learned[key]
+        return found
+
+    def _sample(self) -> tuple[Inputs, tuple[int, ...]]:
+        indices: list[int] = []
+        kept: list[Inputs] = []
+        source = self._source.blocks(block_sizes(early=False))
+        for number in itertools.count():
+            raw = self._read(source, number)
+            if raw is None:
+                break
+            places, inputs, _ = raw
+            indices += places
+            kept.append(tuple(self._place(tensor) for tensor in inputs))
+            if len(indices) >= _SAMPLE:
+                break
+        return tuple(torch.cat(tensors) for tensors in zip(*kept, strict=True)), tuple(indices)
+
     def release(self) -> None:
         """Let go of what :meth:`shared` keeps."""
         self._kept = (None, None)
+
+    def _check_table(self) -> None:
+        """Raise where a table in memory has missing values, also in rows that may not be visited."""
+        known = self._source.inputs if isinstance(self._source, Memory) and not self._checked else ()
+        table = known[0] if len(known) == 1 and known[0].ndim == 2 and known[0].is_floating_point() else None
+        if table is not None and not torch.isfinite(table).all():
+            raise not_finite(table, self.features)
 
     def _place(self, tensor: Tensor) -> Tensor:
         tensor = tensor.detach()
         if tensor.is_floating_point():
             if not torch.isfinite(tensor).all():
-                raise XaiError(
-                    "xai_inputs",
-                    found=f"{int((~torch.isfinite(tensor)).sum())} values that are NaN or infinite",
-                    expected="finite inputs",
-                    fix="clean or impute the inputs before they are explained",
-                )
+                raise not_finite(tensor, self.features)
             return tensor.to(self.device, self.dtype or tensor.dtype)
         return tensor.to(self.device)
 

@@ -220,7 +220,7 @@ class TestInputs:
             (None, "an object of type NoneType"),
             (TensorDataset(torch.zeros(3, 5)), "an object of type TensorDataset"),
             (np.array([object()]), "an array of object"),
-            (torch.full((20, 5), torch.nan), "80 values that are NaN or infinite"),
+            (torch.full((20, 5), torch.nan), "100 values that are NaN or infinite"),
             ([torch.full((20, 5), -torch.inf)], "80 values that are NaN or infinite"),
         ],
     )

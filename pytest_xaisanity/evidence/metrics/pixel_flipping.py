@@ -6,7 +6,7 @@ Bach et al. 2015, Samek et al. 2017; the symmetric relevance gain is Blücher et
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Any, ClassVar, Literal
@@ -18,7 +18,7 @@ from torch import Tensor
 from ...common.checks import check_choice, check_whole
 from ...common.errors import XaiError, setting_error
 from ...common.seeding import generator
-from ...maps.imputation import IMPUTERS, Imputer
+from ...maps.imputation import IMPUTERS, Conditional, Imputer, Learning
 from ...maps.regions import Groups, Regions
 from ...statistics.evidence import Evidence, Part, Remark, Row
 from ...subject.block import Block, Inputs
@@ -48,7 +48,8 @@ class PixelFlipping(MapMetric["_Flipping"]):
         steps: Number of removals, 1 or more; at most one for each pixel (or patch). Eight tell random orders as well
             as 32 do.
         imputer: What removed pixels become: ``"mean"`` of the original image, ``"constant"``, ``"blur"``, ``"noise"``,
-            or an imputer object.
+            ``"marginal"`` (the values of another input), ``"conditional_mean"`` (the regression on the features that
+            are kept), or an imputer object.
         patch: Side of the regions that are removed together, in places: squares of images, spans of series, cubes of
             volumes. A region ranks by its mean attribution; the last along an axis may be smaller.
         groups: Other regions that are removed together, such as superpixels or one-hot features: whole numbers that
@@ -72,7 +73,7 @@ class PixelFlipping(MapMetric["_Flipping"]):
     """
 
     steps: int = 8
-    imputer: str | Imputer = "mean"
+    imputer: str | Imputer | Learning = "mean"
     patch: int = 1
     groups: Any = None
     order: Literal["srg", "morf", "lerf"] = "srg"
@@ -92,8 +93,9 @@ class PixelFlipping(MapMetric["_Flipping"]):
         check_choice(self.name, "output", self.output, ("probability", "logit"))
         if isinstance(self.imputer, (str, type)):
             object.__setattr__(self, "imputer", IMPUTERS.build(self.imputer, {}, where="pixel_flipping imputer"))
-        if not callable(self.imputer) or not isinstance(self.imputer, Hashable):
-            lacks = "cannot be hashed" if callable(self.imputer) else "cannot be called"
+        usable = callable(self.imputer) or isinstance(self.imputer, Learning)
+        if not usable or not isinstance(self.imputer, Hashable):
+            lacks = "cannot be hashed" if usable else "cannot be called"
             expected = "a name, or a hashable object called with (inputs, seed=, indices=)"
             raise _error("imputer", f"a {type(self.imputer).__name__}, which {lacks}", expected)
 
@@ -159,7 +161,13 @@ class PixelFlipping(MapMetric["_Flipping"]):
             fractions, count = tuple(step / steps for step in range(steps + 1)), None
         else:
             fractions, count = tuple(prepared.fractions.tolist()), regions.most
-        return (Flipped(fractions, output, count, link.task, taken),)
+        flipped = Flipped(fractions, output, count, link.task, taken)
+        return (flipped, Features(regions.names)) if regions.names else (flipped,)
+
+    def leading(self, prepared: _Flipping, maps: Tensor) -> Sequence[str]:
+        """Return the name of what each map puts first, where features have names."""
+        names = prepared.regions.names
+        return [names[place] for place in prepared.regions.means(maps).argmax(1).tolist()] if names else ()
 
     def limits(self, described: Sequence[Part]) -> tuple[float, float]:
         """Return the range of the scores; values of a regression have none."""
@@ -209,6 +217,21 @@ class Flipped(Part):
     def rows(self) -> Iterator[Row]:
         """Yield what the outputs were taken for."""
         yield "outputs", self.taken
+
+
+@dataclass(frozen=True)
+class Features(Part):
+    """The features of a table.
+
+    Attributes:
+        names: Those of what is removed together: of groups, or of single features.
+    """
+
+    names: tuple[str, ...]
+
+    def plain(self) -> dict[str, object]:
+        """Return the names."""
+        return {"features": list(self.names)}
 
 
 @dataclass(frozen=True)
@@ -262,7 +285,8 @@ class _Flipping:
                 if self.regions.labels is not None
                 else "use another metric",
             )
-        self.references = tuple(map(self._reference, self.inputs, self.layouts))
+        self.imputers = self._fitted()
+        self.references = tuple(map(self._reference, self.imputers, self.inputs, self.layouts))
         steps = metric.steps if self.regions.own else min(metric.steps, self.regions.most)
         shares = torch.arange(steps + 1, dtype=torch.float64, device=subject.device)[:, None]
         self.removed = (
@@ -275,9 +299,21 @@ class _Flipping:
         fractions = (self.removed / self.regions.counts).to(self.untouched.dtype)
         self.fractions = fractions.T if self.regions.own else fractions[:, 0]
 
-    def _reference(self, tensor: Tensor, layout: Layout) -> Tensor:
-        imputer, given = self.metric.imputer, layout.channels_first(tensor)
+    def _fitted(self) -> tuple[Imputer | Conditional, ...]:
+        """Return the imputer of each tensor; one that learns has learned from the data."""
+        imputer = self.metric.imputer
         assert not isinstance(imputer, str)
+        if not isinstance(imputer, Learning):
+            return (imputer,) * len(self.inputs)
+
+        def learn(inputs: Inputs, indices: tuple[int, ...]) -> tuple[Imputer, ...]:
+            known = zip(inputs, self.layouts, strict=True)
+            return tuple(imputer.fitted(layout.channels_first(tensor), indices) for tensor, layout in known)
+
+        return self.subject.learned(("imputer", imputer), learn)
+
+    def _reference(self, imputer: Imputer, tensor: Tensor, layout: Layout) -> Tensor:
+        given = layout.channels_first(tensor)
         where = "pixel_flipping imputer"
         with asked(where):  # a copy of the inputs, which it may change in place
             reference = imputer(given.clone(), seed=self.seed, indices=self.block.indices)
@@ -336,11 +372,21 @@ class _Flipping:
         """Return the inputs of ``rows`` with regions replaced where ``gone`` is 1; it is 0 elsewhere."""
         result = []
         parts = self.block.layout.split(self.regions.spread(gone, rows))
-        for tensor, reference, layout, part in zip(self.inputs, self.references, self.layouts, parts, strict=True):
+        for place, (layout, part) in enumerate(zip(self.layouts, parts, strict=True)):
+            tensor = _taken(self.inputs[place], rows)
             weights = layout.like_inputs(part, tensor)
+            reference = self._replacement(place, tensor, rows, weights)
             # Exact where the weight is 0 or 1, and several times as fast as torch.where on a CPU.
-            result.append(torch.lerp(_taken(tensor, rows), _taken(reference, rows), weights.to(tensor.dtype)))
+            result.append(torch.lerp(tensor, reference, weights.to(tensor.dtype)))
         return tuple(result)
+
+    def _replacement(self, place: int, tensor: Tensor, rows: Tensor | None, weights: Tensor) -> Tensor:
+        """Return what stands in the place of removed values of some rows of an input tensor."""
+        imputer, layout = self.imputers[place], self.layouts[place]
+        if not isinstance(imputer, Conditional):
+            return _taken(self.references[place], rows)
+        removed = layout.channels_first((weights > 0).expand_as(tensor))
+        return layout.as_given(imputer.given(layout.channels_first(tensor), removed))
 
     def _explained(self, outputs: Tensor, rows: Tensor | None) -> Tensor:
         wide = outputs if outputs.dtype == torch.float64 else outputs.float()
@@ -378,8 +424,9 @@ def _regions(metric: PixelFlipping, subject: Subject, block: Block) -> Regions:
     """Return what is removed together in a block."""
     if metric.groups is not None:
         groups: Groups = metric.groups
-        return groups.regions(block, subject.count)
-    return _patches(block, metric.patch)
+        return groups.regions(block, subject.count, subject.features)
+    patches = _patches(block, metric.patch)
+    return replace(patches, names=subject.features) if metric.patch == 1 else patches
 
 
 def _patches(block: Block, side: int) -> Regions:
