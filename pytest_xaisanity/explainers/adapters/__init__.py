@@ -5,6 +5,7 @@ One family a file, one entry here; they are tried in this order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...common.checks import check_name
@@ -42,7 +43,8 @@ def as_explainer(
         model: The subject's model.
         name: Name for verdicts; by default that of the class or function.
         where: The fixture or marker ``source`` comes from, for error texts.
-        settings: See ``source``.
+        settings: See ``source``; and ``multiplier="with"|"without"``, whether attributions are multiplied by the
+            inputs, of whatever can be had with and without (see :meth:`~.base.Adapter.with_multiplier`).
 
     Raises:
         XaiError: ``source`` is none of these, a keyword is unknown, or an instance explains another model.
@@ -53,11 +55,29 @@ def as_explainer(
     adapter = adapter_of(source)
     if adapter is None:
         raise _unknown(source, where)
-    source, left = adapter.built(source, settings, where=f"{where} {name_of(source)}")
+    named = f"{where} {name_of(source)}"
+    source, left = adapter.built(source, settings, where=named)
     label = name or adapter.name(source, left)
+    if "multiplier" in left:
+        source, left = _multiplied(adapter, source, dict(left), named)
     attribute = adapter.attribute(source, model, left, where=f"{where} {adapter.name(source, {})}")
     key = (label, *adapter.key(source, left))  # the name seeds what a sampling explainer draws
     return Explainer(label, attribute, key, source, adapter.lighter(source, left))
+
+
+def _multiplied(
+    adapter: Adapter[Any], source: object, settings: dict[str, object], where: str
+) -> tuple[Any, Mapping[str, object]]:
+    """Return the source and settings of the explainer with or without its multiplier."""
+    multiplier = settings.pop("multiplier")
+    if multiplier not in ("with", "without"):
+        raise XaiError(
+            f"{where} multiplier",
+            found=repr(multiplier),
+            expected="'with', for what inputs contribute, or 'without', for what a change of them would do",
+            fix="change multiplier=, or leave it out",
+        )
+    return adapter.with_multiplier(source, settings, str(multiplier), where=where)
 
 
 def adapter_of(source: object) -> Adapter[Any] | None:

@@ -26,6 +26,7 @@ __all__ = [
     "classes_of",
     "module_of",
     "name_of",
+    "no_multiplier",
     "no_rules",
     "shown",
 ]
@@ -92,6 +93,23 @@ class Adapter(ABC, Generic[Source]):
         """Return what is equal for explainers that explain alike: the source and the settings, by content."""
         return (key_of(source), key_of(dict(settings)))
 
+    def with_multiplier(
+        self, source: Source, settings: Settings, multiplier: str, *, where: str
+    ) -> tuple[Source, Settings]:
+        """Return the source and settings with which what is attributed is, or is not, multiplied by the inputs.
+
+        Args:
+            source: What the user gave.
+            settings: The keywords beside it.
+            multiplier: ``"with"``: attributions are global, what the inputs contribute in comparison with a baseline;
+                ``"without"``: local, what a change of the inputs would do (Ancona et al. 2018).
+            where: For errors.
+
+        Raises:
+            XaiError: The source has no multiplier, which is the default.
+        """
+        raise no_multiplier(source, where)
+
     def lighter(self, source: Source, settings: Settings) -> tuple[str, ...]:
         """Return the names of the settings with which it takes less memory when they are lowered."""
         return ()
@@ -122,6 +140,19 @@ def classes_of(source: object, package: str) -> set[str]:
     """Return the names of all classes of ``package`` that ``source``, an object or a class, derives from."""
     kind = source if isinstance(source, type) else type(source)
     return {base.__name__ for base in kind.__mro__ if base.__module__.partition(".")[0] == package}
+
+
+_MULTIPLIED = (
+    "Captum's IntegratedGradients, DeepLift, DeepLiftShap, GradientShap, their Layer and Neuron forms, "
+    "LayerGradientXActivation, InputXGradient and Saliency, or a function with the keyword multiplier"
+)
+
+
+def no_multiplier(source: object, where: str, *, fix: str = "leave multiplier= out") -> XaiError:
+    """Return the error for an explainer whose attributions are not, or not apart, multiplied by the inputs."""
+    return XaiError(
+        f"{where} multiplier", found=f"{name_of(source)}, which has none to switch", expected=_MULTIPLIED, fix=fix
+    )
 
 
 def no_rules(source: object, *, fix: str = "choose one of these") -> XaiError:

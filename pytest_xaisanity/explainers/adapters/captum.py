@@ -24,6 +24,7 @@ from .base import (
     classes_of,
     module_of,
     name_of,
+    no_multiplier,
     no_rules,
     shown,
 )
@@ -33,6 +34,7 @@ from .rows import following
 __all__ = ["CaptumAdapter"]
 
 _GRADIENTS = {"Saliency", "InputXGradient", "IntegratedGradients"}
+_GRADIENT = ("Saliency", "InputXGradient")
 _MODIFIED = {"GuidedBackprop", "Deconvolution"}
 # What the hooks of each family change: classes of torch.nn and of Captum.
 _RELU = ("ReLU",)
@@ -120,6 +122,27 @@ class CaptumAdapter(Adapter[_Method | _Kind]):
         inner = settings.get("attribution_method", _inner(source))
         return f"{name_of(source)}[{name_of(inner)}]{shown(settings)}" if inner else super().name(source, settings)
 
+    def with_multiplier(
+        self, source: _Method | _Kind, settings: Settings, multiplier: str, *, where: str
+    ) -> tuple[_Method | _Kind, Settings]:
+        """Return a class with ``multiply_by_inputs``, or of the two gradients the one that is meant."""
+        multiplies = multiplier == "with"
+        if not isinstance(source, type):
+            return _multiplying(source, multiplies, where), settings
+        if source.__name__ in _GRADIENT:
+            return _gradient(cast(_Kind, source), settings, multiplies)
+        if "multiply_by_inputs" not in inspect.signature(source).parameters:
+            inner = "give the method inside as an object: IntegratedGradients(model, multiply_by_inputs=False)"
+            raise no_multiplier(source, where, **({"fix": inner} if "attribution_method" in settings else {}))
+        if "multiply_by_inputs" in settings:
+            raise XaiError(
+                f"{where} multiplier",
+                found=f"multiplier={multiplier!r} beside multiply_by_inputs=",
+                expected="one of both, which say the same",
+                fix="leave multiply_by_inputs= out",
+            )
+        return source, {**settings, "multiply_by_inputs": multiplies}
+
     def lighter(self, source: _Method | _Kind, settings: Settings) -> tuple[str, ...]:
         """Return those of its settings that say how much is computed at once, or how often."""
         inner = _method(settings) or _inner(source)
@@ -143,6 +166,27 @@ class CaptumAdapter(Adapter[_Method | _Kind]):
         if ours is None:
             raise no_rules(source)
         raise no_rules(source, fix=f"use {ours} of pytest_xaisanity.explainers in its place")
+
+
+def _gradient(kind: _Kind, settings: Settings, multiplies: bool) -> tuple[_Kind, Settings]:
+    """Return the gradient, with its signs unless ``abs=`` asks for its size, or that times the input."""
+    from captum.attr import InputXGradient, Saliency
+
+    if multiplies:
+        return cast(_Kind, InputXGradient), settings
+    return cast(_Kind, Saliency), settings if kind is Saliency else {"abs": False, **settings}
+
+
+def _multiplying(instance: _Method, multiplies: bool, where: str) -> _Method:
+    """Return an instance that is as it should be; it cannot be changed."""
+    own = {"Saliency": False, "InputXGradient": True}.get(type(instance).__name__)
+    known = getattr(instance, "multiplies_by_inputs", None) if own is None else own
+    if known is None or _inner(instance) is not None:
+        raise no_multiplier(instance, where)
+    if known is not multiplies:
+        fix = f"pass the class instead: xai.explainer({name_of(instance)}, multiplier=...)"
+        raise no_multiplier(instance, where, fix=fix)
+    return instance
 
 
 def _inner(source: object) -> _Method | None:

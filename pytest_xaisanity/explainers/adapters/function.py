@@ -13,7 +13,7 @@ from torch import nn
 from ...common.errors import XaiError
 from ..explainer import Request
 from ..rules.base import BackwardRules
-from .base import Adapter, Attribute, Settings, check_keywords, no_rules
+from .base import Adapter, Attribute, Settings, check_keywords, no_multiplier, no_rules
 from .rows import following_where_told
 
 __all__ = ["FunctionAdapter", "check_callable"]
@@ -43,6 +43,18 @@ class FunctionAdapter(Adapter[Callable[..., object]]):
             return source(request.model, inputs, request.targets, **rows)
 
         return attribute
+
+    def with_multiplier(
+        self, source: Callable[..., object], settings: Settings, multiplier: str, *, where: str
+    ) -> tuple[Callable[..., object], Settings]:
+        """Return a function that has such a keyword of its own, which it is given."""
+        try:
+            known = "multiplier" in inspect.signature(source).parameters
+        except (TypeError, ValueError):
+            known = False
+        if not known:
+            raise no_multiplier(source, where)
+        return source, {**settings, "multiplier": multiplier}
 
     def name(self, source: Callable[..., object], settings: Settings) -> str:
         """Return the name, that of what a ``partial`` calls included."""
