@@ -115,7 +115,8 @@ class Bench:
             source: A Captum class or instance, a zennit attributor or composite, a rule explainer, or a function
                 ``(model, inputs, targets) -> attributions``.
             name: What verdicts and reports call it.
-            settings: Those of the Captum class, its ``attribute`` or the function.
+            settings: Those of the Captum class, its ``attribute`` or the function; and ``multiplier="with"|"without"``,
+                whether attributions are multiplied by the inputs, where they can be had both ways.
 
         Raises:
             XaiError: It is no explainer, or none of this model; a setting is unknown, or cannot be.

@@ -14,6 +14,8 @@ from .imputation import Conditional, Learning
 
 __all__ = ["ConditionalMean", "FittedMean", "Marginal", "OtherInputs"]
 
+_SINGULAR = 1e-10  # eigenvalues below this share of the largest count as zero
+_ENTRIES = 2**23  # of matrices that are solved together
 _MOST = 512  # values of an input that are regressed on one another
 
 
@@ -90,7 +92,10 @@ class ConditionalMean(Learning):
         scale = centered.square().mean(0).sqrt()
         scale = torch.where(scale > 0, scale, 1.0)
         units = centered / scale
-        return FittedMean(mean, scale, units.T @ units / len(units))
+        correlation = units.T @ units / len(units)
+        spectrum = torch.linalg.eigvalsh(correlation)
+        # Those of the features that are kept lie between the least and the greatest of all.
+        return FittedMean(mean, scale, correlation, regular=bool(spectrum[0] > _SINGULAR * spectrum[-1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +106,13 @@ class FittedMean(Conditional):
         mean: The mean of each value, ``(values,)``.
         scale: Its standard deviation, or 1 where it is constant.
         correlation: The correlations, ``(values, values)``.
+        regular: Whether no value is a combination of others.
     """
 
     mean: Tensor
     scale: Tensor
     correlation: Tensor
+    regular: bool
 
     def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
         """Return the means of the data."""
@@ -115,8 +122,18 @@ class FittedMean(Conditional):
         """Return the means of the removed values given those that are kept."""
         kept = (~removed).reshape(len(removed), -1).double()
         units = (inputs.reshape(len(inputs), -1).double() - self.mean) / self.scale * kept
-        # The rows and columns of what is removed are zero, and so are they in the pseudoinverse.
-        among = self.correlation * kept[:, :, None] * kept[:, None, :]
-        weights = torch.linalg.pinv(among, hermitian=True, rtol=1e-10) @ units[:, :, None]
-        values: Tensor = self.mean + self.scale * (self.correlation @ weights)[:, :, 0]
+        most = max(1, _ENTRIES // self.correlation.numel())
+        parts = zip(torch.split(kept, most), torch.split(units, most), strict=True)
+        weights = torch.cat([self._weights(*part) for part in parts])
+        values: Tensor = self.mean + self.scale * (weights @ self.correlation)
         return values.to(inputs.dtype).reshape(inputs.shape)
+
+    def _weights(self, kept: Tensor, units: Tensor) -> Tensor:
+        """Return what the correlations with the kept values are weighted by, ``(k, values)``."""
+        among = self.correlation * kept[:, :, None] * kept[:, None, :]
+        if self.regular:
+            solved: Tensor = torch.linalg.solve(among + torch.diag_embed(1 - kept), units)
+            return solved
+        # The rows and columns of what is removed are zero, and so are they in the pseudoinverse.
+        inverse: Tensor = torch.linalg.pinv(among, hermitian=True, rtol=_SINGULAR)
+        return (inverse @ units[:, :, None])[:, :, 0]

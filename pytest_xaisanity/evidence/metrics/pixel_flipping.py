@@ -288,15 +288,14 @@ class _Flipping:
         self.imputers = self._fitted()
         self.references = tuple(map(self._reference, self.imputers, self.inputs, self.layouts))
         steps = metric.steps if self.regions.own else min(metric.steps, self.regions.most)
-        shares = torch.arange(steps + 1, dtype=torch.float64, device=subject.device)[:, None]
-        self.removed = (
-            shares * self.regions.counts / steps
-        ).round()  # (steps + 1, b), or for all inputs (steps + 1, 1)
+        shares = torch.arange(steps + 1, dtype=torch.float64)[:, None]  # on the CPU: not all devices have such numbers
+        removed = (shares * self.regions.counts.cpu() / steps).round()
+        self.removed = removed.float().to(subject.device)  # (steps + 1, b), or for all inputs (steps + 1, 1)
         self.probability = metric.output == "probability" and subject.link.gives_probabilities
         outputs = subject.outputs(self.inputs) if block.outputs is None else block.outputs
         self.untouched = self._explained(outputs, None)
         self.emptied = self._explained(subject.outputs(self.references), None)
-        fractions = (self.removed / self.regions.counts).to(self.untouched.dtype)
+        fractions = self.removed.to(self.untouched.dtype) / self.regions.counts
         self.fractions = fractions.T if self.regions.own else fractions[:, 0]
 
     def _fitted(self) -> tuple[Imputer | Conditional, ...]:
