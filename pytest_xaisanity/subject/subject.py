@@ -299,7 +299,7 @@ class Subject:
     def learned(self, key: Hashable, learn: Callable[[Inputs, tuple[int, ...]], T]) -> T:
         """Return what ``learn`` makes of the inputs and their places in the data, once for each key.
 
-        It is given those in memory in the order of the visits, or the first of a stream, and no more than 4,096.
+        It is given those that are visited first, and about 4,096 at most.
         """
         if key not in self._learned:
             self._learned[key] = learn(*self._sample())
@@ -310,15 +310,10 @@ class Subject:
         indices: list[int] = []
         kept: list[Inputs] = []
         source = self._source.blocks(block_sizes(early=False))
-        for number in itertools.count():
-            raw = self._read(source, number)
-            if raw is None:
-                break
+        while len(indices) < _SAMPLE and (raw := self._read(source)) is not None:
             places, inputs, _ = raw
             indices += places
             kept.append(tuple(self._place(tensor) for tensor in inputs))
-            if len(indices) >= _SAMPLE:
-                break
         return tuple(torch.cat(tensors) for tensors in zip(*kept, strict=True)), tuple(indices)
 
     def release(self) -> None:
