@@ -39,6 +39,7 @@ __all__ = [
     "mean",
     "plain",
     "remarked",
+    "remarks_in",
     "require_inputs",
 ]
 
@@ -397,8 +398,13 @@ def constant_note(count: int) -> str:
 
 
 def remarked(remarks: Sequence[Remark], outcome: Outcome | None) -> str:
-    """Return what a reason adds of what the metric remarks, unless the claim has passed."""
-    return "" if outcome == "passed" else "".join(f"; {remark}" for remark in remarks)
+    """Return what a reason adds of what was remarked: unless the claim has passed, or always."""
+    return "".join(f"; {remark}" for remark in remarks if remark.always or outcome != "passed")
+
+
+def remarks_in(parts: Sequence[Part]) -> tuple[Remark, ...]:
+    """Return the parts that a reason tells."""
+    return tuple(part for part in parts if isinstance(part, Remark))
 
 
 def left_alone(parts: Sequence[Part]) -> str:

@@ -32,6 +32,7 @@ from .base import (
     mean,
     plain,
     remarked,
+    remarks_in,
     require_inputs,
 )
 from .by_target import ByTarget, OfTarget, Target, named
@@ -322,7 +323,7 @@ class Beats(Claim):
             against: {name: by_axis(curve, 1) for name, curve in other.curves.items()},
         }
         values = plain(asked.scores.lo)
-        remarks = self.metric.remarks(own, look.parts[0])
+        remarks = (*self.metric.remarks(own, look.parts[0]), *remarks_in(look.parts[1]))
         return self._verdict(
             look,
             one.decision,
@@ -331,7 +332,7 @@ class Beats(Claim):
             reason=reasons[one.outcome]
             + self._rival_found(look, one.outcome)
             + one.addition
-            + remarked(remarks, one.outcome),
+            + remarked((*remarks_in(look.parts[0]), *remarks), one.outcome),
             evidence=(
                 Means({name: mean(np.array(plain(value), float)) for name, value in scores.items()}, curves),
                 *look.parts[0],

@@ -31,6 +31,7 @@ from .base import (
     mean,
     plain,
     remarked,
+    remarks_in,
     require_inputs,
 )
 from .groups import Groups, counted, settled_by
@@ -126,7 +127,7 @@ class Bounded(Claim):
             quantity=what if ranged else "share of inputs within the bound",
             reason=f"{what} {verb} {side.words} {side.bound:g}{constant_note(constant)}{made}"
             + settled_by(side.outlook, outcome)
-            + remarked(remarks, outcome)
+            + remarked((*remarks, *remarks_in(look.parts[0])), outcome)
             + left_alone(look.parts[0]),
             evidence=(
                 Means({"explainer": mean(values)}, {"explainer": curves}),

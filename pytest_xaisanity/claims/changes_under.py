@@ -33,6 +33,8 @@ from .base import (
     left_alone,
     mean,
     plain,
+    remarked,
+    remarks_in,
     require_inputs,
 )
 from .groups import Groups, counted, settled_by
@@ -193,7 +195,8 @@ class ChangesUnder(Claim):
             quantity=main.quantity,
             reason=_reason(views, outcome, main, str(seen.counted))
             + _otherwise(beside, outcome, measured.get_part(Controls))
-            + left_alone(look.parts[0]),
+            + left_alone(look.parts[0])
+            + remarked(remarks_in(look.parts[0]), outcome),
             evidence=(
                 Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
                 *look.parts[0],
@@ -372,7 +375,7 @@ def _retention_test(s: Similarity, r: float, seen: _Seen) -> _Test:
         outcome: Outcome | None = None if gap is None else "inconclusive"
         return _Test(outcome, partial(_unreproduced_view, s, whole, r, seen))
     parts = {"": whole}
-    if seen.cells.positions > 1:
+    if not seen.cells.thirdless:
         upper = Between.of(s, seen.cells.upper_third(after), (1,))
         parts[" in the upper third"] = Retained(upper, own, chance, seen.pairs)
     level = replace(seen.level, fail_share=look.level.fail_share / len(parts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,11 +12,25 @@ from ..evidence.base import Intervention
 from ..evidence.comparison import DISTANCE, Comparison
 from ..evidence.interventions.batch_order import Orders
 from ..maps.similarity import SIMILARITIES
-from ..statistics.evidence import Part
+from ..statistics.evidence import Part, Row, number
 from ..statistics.grouped import Grouped
 from ..statistics.question import Decision, Level, Question
 from ..statistics.verdict import Outcome, Verdict
-from .base import Claim, Look, Need, PerInput, Scores, Worst, closer_to, extremes, plain, require_inputs
+from .base import (
+    Claim,
+    Look,
+    Need,
+    PerInput,
+    Scores,
+    Worst,
+    by_axis,
+    closer_to,
+    extremes,
+    plain,
+    remarked,
+    remarks_in,
+    require_inputs,
+)
 from .groups import Groups, counted, settled_by
 
 __all__ = ["InvariantUnder"]
@@ -31,6 +45,28 @@ class Tolerance(Part):
     def plain(self) -> dict[str, object]:
         """Return the tolerance."""
         return {"tolerance": self.tolerance}
+
+
+@dataclass(frozen=True)
+class Curve(Part):
+    """The mean similarity before and after under each cell: every position of the first seed, then the next.
+
+    Attributes:
+        after: The means.
+        similarity: Of which similarity.
+    """
+
+    after: tuple[float | None, ...]
+    similarity: str
+
+    def plain(self) -> dict[str, object]:
+        """Return the means."""
+        return {"after_by_cell": list(self.after)}
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the means where there are several."""
+        if len(self.after) > 1:
+            yield self.similarity, f"before and after {' '.join(number(value) for value in self.after)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +125,7 @@ class InvariantUnder(Claim):
             look,
             Decision(outcome, share.estimate, share.interval, "a search for counterexamples"),
             quantity="share of inputs changed",
-            reason=_reason(outcome, look.n, changed, worst, own, limit),
+            reason=_reason(outcome, look.n, changed, worst, own, limit) + remarked(remarks_in(look.parts[0]), outcome),
             evidence=(
                 *look.parts[0],
                 Groups.of(counted(compared.groups), look.n),
@@ -122,10 +158,12 @@ class InvariantUnder(Claim):
             decision,
             quantity=f"{s.name} after",
             reason=f"mean {s.name} before and after {side} {word} {self.at_least:g}{made}"
-            + settled_by(outlook, decision.outcome),
+            + settled_by(outlook, decision.outcome)
+            + remarked(remarks_in(look.parts[0]), decision.outcome),
             evidence=(
                 *look.parts[0],
                 made,
+                Curve(tuple(by_axis(look.compared().after[s.name], 1)), s.name),
                 PerInput({s.name: values}),
                 Worst.of(look.indices, values, lambda value: sign * value, f"{s.name} before and after"),
             ),

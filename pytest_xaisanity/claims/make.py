@@ -145,6 +145,9 @@ def beats(
     draws: int | None = None,
     max_examples: int | None = None,
     mutants: Sequence[str] | None = None,
+    beta: float | Sequence[float] | None = None,
+    r: float | Sequence[float] | None = None,
+    lse: Literal["sum", "mean"] | None = None,
     across: Literal["settings"] | None = None,
     within: Literal["target"] | None = None,
     margin: float | None = None,
@@ -160,12 +163,16 @@ def beats(
             knows nothing of what the model makes of an input: blobs, mean images, mean maps and what Hypothesis finds
             on one half of the inputs (32 at most), which the claim is decided against on the others;
             ``"input_times_noise"``; ``"mutants"``, the explainer's own map made coarse, in several ways that each must
-            be beaten; or any other explainer: a Captum class or instance, a function.
+            be beaten; ``"smoothed"``, its own map of the network with softplus for ReLUs and log-sum-exp for
+            max-pooling; or any other explainer: a Captum class or instance, a function.
         on: The metric: a name such as ``"pixel_flipping"``, or a metric object.
         draws: For ``"random"``, the number of random orders of each input, 3 by default.
         max_examples: For ``"uninformative"``, how many maps to try; by default what the active Hypothesis profile says.
         mutants: For ``"mutants"``, which changes of the map: by default ``("low_rank", "rounded")``; others are
             ``"absolute_value"``, ``"flipped_sign"``, ``"flipped"``, ``"shifted"`` and ``"shuffled"``.
+        beta: For ``"smoothed"``, of softplus, 10 by default; of several values each must be beaten.
+        r: For ``"smoothed"``, of log-sum-exp, likewise.
+        lse: For ``"smoothed"``, ``"sum"`` by default, or ``"mean"``.
         across: ``"settings"``: the claim must hold for each of a dozen settings of the metric that Hypothesis draws,
             those given among ``settings`` excepted; one that fails is shrunk to the simplest.
         within: ``"target"``: the claim must hold for the inputs of each target by themselves, so that being right for
@@ -182,7 +189,7 @@ def beats(
     from .identity import label
 
     given = _given(beats, locals())
-    own: dict[str, object] = {name: given[name] for name in ("draws", "max_examples", "mutants") if name in given}
+    own: dict[str, object] = {name: given[name] for name in _OF_BASELINES if name in given}
     metric = as_map_metric(on, settings, where=f"beats on={label(on)!r}", also=_keywords(beats))
     built = as_baseline(baseline, own, where="beats")
     margin = _checked_advantage(built, metric, within, margin)
@@ -190,10 +197,9 @@ def beats(
     words = _against(baseline, on, given, settings)
     if across is None:
         return beating(built, metric, within=within, margin=margin, confidence=level, early=early, words=words)
-    named = _named_for(across, on, metric)
     return BeatsAcross(
         baseline=built,
-        metric=named,
+        metric=_named_for(across, on, metric),
         fixed=settings,
         within=within,
         margin=margin,
@@ -201,6 +207,9 @@ def beats(
         early=early,
         words=words,
     )
+
+
+_OF_BASELINES = ("draws", "max_examples", "mutants", "beta", "r", "lse")  # what beats takes for a named baseline
 
 
 def _named_for(across: object, on: object, metric: Metric) -> str:

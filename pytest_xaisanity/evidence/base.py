@@ -40,6 +40,7 @@ __all__ = [
     "ModelSweep",
     "OwnMetric",
     "Procedure",
+    "Rival",
     "Scored",
     "Scores",
     "Sweep",
@@ -318,6 +319,8 @@ class Procedure(ABC):
         attributions: What makes the maps before the intervention as those after it are made: usually those of the lab.
         shape: ``(seeds, positions)``: how many maps it yields for each input; one, unless it says otherwise.
         fresh: Whether any number is a seed, and each pair of inputs gets one of its own; ``shape`` then has one seed.
+        layered: Whether positions are an order of layers, of which the upper third counts for itself; otherwise they
+            are settings, of which each pair of inputs is explained under one.
         ceiling: In words, the reason for which :meth:`again` yields other maps than a second run of the explainer;
             nothing where it does not.
     """
@@ -325,6 +328,7 @@ class Procedure(ABC):
     attributions: Attributions
     shape: tuple[int, int] = (1, 1)
     fresh: bool = False
+    layered: bool = True
     ceiling: str = ""
 
     @abstractmethod
@@ -578,6 +582,18 @@ class MapMetric(Metric, Generic[T]):
 # --------------------------------------------------------------------------------------------------------- baselines
 
 
+class Rival(ABC):
+    """What makes the maps of a baseline, block by block, and has something to say of them."""
+
+    @abstractmethod
+    def __call__(self, block: Block, like: Tensor) -> list[Tensor]:
+        """Return one or more batches of maps, see :meth:`Baseline.maps`."""
+
+    @abstractmethod
+    def describe(self) -> tuple[Part, ...]:
+        """Return what belongs into the evidence, of all blocks so far."""
+
+
 class Baseline(ABC):
     """What an explanation must beat, as maps: a frozen dataclass.
 
@@ -620,9 +636,14 @@ class Baseline(ABC):
         """Return a function of a block and ``like``, called with one block after the other, to :meth:`maps`.
 
         What a baseline has to keep from one block to the next, such as maps of other inputs, that function keeps. A
-        map that is all NaN says that the input has none: it is left out of the comparison, and counted.
+        map that is all NaN says that the input has none: it is left out of the comparison, and counted. A
+        :class:`Rival` also says something for the evidence.
         """
         return partial(self.maps, seed=lab.seed)
+
+    def cost(self) -> Cost:
+        """Return what the maps of an input cost beside an explanation of the explainer's own; nothing by default."""
+        return Cost()
 
     @property
     def count(self) -> int:

@@ -36,6 +36,7 @@ class Cells(Part):
         sampled: Whether a cell is drawn for each pair of inputs; otherwise each input is explained under all.
         fresh: Whether each pair has a seed of its own, so that a verdict is about seeds at large.
         seed: Seeds the draws.
+        layered: Whether positions are an order of layers, of which the upper third counts for itself.
     """
 
     seeds: int
@@ -43,6 +44,7 @@ class Cells(Part):
     sampled: bool
     fresh: bool = False
     seed: int = 0
+    layered: bool = True
 
     @property
     def upper(self) -> int:
@@ -50,16 +52,21 @@ class Cells(Part):
         return max(1, self.positions // 3)
 
     @property
+    def thirdless(self) -> bool:
+        """Whether no upper third counts for itself."""
+        return self.positions == 1 or not self.layered
+
+    @property
     def draws(self) -> int:
         """How many cells each input is explained under."""
         if not self.sampled:
             return self.seeds * self.positions
-        return 1 if self.positions == 1 else 2
+        return 1 if self.thirdless else 2
 
     @property
     def explained(self) -> float:
         """How many explanations an input takes, on average: a cell drawn from the upper third serves twice."""
-        if not self.sampled or self.positions == 1:
+        if not self.sampled or self.thirdless:
             return float(self.draws)
         return 2 - self.upper / self.positions
 
@@ -86,7 +93,7 @@ class Cells(Part):
         if self.fresh:
             seeds = [seed_of(self.seed, "fresh", index) % 2**31] * 2
         whole = seeds[0], below(self.positions)
-        if self.positions == 1:
+        if self.thirdless:
             return (whole,)
         upper = seeds[1], below(self.upper)
         return whole, whole if whole[1] < self.upper else upper  # which is drawn from the upper third as well
@@ -110,6 +117,9 @@ class Cells(Part):
     def rows(self) -> Iterator[Row]:
         """Yield how many cells there are, and how many of them an input was explained under."""
         if self.seeds * self.positions == 1:
+            return
+        if not self.layered:
+            yield "settings", f"{self.positions}, {'one drawn for each pair of inputs' if self.sampled else 'all'}"
             return
         seeds = "a seed for each pair of inputs" if self.fresh else f"{self.seeds} seeds"
         shown = f"all {self.draws}" if not self.sampled else f"{self.draws} drawn for each pair of inputs"

@@ -34,6 +34,7 @@ from .controls import CONTROLLED, Alike, Control, Controls
 from .edge_resemblance import EdgeResemblance, mean
 from .foreign import asked, asked_for_each, checked_maps, checked_procedure, checked_similarity
 from .groups import Grouping
+from .smoothing import own_network
 
 __all__ = ["DISTANCE", "Comparison", "Similarities"]
 
@@ -120,6 +121,7 @@ class Comparing(Measuring[Compared]):
             begun = comparison.intervention.start(lab, block)
         self.procedure = checked_procedure(self.where, begun)
         self.seed = lab.seed
+        self.network = own_network(lab.attributions)
         self.cells = _cells(comparison, self.procedure, lab.seed)
         if self.cells.sampled and comparison.samples_copies:
             self.procedure.sample_copies()
@@ -136,6 +138,8 @@ class Comparing(Measuring[Compared]):
     def measure(self, block: Block) -> Compared:
         """Return the similarities of one block."""
         before, cells = self.attributions(block), self.cells.of(block)
+        if self.network is not None:
+            self.network.observe(block)
         made = prepared(self.similarities, before)
         again = [self._compared(made, maps, equal=torch.equal(maps, before)) for maps in self._again(block, before)]
         chance = {s.name: self._chance(s, made[s.name]) for s in self.similarities}
@@ -224,7 +228,8 @@ class Comparing(Measuring[Compared]):
         """Return the similarities, the cells, the controls and what the intervention says of itself."""
         names = tuple(s.name for s in self.similarities)
         similarities = Similarities(names, len(self.deciding), self.procedure.ceiling)
-        return (similarities, self.cells, Controls(self.controls), *self.procedure.describe())
+        own = () if self.network is None else (self.network.agreement(),)
+        return (similarities, self.cells, Controls(self.controls), *own, *self.procedure.describe())
 
     def rest(self) -> None:
         """Let go of what the intervention keeps for the next block."""
@@ -346,4 +351,4 @@ def _cells(comparison: Comparison, procedure: Procedure, seed: int) -> Cells:
             expected="a number of seeds, whose cells can all be measured",
             fix='pass seeds=8, or leave cells="all" and early=False out',
         )
-    return Cells(*procedure.shape, sampled, procedure.fresh, seed)
+    return Cells(*procedure.shape, sampled, procedure.fresh, seed, procedure.layered)

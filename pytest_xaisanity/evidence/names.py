@@ -114,7 +114,8 @@ def as_baseline(spec: object, settings: Settings = _NONE, *, where: str) -> obje
         raise XaiError(
             f"{where} {', '.join(settings)}",
             found=f"a setting of a named baseline beside {_told(spec)}",
-            expected="draws only for 'random', max_examples for 'uninformative', mutants for 'mutants'",
+            expected="draws only for 'random', max_examples for 'uninformative', mutants for 'mutants', beta, r, lse "
+            "for 'smoothed'",
             fix="leave it out, or give it where the object is made",
         )
     if isinstance(spec, type) and issubclass(spec, Baseline):

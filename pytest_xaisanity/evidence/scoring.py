@@ -13,11 +13,12 @@ from torch import Tensor
 from ..common.errors import XaiError
 from ..statistics.evidence import Part, Row
 from ..subject.block import Block
-from .base import Baseline, Cost, Lab, MapMetric, Measurement, Measuring, Scored, Scores
+from .base import Baseline, Cost, Lab, MapMetric, Measurement, Measuring, Rival, Scored, Scores
 from .baselines.edges import Edges
 from .controls import CONTROLLED, Controls, Score
 from .foreign import asked, begun_by, checked_maps, prepared_by, scores_by
 from .groups import Grouping
+from .smoothing import own_network
 
 __all__ = ["Scoring"]
 
@@ -58,7 +59,7 @@ class Scoring(Measurement[Scored]):
         prepared_by(self.metric, lab, block)  # so that what it would refuse is refused
         if self.baseline is None:
             return Cost(explanations=1, passes=2 + self.metric.passes(block))
-        return Cost(passes=self.baseline.count * self.metric.passes(block))
+        return self.baseline.cost() + Cost(passes=self.baseline.count * self.metric.passes(block))
 
     def start(self, lab: Lab, block: Block) -> _Scoring:
         """Begin on the first block."""
@@ -92,6 +93,7 @@ class _Scoring(Measuring[Scored]):
         self.described: tuple[Part, ...] = ()
         self.grouping = Grouping()
         self.leading: Counter[str] = Counter()
+        self.network = own_network(lab.attributions) if scoring.baseline is None else None
         self.rival = None if self.baseline is None else begun_by(self.baseline, lab)
         self.draws = 0
 
@@ -103,6 +105,8 @@ class _Scoring(Measuring[Scored]):
         candidates = self._candidates(block)
         if self.baseline is not None and self.baseline.random:
             candidates = [metric.evened(prepared, maps) for maps in candidates]
+        if self.network is not None:
+            self.network.observe(block)
         who = "explainer" if self.baseline is None else self.baseline.name
         scored = [self._score(prepared, maps, f"{who} {k}") for k, maps in enumerate(candidates)]
         if self.baseline is None:
@@ -122,8 +126,11 @@ class _Scoring(Measuring[Scored]):
         return Scored.of(torch.stack([one.values for one in scored], dim=1), curves, groups)
 
     def describe(self) -> tuple[Part, ...]:
-        """Return what the metric says of itself, and the control."""
-        return (*self.described, Leading(dict(self.leading.most_common()))) if self.leading else self.described
+        """Return what the metric says of itself, the control, what leads, and what the baseline says."""
+        leading = (Leading(dict(self.leading.most_common())),) if self.leading else ()
+        own = () if self.network is None else (self.network.agreement(),)
+        rival = self.rival.describe() if isinstance(self.rival, Rival) else ()
+        return (*self.described, *leading, *own, *rival)
 
     def _score(self, prepared: object, maps: Tensor, draw: str) -> Scores:
         """Return the scores of maps; NaN for those that are all NaN, which score as if they were zero meanwhile."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .attributions import Attributions
     from .backward import backward_rules
     from .explainer import Explainer, Request
+    from .on_smoothed import OnSmoothed
     from .rules.base import BackwardRules
     from .rules.deeplift import DeepLift
     from .rules.gates import Deconvolution, GuidedBackprop, GuidedGradCAM, RectGrad
@@ -29,6 +30,7 @@ __all__ = [
     "Explainer",
     "GuidedBackprop",
     "GuidedGradCAM",
+    "OnSmoothed",
     "PatternAttribution",
     "RectGrad",
     "Request",
@@ -43,6 +45,7 @@ _HOMES = {
     "Explainer": "explainer",
     "Request": "explainer",
     "as_explainer": "adapters",
+    "OnSmoothed": "on_smoothed",
     "LRP": "rules.lrp",
     "BackwardRules": "rules.base",
     "Deconvolution": "rules.gates",

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..common.errors import XaiError
+from ..model.smooth import Smooth
 from ..subject.block import Inputs
 from ..subject.layout import Axes, Layout
 
@@ -60,6 +61,7 @@ class Explainer:
         key: Equal for explainers that are the same by content, so that their attributions are shared.
         source: What the user gave.
         lighter: Names of settings with which it takes less memory when they are lowered.
+        smooth: How smooth the network is made that it explains, where that is not the model as given.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Explainer:
     key: tuple[Hashable, ...] = field(repr=False)
     source: object = field(repr=False, default=None)
     lighter: tuple[str, ...] = field(repr=False, default=())
+    smooth: Smooth | None = field(repr=False, default=None)
 
     def error(self, found: str, expected: str, fix: str) -> XaiError:
         """Return an error about this explainer."""

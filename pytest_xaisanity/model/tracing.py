@@ -19,7 +19,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ..common.undoing import Context, undoing, undone
 
-__all__ = ["Call", "Uses", "Watch", "function_modes", "put_function_modes", "tensors_in", "uncompiled"]
+__all__ = ["Call", "Recomputed", "Uses", "Watch", "function_modes", "put_function_modes", "tensors_in", "uncompiled"]
 
 Arguments: TypeAlias = tuple[Any, ...]
 Function: TypeAlias = Callable[..., Any]
@@ -30,6 +30,10 @@ class Call(NamedTuple):
 
     path: str
     number: int = 0
+
+
+class Recomputed(nn.Module):
+    """A module that computes again, in a backward pass, what the model has computed: a part of the model to a watch."""
 
 
 class Watch(TorchFunctionMode):

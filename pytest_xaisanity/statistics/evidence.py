@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 __all__ = ["Evidence", "Part", "Remark", "Row", "Sample", "number"]
 
@@ -27,7 +27,13 @@ class Part(ABC):
 
 
 class Remark(Part):
-    """A part that the reason of a verdict tells too, unless the claim has passed: ``str`` of it, in one clause."""
+    """A part that the reason of a verdict tells too, unless the claim has passed: ``str`` of it, in one clause.
+
+    Attributes:
+        always: Whether it is told of a claim that has passed as well.
+    """
+
+    always: ClassVar[bool] = False
 
     @abstractmethod
     def __str__(self) -> str:

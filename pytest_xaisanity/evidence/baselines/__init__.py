@@ -13,6 +13,7 @@ BASELINES = Registry(
         "class_mean": ".evidence.baselines.class_mean:ClassMean",
         "uninformative": ".evidence.baselines.uninformative:Uninformative",
         "mutants": ".evidence.baselines.mutants:Mutants",
+        "smoothed": ".evidence.baselines.smoothed:Smoothed",
         "input_times_noise": ".evidence.baselines.uninformative:InputTimesNoise",
     },
 )

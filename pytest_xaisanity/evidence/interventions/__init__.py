@@ -16,5 +16,6 @@ INTERVENTIONS = Registry(
         "batch_order": ".evidence.interventions.batch_order:BatchOrder",
         "other_target": ".evidence.interventions.other_target:OtherTarget",
         "later_layers": ".evidence.interventions.later_layers:LaterLayers",
+        "smoothed": ".evidence.interventions.smoothed:Smoothed",
     },
 )

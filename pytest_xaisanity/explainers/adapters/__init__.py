@@ -19,6 +19,7 @@ __all__ = ["ADAPTERS", "Adapter", "adapter_of", "as_explainer"]
 ADAPTERS = Registry(
     "adapter",
     {
+        "on_smoothed": ".explainers.adapters.on_smoothed:OnSmoothedAdapter",
         "captum": ".explainers.adapters.captum:CaptumAdapter",
         "zennit": ".explainers.adapters.zennit:ZennitAdapter",
         "cam": ".explainers.adapters.cam:CamAdapter",
@@ -62,7 +63,7 @@ def as_explainer(
         source, left = _multiplied(adapter, source, dict(left), named)
     attribute = adapter.attribute(source, model, left, where=f"{where} {adapter.name(source, {})}")
     key = (label, *adapter.key(source, left))  # the name seeds what a sampling explainer draws
-    return Explainer(label, attribute, key, source, adapter.lighter(source, left))
+    return Explainer(label, attribute, key, source, adapter.lighter(source, left), adapter.smooth(source))
 
 
 def _multiplied(

@@ -12,6 +12,7 @@ from torch import nn
 
 from ...common.errors import XaiError, unknown_name
 from ...model.inventory import plain_name
+from ...model.smooth import Smooth
 from ..explainer import Request
 from .keys import key_of
 
@@ -113,6 +114,10 @@ class Adapter(ABC, Generic[Source]):
     def lighter(self, source: Source, settings: Settings) -> tuple[str, ...]:
         """Return the names of the settings with which it takes less memory when they are lowered."""
         return ()
+
+    def smooth(self, source: Source) -> Smooth | None:
+        """Return how smooth the network is made that is explained, where it is not the model as given."""
+        return None
 
     def rules(self, source: Source, model: nn.Module) -> AbstractContextManager[object]:
         """Return a context in which gradients through ``model`` are what the explainer's rule propagates instead.

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ...common.errors import XaiError
 from ...common.undoing import Context, undone
 from ...model.snapshot import RequiresGrad
-from ...model.tracing import Watch
+from ...model.tracing import Recomputed, Watch
 
 __all__ = ["Interception", "Method", "Operation", "behind", "intercepting", "modified", "source_of"]
 
@@ -109,7 +109,7 @@ class _Call:
         return kind
 
 
-class Operation(nn.Module):
+class Operation(Recomputed):
     """One call in a forward pass, as a module of its own: called with another input, it computes the same.
 
     Attributes:
