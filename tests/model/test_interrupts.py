@@ -66,6 +66,7 @@ def train(inputs: torch.Tensor, targets: torch.Tensor, seed: int) -> nn.Module:
 CLAIMS: dict[str, Callable[[nn.Module], Callable[[], object]]] = {
     "cascading_randomization": lambda model: explained(model, Saliency, "changes_under", "cascading_randomization"),
     "later_layers": lambda model: explained(model, LRP("epsilon"), "changes_under", "later_layers", seeds=1),
+    "smoothed": lambda model: explained(model, Saliency, "changes_under", "smoothed"),
     "label_randomization": lambda model: explained(
         model, Saliency, "changes_under", "label_randomization", accuracy=0.5, train=train
     ),
