@@ -28,7 +28,7 @@ FOREIGN = {
     "operation",
     "model": "_reset_parameters n_power_iterations original_name reset_parameters",
     "adversaries": "open_settings",
-    "subject": "columns to_numpy",
+    "subject": "_fields columns config get_input_embeddings to_numpy",
 }
 """What each room may look for in objects that are not ours: pytest's items, others' explainers, torch's modules.
 

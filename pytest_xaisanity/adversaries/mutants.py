@@ -21,6 +21,7 @@ from ..common.registry import Registry
 from ..explainers.explainer import Explainer, Request
 from ..maps.changes import CHANGES, Inapplicable
 from ..maps.edges import edge_maps
+from ..maps.reduction import reduced
 from ..maps.uninformative import UninformativeMap
 from ..model.layers import Layer
 from ..model.reach import find_reaching_layers
@@ -43,15 +44,19 @@ class Explain:
     Attributes:
         original: The explainer.
         request: What was asked of the mutant.
+        bound: The model that the mutant is given, which has the context of the inputs.
     """
 
     original: Explainer
     request: Request
+    bound: object = None
 
     def __call__(self, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
         """Return the original's attributions."""
-        asked = replace(self.request, model=model, inputs=all_of(inputs), targets=targets)
-        return as_given([_tensor(one) for one in all_of(self.original.attribute(asked))])
+        request, given, count = self.request, all_of(inputs), len(self.request.inputs)
+        asked = replace(request, model=request.model if model is self.bound else model, targets=targets)
+        asked = replace(asked, inputs=given[:count], context=given[count:] or request.context)
+        return as_given(_explained(self.original, asked))
 
     @property
     def axes(self) -> Axes:
@@ -79,9 +84,30 @@ def mutated(explainer: Explainer, name: str, mutant: Mutant) -> Explainer:
     """
 
     def attribute(request: Request) -> Tensors:
-        return mutant(Explain(explainer, request), request.model, as_given(request.inputs), request.targets)
+        explain, bound = Explain(explainer, request), request.bound
+        context = request.context if isinstance(mutant, AnotherInput) else ()
+        given = as_given((*request.inputs, *context))
+        return mutant(replace(explain, bound=bound), bound, given, request.targets)
 
-    return replace(explainer, attribute=attribute, key=(*explainer.key, "mutant", name, id(mutant)))
+    key = (*explainer.key, "mutant", name, id(mutant))
+    return replace(explainer, attribute=attribute, key=key, tokens="ids", reduction=None)
+
+
+def _explained(explainer: Explainer, request: Request) -> list[Tensor]:
+    """Return the original's attributions; of tokens one for each, whatever it was given in their place."""
+    presentation = request.presentation
+    embeds = presentation is not None and presentation.embedding is not None
+    if not embeds or explainer.tokens == "ids" or request.layout.kind != "tokens":
+        found = [_tensor(one) for one in all_of(explainer.attribute(request))]
+    elif explainer.tokens == "embedded":
+        found = [_tensor(one) for one in all_of(explainer.attribute(request.embed()))]
+    else:
+        try:
+            found = [_tensor(one) for one in all_of(explainer.attribute(request))]
+        except RuntimeError:  # it asks for gradients of whole numbers
+            found = [_tensor(one) for one in all_of(explainer.attribute(request.embed()))]
+    of_tokens = request.layout.kind == "tokens"
+    return [reduced(one, explainer.reduction) if of_tokens and one.ndim == 3 else one for one in found]
 
 
 def _tensor(result: Any) -> Tensor:
@@ -132,7 +158,7 @@ def wrong_class(explain: Explain, model: Any, inputs: Tensors, targets: Tensor |
 
 
 class AnotherInput:
-    """Explains, for each input, the one before it."""
+    """Explains, for each input, the one before it; what context there is comes with it."""
 
     def __init__(self) -> None:
         self._last: tuple[tuple[Tensor, ...], Tensor | None] | None = None

@@ -30,7 +30,7 @@ from ..maps.uninformative import UninformativeMap
 from ..statistics.evidence import Part
 from ..subject.block import Block
 from .strategies import uninformative_maps
-from .universal import Candidate, candidate_maps, universal_maps
+from .universal import Candidate, candidate_maps, longest, universal_maps
 
 __all__ = ["SEARCHED", "Adversarial", "Adversary", "Found", "counterexample", "search"]
 
@@ -304,8 +304,10 @@ class _Adversary(Measuring[Scored]):
         return _Searched(block, maps, prepared, scores_by(self.metric, prepared, maps, "explainer 0").values)
 
     def _maps(self, block: Block, candidate: Candidate) -> Tensor:
-        like = block.empty_maps(per_channel=self.metric.per_channel)
-        return candidate_maps(candidate, block, like, seed=self.lab.seed)
+        return candidate_maps(candidate, block, self._like(block), seed=self.lab.seed)
+
+    def _like(self, block: Block) -> Tensor:
+        return block.empty_maps(per_channel=self.metric.per_channel)
 
     def _score(self, part: _Searched, candidate: Candidate) -> Tensor:
         # As a claim against the very map would score it: what was found can be checked by naming it.
@@ -329,7 +331,7 @@ class _Adversary(Measuring[Scored]):
 
         first = self.parts[0].block.part(0, 1)
         search_seed = seed_of(self.lab.seed, "search", self.lab.attributions.explainer.name)
-        shape = tuple(first.empty_maps(per_channel=self.metric.per_channel).shape[1:])
+        shape = longest([part.block for part in self.parts], [self._like(first)])
         tried = universal_maps([part.block for part in self.parts], [part.maps for part in self.parts])
         self.universal = {name: gain(candidate) for name, candidate in tried.items()}
         found = search(shape, gain, max_examples=self.budget, search_seed=search_seed)
@@ -337,7 +339,9 @@ class _Adversary(Measuring[Scored]):
         if self.universal[best] >= found.gain:
             found = Found(tried[best], self.universal[best], found.tried, best)
         self.found = replace(found, tried=found.tried + len(tried))
-        self.picture = _picture(self._maps(first, self.found.map)[0]), first.indices[0]
+        picture = self._maps(first, self.found.map)
+        shown = picture[0] if first.mask is None else picture[0][first.mask[0]]
+        self.picture = _picture(shown), first.indices[0]
         self.parts = []
 
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from ..evidence.baselines.uninformative import drawn
+from ..maps.counted import from_grid, on_grid
 from ..maps.noise import magnitude
 from ..maps.uninformative import Box, UninformativeMap
 from ..subject.block import Block
 
-__all__ = ["Candidate", "MeanMap", "candidate_maps", "center_blob", "universal_maps"]
+__all__ = ["Candidate", "MeanMap", "candidate_maps", "center_blob", "longest", "universal_maps"]
 
 _RINGS = 4  # boxes, one inside the other, that a blob is made of
 
@@ -29,7 +30,7 @@ class MeanMap:
 
     Attributes:
         name: What it is the mean of, in words.
-        rows: The maps, ``(m, *places)``.
+        rows: The maps, ``(m, *places)``; of sentences those on a grid, see :func:`~..maps.counted.on_grid`.
         indices: The input of each.
         targets: The target of each where those of the same target alone are averaged, and of all where there is none.
     """
@@ -52,6 +53,8 @@ class MeanMap:
             chosen = mates or others
             weights[row, chosen] = 1 / len(chosen)
         means = weights @ self.rows.flatten(1).cpu().double()
+        if block.mask is not None:
+            return from_grid(means.to(like.device, like.dtype), block.mask, like)
         return means.reshape(like.shape).to(like.device, like.dtype)
 
 
@@ -73,6 +76,12 @@ def center_blob(places: tuple[int, ...]) -> UninformativeMap:
     return UninformativeMap(background=0, boxes=tuple(dict.fromkeys(boxes)))
 
 
+def longest(blocks: Sequence[Block], own: Sequence[Tensor]) -> tuple[int, ...]:
+    """Return the places of one map; of sentences, as many as the longest has that count."""
+    masks = [block.mask for block in blocks if block.mask is not None]
+    return (max(int(mask.sum(1).max()) for mask in masks),) if masks else tuple(own[0].shape[1:])
+
+
 def universal_maps(blocks: Sequence[Block], own: Sequence[Tensor]) -> dict[str, Candidate]:
     """Return what is always tried, by what it is called.
 
@@ -82,11 +91,14 @@ def universal_maps(blocks: Sequence[Block], own: Sequence[Tensor]) -> dict[str, 
     """
     indices = tuple(index for block in blocks for index in block.indices)
     targets = tuple(target for block in blocks for target in block.target_keys)
-    inputs = torch.cat([magnitude(block.layout, block.inputs, maps) for block, maps in zip(blocks, own, strict=True)])
+    sizes = [magnitude(block.layout, block.inputs, maps) for block, maps in zip(blocks, own, strict=True)]
+    inputs, maps = (
+        torch.cat([on_grid(one, block.mask) for block, one in zip(blocks, each, strict=True)]) for each in (sizes, own)
+    )
     means = [
         MeanMap("the mean image", inputs, indices),
         MeanMap("the mean image of the class", inputs, indices, targets),
-        MeanMap("the explainer's own mean map", torch.cat(list(own)), indices),
+        MeanMap("the explainer's own mean map", maps, indices),
     ]
-    blob, size = center_blob(tuple(own[0].shape[1:])), UninformativeMap(match="input")
+    blob, size = center_blob(longest(blocks, own)), UninformativeMap(match="input")
     return {"a blob in the center": blob, "the magnitude of the input": size, **{one.name: one for one in means}}

@@ -26,8 +26,11 @@ from ..explainers.explainer import Explainer
 from ..model.training import Retraining
 from ..statistics.question import Level
 from ..statistics.verdict import Verdict
+from ..subject.arrangement import Explained
 from ..subject.layout import Layout
+from ..subject.outputs import Output
 from ..subject.subject import Subject
+from ..subject.tokens import Mask
 from .plan import Plan, Speed, planned
 from .progress import Progress
 from .runs import Run
@@ -40,13 +43,21 @@ class Bench:
 
     Args:
         model: A ``torch.nn.Module`` or another callable from inputs to outputs.
-        inputs: A tensor ``(N, ...)``, a tuple of tensors, or an iterable of batches, which is read to its end and
-            visited in a random order (see :class:`~pytest_xaisanity.subject.subject.Subject`).
+        inputs: A tensor ``(N, ...)``, a tuple of tensors, a mapping of the names of the model's arguments to tensors,
+            or an iterable of batches, which is read to its end and visited in a random order (see
+            :class:`~pytest_xaisanity.subject.subject.Subject`).
         targets: Class indices ``(N,)``, or multi-hot labels ``(N, labels)`` of 0 and 1, of which the highest that is
             present is explained; the model's highest output by default.
         task: What the outputs are, to metrics that look at probabilities: ``"classification"``, ``"multilabel"`` (the
             sigmoid of each label by itself), ``"regression"`` (the output as it is), or ``"auto"``, which judges by
             the outputs and says in the evidence what it took them for.
+        explain: Names or positions of the inputs that are explained; the others are context, which the model needs and
+            nobody explains. By default the floating-point ones but for masks, or the token ids.
+        output: Where the scores are in what the model returns: the name of a field, a position, or a function of it; by
+            default the tensor, ``logits``, or the first of a tuple.
+        embedding: Of tokens: the module whose output is explained, or its name; found in models of Hugging Face's.
+        mask: Of tokens: which of them count, as the name of an input, a function of the inputs, or a tensor ``(N, T)``;
+            by default all but padding and special tokens.
         axes: Which axes of the inputs are places and which channels, where they are not ``(N, C, *places)`` or ``(N,
             F)``: ``"channels_last"``, ``"NTF"``, ``"NHW"``, or a tuple with one for each input (see
             :func:`~pytest_xaisanity.subject.layout.checked_axes`). Without it, a shape that looks like another
@@ -78,6 +89,10 @@ class Bench:
         targets: object = None,
         *,
         task: str = "auto",
+        explain: Explained = None,
+        output: Output = None,
+        embedding: object = None,
+        mask: Mask = None,
         axes: object = None,
         features: object = None,
         device: str = "auto",
@@ -91,16 +106,9 @@ class Bench:
     ) -> None:
         self.seed, self._progress = _checked_seed(seed), progress
         self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)
-        self.subject = Subject(
-            model,
-            inputs,
-            targets,
-            task=task,
-            axes=axes,
-            features=features,
-            device=device,
-            batch_size=batch_size,
-            seed=self.seed,
+        read = partial(Subject, task=task, axes=axes, features=features, explain=explain, output=output)
+        self.subject = read(
+            model, inputs, targets, embedding=embedding, mask=mask, device=device, batch_size=batch_size, seed=self.seed
         )
         self.confidence = checked_confidence(confidence, where="confidence")
         self._cache = None if self.subject.streamed else MapCache()
@@ -218,7 +226,7 @@ class Bench:
                 progress.reach(len(runs[0].indices(count)))
                 if not final and not level.early:
                     continue
-                verdict = claim.decide(self._look(runs, count, final, explainer.name, level))
+                verdict = claim.decide(self._look(runs, count, final, self._lab(explainer).attributions.called, level))
                 if verdict is not None:
                     _resting(runs)
                     return verdict

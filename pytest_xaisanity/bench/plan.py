@@ -33,7 +33,7 @@ class Speed:
         few = block.part(0, min(len(block), 16))
         lab.attributions(few)
         explained = _timed(lambda: lab.attributions.measured(few, few.targets, "the model as given", (0, "")))
-        passed = _timed(lambda: lab.subject.outputs(few.inputs))
+        passed = _timed(lambda: lab.subject.outputs(few.arguments))
         return cls(explained / len(few), passed / len(few))
 
     def of_cost(self, cost: Cost) -> float:

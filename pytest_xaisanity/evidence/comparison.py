@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import XaiError, shown
+from ..maps.counted import counted_map, counted_maps, place_map
 from ..maps.edges import edge_maps
 from ..maps.noise import noise_maps
 from ..maps.similarity import SIMILARITIES, Prepared, Similarity, prepared
@@ -133,6 +134,7 @@ class Comparing(Measuring[Compared]):
         self.controls: tuple[Control, ...] = ()
         self._changes = "changes_under" in comparison.intervention.verbs
         self._lasts: dict[str, Prepared] = {}
+        self._last: Tensor | None = None  # the counted places of the last map, where inputs are sentences
         self.grouping = Grouping()
 
     def measure(self, block: Block) -> Compared:
@@ -140,11 +142,13 @@ class Comparing(Measuring[Compared]):
         before, cells = self.attributions(block), self.cells.of(block)
         if self.network is not None:
             self.network.observe(block)
-        made = prepared(self.similarities, before)
-        again = [self._compared(made, maps, equal=torch.equal(maps, before)) for maps in self._again(block, before)]
-        chance = {s.name: self._chance(s, made[s.name]) for s in self.similarities}
+        mask = block.mask
+        made = _made(self.similarities, before, mask)
+        equal = torch.equal
+        again = [self._compared(made, maps, mask, equal=equal(maps, before)) for maps in self._again(block, before)]
+        chance = self._chances(made, before, mask)
         resemblance = self._resemblance(block, before) if self._changes and not self.controls else None
-        after = [self._compared(made, maps) for maps in self._after(block, before, cells, resemblance)]
+        after = [self._compared(made, maps, mask) for maps in self._after(block, before, cells, resemblance)]
         if not self.controls:
             self.controls = self._measured_controls(block, before)
             if resemblance is not None:
@@ -235,13 +239,28 @@ class Comparing(Measuring[Compared]):
         """Let go of what the intervention keeps for the next block."""
         self.procedure.rest()
 
-    def _compared(self, made: Mapping[str, Prepared], others: Tensor, *, equal: bool = False) -> dict[str, Tensor]:
+    def _compared(
+        self, made: Mapping[str, Prepared], others: Tensor, mask: Tensor | None, *, equal: bool = False
+    ) -> dict[str, Tensor]:
         """Return the similarity ``(b,)`` of a block's maps to others, or to equal ones; NaN to those not finite."""
         finite = torch.isfinite(torch.linalg.vector_norm(others.flatten(1), ord=inf, dim=1))
-        later = made if equal else prepared(self.similarities, others)
+        later = made if equal else _made(self.similarities, others, mask)
         return {
             s.name: torch.where(finite, s.compare(made[s.name], later[s.name]), torch.nan) for s in self.similarities
         }
+
+    def _chances(self, prepared: Mapping[str, Prepared], maps: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        """Return the similarities of each input's maps to those of its partner; of sentences, at its own length."""
+        if mask is None:
+            return {s.name: self._chance(s, prepared[s.name]) for s in self.similarities}
+        count, others = len(maps), torch.full_like(maps, torch.nan)
+        for row in range(count):
+            partner = min(row ^ 1, count - 1) if row ^ 1 < count else count - 2
+            other = self._last if count == 1 else counted_map(maps, mask, partner)
+            if other is not None:
+                place_map(other, mask, row, others)
+        self._last = counted_map(maps, mask, count - 1).clone()
+        return self._compared(prepared, others, mask)
 
     def _chance(self, similarity: Similarity, prepared: Prepared) -> Tensor:
         """Return the similarity of each input's maps to those of its partner."""
@@ -265,7 +284,8 @@ class Comparing(Measuring[Compared]):
     def _measured_controls(self, block: Block, maps: Tensor) -> tuple[Control, ...]:
         """Maps that do not come from the model, under the same similarities: what a randomization cannot tell apart."""
         block, maps = block.part(0, CONTROLLED), maps[:CONTROLLED]
-        noise = [noise_maps(maps, seed=self.seed, indices=block.indices, draw=f"control {i}") for i in range(2)]
+        seed, indices, mask = self.seed, block.indices, block.mask
+        noise = [noise_maps(maps, seed=seed, indices=indices, draw=f"control {i}", mask=mask) for i in range(2)]
         pairs = {"fresh noise": (noise[0], noise[1])}
         if len(block.inputs) == 1 and block.inputs[0].is_floating_point():
             reduced = block.layout.total(block.inputs[0].to(maps.dtype))
@@ -273,27 +293,60 @@ class Comparing(Measuring[Compared]):
             if _of_images(block):
                 edges = edge_maps(block.layout.channels_first(block.inputs[0])).to(maps.dtype)
                 pairs["edges"] = (edges, edges)
-        return _alike(pairs, self.similarities)
+        return _alike(pairs, self.similarities, block.mask)
 
 
 def _of_images(block: Block) -> bool:
     return block.layout.is_image and block.inputs[0].is_floating_point()
 
 
-def _alike(pairs: Mapping[str, tuple[Tensor, Tensor]], similarities: Sequence[Similarity]) -> tuple[Alike, ...]:
+def _made(similarities: Sequence[Similarity], maps: Tensor, mask: Tensor | None) -> dict[str, Prepared]:
+    """Return what each similarity makes of maps; of sentences, of those that count, with zeros elsewhere.
+
+    What is compared of maps with one axis are rows of numbers, to which zeros add nothing.
+    """
+    if mask is None:
+        return prepared(similarities, maps)
+    made: dict[object, Prepared] = {}
+    for s in similarities:
+        if s.prepare not in made:
+            made[s.prepare] = (counted_maps(mask, _first_of(s.prepare), maps),)
+    return {s.name: made[s.prepare] for s in similarities}
+
+
+def _first_of(prepare: Callable[[Tensor], Prepared]) -> Callable[[Tensor], Tensor]:
+    return lambda maps: prepare(maps)[0]
+
+
+def _alike(
+    pairs: Mapping[str, tuple[Tensor, Tensor]], similarities: Sequence[Similarity], mask: Tensor | None
+) -> tuple[Alike, ...]:
     """Return the similarity of two batches of maps by name of control: on the same inputs and on neighboring ones."""
-    one, other = (prepared(similarities, torch.cat(side)) for side in zip(*pairs.values(), strict=True))
+    masks = None if mask is None else torch.cat([mask] * len(pairs))
+    one, other = (_made(similarities, torch.cat(side), masks) for side in zip(*pairs.values(), strict=True))
     sizes = [len(first) for first, _ in pairs.values()]
     ends = [sum(sizes[: place + 1]) for place in range(len(sizes))]
     parts = [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
     neighbors = [place for part in parts for place in (part[-1], *part[:-1])]
     after = {s.name: s.compare(one[s.name], other[s.name]) for s in similarities}
-    chance = {s.name: s.compare(one[s.name], tuple(half[neighbors] for half in other[s.name])) for s in similarities}
+    if mask is None:
+        moved = {s.name: tuple(half[neighbors] for half in other[s.name]) for s in similarities}
+    else:
+        moved = _made(similarities, torch.cat([_neighbors(second, mask) for _, second in pairs.values()]), masks)
+    chance = {s.name: s.compare(one[s.name], moved[s.name]) for s in similarities}
 
     def of(scores: Mapping[str, Tensor], part: range) -> dict[str, float | None]:
         return {similarity: mean(values[part.start : part.stop]) for similarity, values in scores.items()}
 
     return tuple(Alike(name, of(after, part), of(chance, part)) for name, part in zip(pairs, parts, strict=True))
+
+
+def _neighbors(maps: Tensor, mask: Tensor) -> Tensor:
+    """Return for each sentence the map of the one before, at its own length."""
+    others = torch.zeros_like(maps)
+    for row in range(len(maps)):
+        place_map(counted_map(maps, mask, row - 1), mask, row, others)
+    return others
 
 
 def _relative_distance(before: Prepared, after: Prepared) -> Tensor:

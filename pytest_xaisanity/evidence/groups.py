@@ -14,6 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from ..common.seeding import generator
+from ..maps.counted import counted_scores, lengths, packed
 from ..subject.block import Block
 
 __all__ = ["Grouping"]
@@ -41,12 +42,14 @@ class Grouping:
 
         Without maps both are the same.
         """
-        inputs = torch.cat([_sketched(_comparable(tensor)) for tensor in block.inputs], dim=1)
+        inputs = torch.cat([_sketched(_leading(_comparable(tensor), block.mask)) for tensor in block.inputs], dim=1)
         if maps is None:
             return [self._group(row, None) for row in inputs]
         flat = maps.detach().flatten(1).cpu().double()
+        mask = None if block.mask is None else block.mask.cpu()
+        varied = counted_scores(mask, lambda one: one.amax(1) > one.amin(1), flat) & torch.isfinite(flat).all(1)
+        flat = _leading(flat, block.mask)
         norms: Tensor = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
-        varied = (flat.amax(1) > flat.amin(1)) & torch.isfinite(flat).all(1)
         shown = _sketched(flat / norms.clamp_min(torch.finfo(flat.dtype).tiny))
         return [self._group(inputs[row], shown[row] if varied[row] else None) for row in range(len(block))]
 
@@ -99,6 +102,17 @@ def _comparable(inputs: Tensor) -> Tensor:
     """Return inputs as rows of numbers: as they are, or for codes such as tokens others, far from each other."""
     rows = inputs.detach().flatten(1).cpu()
     return rows if inputs.is_floating_point() else torch.frac(torch.sin(rows.double() * 12.9898) * 43758.5453)
+
+
+def _leading(rows: Tensor, mask: Tensor | None) -> Tensor:
+    """Return what counts of rows ``(b, T)`` at their beginning, and zeros up to a number of places that all share."""
+    if mask is None:
+        return rows
+    longest = int(mask.sum(1).max())
+    wide = rows.new_zeros(len(rows), max(_SKETCHES * _WIDTH, 1 << (longest - 1).bit_length()))
+    for chosen, length in lengths(mask.cpu()):
+        wide[chosen, :length] = packed(rows, mask.cpu(), chosen, length)
+    return wide
 
 
 def _sketched(rows: Tensor) -> Tensor:

@@ -102,6 +102,7 @@ class Smoothed(Attributions):
             wide = replace(
                 asked,
                 inputs=tuple(torch.cat(parts) for parts in zip(*noisy, strict=True)),
+                context=tuple(torch.cat([tensor] * len(some)) for tensor in asked.context),
                 targets=None if targets is None else torch.cat([targets] * len(some)),
                 indices=block.indices * len(some),
             )

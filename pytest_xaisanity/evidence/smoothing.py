@@ -111,10 +111,10 @@ class SmoothedNetwork:
         """Count the predictions of a block that stay; of the first one, see what is replaced."""
         if not self._replaced:
             self.probe(block)
-        given = self.subject.outputs(block.inputs)
+        given = self.subject.outputs(block.arguments)
         for place, smoothing in enumerate(self.smoothings):
             with smoothing.block():
-                outputs = self.subject.outputs(block.inputs)
+                outputs = self.subject.outputs(block.arguments)
             change = select(outputs, block.targets) - select(given, block.targets)
             self._changed[place] += float(change.double().abs().sum()) / max(1, change[0].numel())
             same = self._predictions(given) == self._predictions(outputs)

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import prod
 
 import numpy as np
 import torch
@@ -16,12 +17,15 @@ from torch import Tensor, nn
 
 from ..common.errors import XaiError, XaiWarning, said
 from ..common.seeding import isolated
+from ..maps.counted import counted_scores
+from ..maps.reduction import DEFAULT, reduced, with_reduction
 from ..model.lending import evaluating
 from ..model.snapshot import Hooks
 from ..model.tracing import uncompiled
 from ..subject.batches import MicroBatches, out_of_memory
 from ..subject.block import Block, Inputs
 from ..subject.layout import Layout
+from ..subject.presented import Expanded
 from ..subject.subject import Subject
 from ..subject.tensors import from_numpy
 from .explainer import Explainer, Request
@@ -33,6 +37,10 @@ _CACHE_BYTES = 64 * 2**20
 _NO_FRACTIONS = "let a wrapper of the model hold what is not explained, or choose a perturbation method"
 # What torch says where an index or a label is a fraction.
 _ASKS_FOR_WHOLE = re.compile(r"scalar types?:? (Long|Int)|must be (long|int)|Long, Int|as indices|integral|LongTensor")
+# What torch says where a gradient of whole numbers is asked for.
+_ASKS_FOR_GRADIENTS = re.compile(
+    r"require gradients|floating point|does not require grad|not have been used in the graph|" + _ASKS_FOR_WHOLE.pattern
+)
 
 
 class MapCache:
@@ -94,6 +102,9 @@ class Attributions:
         self._varied = False
         self._whole = False
         self._per_channel = False
+        self._embedded: bool | None = None  # whether what the embedding makes of tokens is given; None: not known yet
+        self._reduced = False  # whether values of dimensions were reduced to one for each token
+        self._expands = False  # whether it calls a model that takes context with other rows than those explained
 
     def remember(self, fingerprint: str) -> None:
         """Take the subject's fingerprint into the keys under which maps are kept."""
@@ -125,8 +136,9 @@ class Attributions:
         if self.cache is not None and targets is None and (kept := self.cache.get(key)) is not None:
             return kept
         maps = self.measured(block, block.targets if targets is None else targets, stage, (run, repr(state)))
+        maps = _where_counted(maps, block)
         if not state:
-            self._check_values(maps, stage)
+            self._check_values(maps, stage, block.mask)
         if self.cache is not None and targets is None:
             self.cache.put(key, maps)
         return maps
@@ -195,6 +207,8 @@ class Attributions:
         shuffled = replace(
             rows,
             inputs=tuple(tensor[order] for tensor in rows.inputs),
+            context=tuple(tensor[order] for tensor in rows.context),
+            sentences=None if rows.sentences is None else rows.sentences[order],
             targets=None if rows.targets is None else rows.targets[order],
             indices=tuple(rows.indices[place] for place in order.tolist()),
         )
@@ -205,7 +219,7 @@ class Attributions:
             if error.__cause__ is None:
                 raise
             maps = self._together(shuffled, self.subject.batches)  # a model may take batches of one size alone
-        return maps[torch.argsort(order)]
+        return _where_counted(maps[torch.argsort(order)], block)
 
     def _together(self, request: Request, batches: MicroBatches) -> Tensor:
         """Return the maps of rows in the company of others; what is drawn for each input is drawn again."""
@@ -235,25 +249,98 @@ class Attributions:
 
     def request(self, block: Block, targets: Tensor | None) -> Request:
         """Return the request to explain the targets of a block."""
-        return Request(self.subject.model, block.inputs, targets, block.indices, self.subject.count, self.subject.axes)
+        subject = self.subject
+        return Request(
+            subject.presented,
+            block.inputs,
+            targets,
+            block.indices,
+            subject.count,
+            subject.axes,
+            context=block.context,
+            presentation=subject.presentation,
+            sentences=None if block.sentences is None or bool(block.sentences.all()) else block.sentences,
+        )
 
     def answered(
         self, request: Request, stage: str, draw: Callable[[int], Draw], batches: MicroBatches | None = None
     ) -> Tensor:
-        """Return the explainer's maps of any rows, as long as they may be; ``draw`` is of a row's place in these."""
+        """Return the explainer's maps of any rows, as long as they may be; ``draw`` is of a row's place in these.
+
+        One that draws is given sentences without their padding, so that what it draws does not depend on it.
+        """
         batches = self.subject.batches if batches is None else batches
+        if request.sentences is not None:
+            if self.sampling.draws is None:
+                self.answered(replace(request.part(slice(0, 2)), sentences=None), stage, draw, batches)
+            if self.sampling.draws:
+                maps = torch.zeros(request.sentences.shape, device=request.sentences.device)
+                for rows, some in request.without_padding():
+                    places, (kept, _) = rows.tolist(), some.kept or (rows, 0)
+                    found = self.answered(some, stage, partial(_drawn_at, draw, places), batches)
+                    maps = maps.to(found.dtype)
+                    maps[rows[:, None], kept] = found
+                return maps
         return self.sampling.maps(request, partial(self._called, stage=stage), draw, batches)
 
     def _called(self, request: Request, stage: str) -> Tensor:
-        """Return the maps of rows that are explained in one call."""
-        originals = request.inputs
+        """Return the maps of rows that are explained in one call; one call each, where it has more rows than these."""
+        if not self._expands:
+            try:
+                return self._of_tokens(request, stage)
+            except Expanded:
+                self._expands = True
+        rows = [self._of_tokens(request.part(slice(row, row + 1)), stage) for row in range(len(request))]
+        return torch.cat(rows)
+
+    def _of_tokens(self, request: Request, stage: str) -> Tensor:
+        """Return the maps of rows, of which tokens are given as what the embedding makes of them, or as their ids."""
+        if self._embedded is None:
+            self._embedded = self._must_embed(request)
+        if self._embedded is not None:
+            return self._explained(request.embed() if self._embedded else request, request.inputs, stage)
+        try:
+            maps = self._explained(request, request.inputs, stage)
+            self._embedded = False
+        except XaiError as error:
+            if not _ASKS_FOR_GRADIENTS.search(str(error.__cause__ or "")):
+                raise
+            maps = self._explained(request.embed(), request.inputs, stage)
+            self._embedded = True
+        return maps
+
+    def _must_embed(self, request: Request) -> bool | None:
+        """Return whether tokens are given as what the embedding makes of them; None where it has to be tried."""
+        kind = self.explainer.tokens
+        if request.layout.kind != "tokens" or kind == "ids":
+            return False
+        if request.presentation is not None and request.presentation.embedding is not None:
+            return True if kind == "embedded" else None
+        if kind == "embedded":
+            raise self._without_embedding(request.inputs)
+        return False
+
+    def _without_embedding(self, inputs: Inputs) -> XaiError:
+        return self._error(
+            f"token ids {tuple(inputs[0].shape)} of {inputs[0].dtype}, which have no gradient, and no embedding",
+            "the module whose output can be explained in their place",
+            "name it in xai_embedding, or Bench(embedding=...); or choose a perturbation method",
+        )
+
+    def _explained(self, request: Request, originals: Inputs, stage: str) -> Tensor:
+        """Return the maps ``(b, *places)`` of the original inputs, of what is given in their place in one call."""
         hooks = Hooks(self.subject.model) if isinstance(self.subject.model, nn.Module) else None
         try:
             with torch.inference_mode(False), torch.enable_grad(), uncompiled():
-                given = tuple(tensor.clone() for tensor in originals)
+                given = tuple(tensor.clone() for tensor in request.inputs)
                 targets = None if request.targets is None else request.targets.clone()
-                result = self.explainer.attribute(replace(request, inputs=given, targets=targets))
+                context = tuple(tensor.clone() for tensor in request.context)
+                result = self.explainer.attribute(replace(request, inputs=given, context=context, targets=targets))
         except XaiError:
+            raise
+        except Expanded:
+            if hooks is not None:
+                hooks.restore()
             raise
         except Exception as error:
             if out_of_memory(error):
@@ -271,7 +358,7 @@ class Attributions:
                 "a model in evaluation mode, as the explainer was given it",
                 "leave model.train() out, or call model.eval() before returning",
             )
-        self._check_echo(result, given, originals, stage)
+        self._check_echo(result, given, request.inputs, stage)
         return self._maps(result, originals, stage)
 
     def _raised(self, error: Exception, request: Request, stage: str) -> XaiError:
@@ -315,7 +402,7 @@ class Attributions:
         if len(request) > 1:
             return None
         try:
-            self.subject.outputs(request.inputs)
+            self.subject.outputs((*request.inputs, *request.context))
         except XaiError as error:
             return error if error.__cause__ is None else None  # what the explainer raised tells more than the model
         except Exception:
@@ -359,6 +446,7 @@ class Attributions:
             )
         values = result.detach().as_subclass(Tensor).to(tensor.device)
         values = values if values.dtype in (torch.float32, torch.float64) else values.float()
+        values = self._reduce(values, tensor, layout, stage)
         maps = layout.expand(values, len(tensor)) if self._per_channel else layout.reduce(values, len(tensor))
         if maps is None:
             raise self._error(
@@ -368,7 +456,31 @@ class Attributions:
             )
         return maps
 
-    def _check_values(self, maps: Tensor, stage: str) -> None:
+    def _reduce(self, values: Tensor, tensor: Tensor, layout: Layout, stage: str) -> Tensor:
+        """Return one value for each token of those of its dimensions; of other inputs where a reduction is named."""
+        named, count = self.explainer.reduction, len(tensor)
+        if layout.kind == "tokens" and values.ndim == 3 and values.shape[:2] == (count, *layout.places):
+            self._reduced = True
+            return reduced(values, named)
+        if named is None:
+            return values
+        whole = values.numel() == count * prod(layout.values) and values.ndim == tensor.ndim
+        if layout.channels is not None and whole:
+            return reduced(values.movedim(layout.axis, -1), named)
+        raise self._error(
+            f"attributions of shape {tuple(values.shape)} for inputs of shape {tuple(tensor.shape)}, on {stage}, "
+            f"which reduction={named} cannot reduce",
+            "a value for each dimension or channel",
+            "leave reduction= out",
+        )
+
+    @property
+    def called(self) -> str:
+        """The explainer's name, with the reduction that made one value for each token of those of its dimensions."""
+        name, named = self.explainer.name, self.explainer.reduction
+        return with_reduction(name, DEFAULT) if self._reduced and named is None else name
+
+    def _check_values(self, maps: Tensor, stage: str, mask: Tensor | None = None) -> None:
         flat = maps.flatten(1)
         broken = ~torch.isfinite(flat).all(1)
         if broken.any():
@@ -377,7 +489,8 @@ class Attributions:
                 "finite attributions",
                 "look for a division by zero in the explainer",
             )
-        self._varied = self._varied or flat.shape[1] == 1 or bool((flat.amax(1) != flat.amin(1)).any())
+        alone = flat.shape[1] == 1 if mask is None else bool((mask.sum(1) == 1).all())
+        self._varied = self._varied or alone or bool(counted_scores(mask, _vary, flat).any())
         if not self._varied:  # one dead input in a short block is no mistake
             raise self._error(
                 f"constant attributions for all of {len(maps)} inputs, on {stage}",
@@ -385,6 +498,21 @@ class Attributions:
                 "check targets, baselines and the head of the model: a zero head gives zero gradients"
                 + ("; an explainer that draws must draw for each input by itself" if self.sampling.draws else ""),
             )
+
+
+def _drawn_at(draw: Callable[[int], Draw], places: Sequence[int], place: int) -> Draw:
+    """Return what tells apart the draws for one of the rows at some places."""
+    return draw(places[place])
+
+
+def _where_counted(maps: Tensor, block: Block) -> Tensor:
+    """Return maps that are 0 where a place does not count."""
+    return maps if block.mask is None else maps.masked_fill(~block.mask, 0.0)
+
+
+def _vary(maps: Tensor) -> Tensor:
+    """Return whether each map ``(b, places)`` holds more than one value."""
+    return maps.amax(1) != maps.amin(1)
 
 
 def _whole(inputs: Inputs) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from ..common.errors import XaiError
 from ..model.smooth import Smooth
 from ..subject.block import Inputs
 from ..subject.layout import Axes, Layout
+from ..subject.presented import Presentation
 
-__all__ = ["Explainer", "Request"]
+__all__ = ["Explainer", "Request", "Tokens"]
+
+Tokens = Literal["embedded", "ids", "either"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,17 @@ class Request:
 
     Attributes:
         model: The model, a module or another callable from inputs to outputs.
-        inputs: Its input tensors, each ``(b, ...)``.
+        inputs: The input tensors that are explained, each ``(b, ...)``.
         targets: Target of each input, ``(b,)`` or ``(b, k)``, or None for a model with a single output.
         indices: Place of each input in what the user gave, length b.
         count: How many inputs the user gave, or None for a stream.
         axes: Which axes of the inputs are places and which channels, where the user has said so.
+        context: What the model is called with behind the inputs, each ``(b, ...)``: what nobody explains.
+        presentation: How the user's model is called, where ``model`` is not the model itself.
+        embedded: Whether the input is what the embedding makes of tokens, ``(b, T, D)``, whose ids come first in the
+            context.
+        sentences: Where tokens are no padding ``(b, T)``; None where there is none, or inputs are no tokens.
+        kept: The places of the tokens that are left, where padding was taken off, and how many there were; or None.
     """
 
     model: Any
@@ -35,20 +45,62 @@ class Request:
     indices: tuple[int, ...]
     count: int | None = None
     axes: Axes = None
+    context: Inputs = ()
+    presentation: Presentation | None = None
+    embedded: bool = False
+    sentences: Tensor | None = None
+    kept: tuple[Tensor, int] | None = None
 
     @property
     def layout(self) -> Layout:
         """Where the inputs have places and channels."""
         return Layout.of(self.inputs, self.axes)
 
+    @property
+    def bound(self) -> Any:
+        """The model as a callable from inputs alone: one that takes context has that of these inputs."""
+        if self.presentation is None or not self.context:
+            return self.model
+        return self.presentation.bound(self.context, len(self), embedded=self.embedded)
+
+    def embed(self) -> Request:
+        """Return the request to explain what the embedding makes of the tokens."""
+        assert self.presentation is not None
+        arguments = (*self.inputs, *self.context)
+        embedded = self.presentation.embedded(arguments)
+        model = self.presentation.on_embedded()
+        return replace(self, model=model, inputs=(embedded,), context=arguments, embedded=True, axes="NTF")
+
     def __len__(self) -> int:
         return len(self.inputs[0])
 
     def part(self, rows: slice) -> Request:
         """Return the request for some of its rows."""
+        return self._rows(rows, self.indices[rows])
+
+    def rows(self, places: Tensor) -> Request:
+        """Return the request for the rows at these places, in order."""
+        return self._rows(places, tuple(self.indices[place] for place in places.tolist()))
+
+    def _rows(self, rows: slice | Tensor, indices: tuple[int, ...]) -> Request:
         inputs = tuple(tensor[rows] for tensor in self.inputs)
         targets = None if self.targets is None else self.targets[rows]
-        return replace(self, inputs=inputs, targets=targets, indices=self.indices[rows])
+        context = tuple(tensor[rows] for tensor in self.context)
+        sentences = None if self.sentences is None else self.sentences[rows]
+        return replace(self, inputs=inputs, context=context, targets=targets, indices=indices, sentences=sentences)
+
+    def without_padding(self) -> Iterator[tuple[Tensor, Request]]:
+        """Yield the rows whose sentences lie alike, and the request for them, of which padding is taken off."""
+        assert self.sentences is not None
+        patterns, which = torch.unique(self.sentences, dim=0, return_inverse=True)
+        for number, pattern in enumerate(patterns):
+            rows, width = (which == number).nonzero()[:, 0], len(pattern)
+            kept, some = pattern.nonzero()[:, 0], self.rows(rows)
+            inputs, context = (
+                tuple(one[:, kept] if one.ndim == 2 and one.shape[1] == width else one for one in tensors)
+                for tensors in (some.inputs, some.context)
+            )
+            yield rows, replace(some, inputs=inputs, context=context, sentences=None, kept=(kept, width))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +113,9 @@ class Explainer:
         key: Equal for explainers that are the same by content, so that their attributions are shared.
         source: What the user gave.
         lighter: Names of settings with which it takes less memory when they are lowered.
+        tokens: What it explains of tokens: what the embedding makes of them, their ids, or either: the ids, unless it
+            asks for gradients.
+        reduction: What makes one value for each token of those of its dimensions, as the user has named it, or None.
         smooth: How smooth the network is made that it explains, where that is not the model as given.
     """
 
@@ -70,6 +125,8 @@ class Explainer:
     source: object = field(repr=False, default=None)
     lighter: tuple[str, ...] = field(repr=False, default=())
     smooth: Smooth | None = field(repr=False, default=None)
+    tokens: Tokens = field(repr=False, default="either")
+    reduction: str | None = field(repr=False, default=None)
 
     def error(self, found: str, expected: str, fix: str) -> XaiError:
         """Return an error about this explainer."""

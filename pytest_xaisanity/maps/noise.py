@@ -19,6 +19,8 @@ Draw = Callable[[tuple[int, ...], int, torch.Generator], Tensor]
 
 def magnitude(layout: Layout, inputs: Inputs, like: Tensor) -> Tensor:
     """Return the root mean square over channels of inputs of this layout, in the shape of the maps ``like``."""
+    if layout.kind == "tokens":
+        return torch.ones_like(like)  # a token's number says nothing of its size
     magnitudes = layout.magnitude(inputs, like.dtype)
     return magnitudes if magnitudes.shape == like.shape else magnitudes[:, None].expand_as(like)
 
@@ -89,8 +91,17 @@ NOISE: dict[str, Draw] = {
 }
 
 
-def noise_maps(like: Tensor, *, seed: int, indices: Sequence[int], draw: str) -> Tensor:
-    """Return standard normal maps of the shape of ``like`` ``(b, *places)``, drawn by (seed, draw, input)."""
+def noise_maps(like: Tensor, *, seed: int, indices: Sequence[int], draw: str, mask: Tensor | None = None) -> Tensor:
+    """Return standard normal maps of the shape of ``like`` ``(b, *places)``, drawn by (seed, draw, input).
+
+    With a mask ``(b, places)`` as many numbers are drawn for a map as places count, which are not 0.
+    """
+    if mask is not None:
+        maps = torch.zeros(like.shape, dtype=torch.float32)
+        for row, (index, counted) in enumerate(zip(indices, mask.cpu(), strict=True)):
+            rng = generator(seed, "noise", draw, index)
+            maps[row, counted] = torch.randn(int(counted.sum()), dtype=torch.float32, generator=rng)
+        return maps.to(like.device, like.dtype)
     shape, dtype = like.shape[1:], torch.float32  # whatever the default type: other types draw other numbers
     drawn = [torch.randn(shape, dtype=dtype, generator=generator(seed, "noise", draw, i)) for i in indices]
     return torch.stack(drawn).to(like.device, like.dtype)

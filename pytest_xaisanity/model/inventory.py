@@ -9,7 +9,11 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from ..common.errors import XaiError
 
-__all__ = ["Inventory"]
+__all__ = ["PRESENTED", "Inventory"]
+
+PRESENTED = "_presented"
+"""The name of the model in the module that presents it to explainers."""
+_WRAPPERS = ("_orig_mod", PRESENTED)
 
 
 class Inventory:
@@ -75,8 +79,8 @@ class Inventory:
 
 
 def plain_name(name: str) -> str:
-    """Return ``name`` without the wrapper of ``torch.compile``."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+    """Return ``name`` without the wrappers of ``torch.compile`` and of what presents the model to explainers."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def parent(name: str) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..common.seeding import generator
 from ..common.undoing import undoing
-from .inventory import Inventory, parent
+from .inventory import Inventory, parent, plain_name
 from .layers import Layers, find_layers
 from .reinit.randomizer import Randomizer
 from .rewriting import rewritten
@@ -30,7 +30,12 @@ _DRAWS = 2  # models with other weights throughout
 
 
 def find_reaching_layers(
-    model: nn.Module, run: Callable[[], object], outputs: Callable[[], Tensor], targets: Tensor | None = None
+    model: nn.Module,
+    run: Callable[[], object],
+    outputs: Callable[[], Tensor],
+    targets: Tensor | None = None,
+    *,
+    without: Mapping[str, str] | None = None,
 ) -> Layers:
     """Return the layers of ``model`` that reach the explained output, in the order in which ``run`` uses them.
 
@@ -41,15 +46,17 @@ def find_reaching_layers(
         run: Does one forward pass of ``model``, as for :func:`~pytest_xaisanity.model.layers.find_layers`.
         outputs: Returns the outputs ``(b, ...)`` of a pass that follows the gradient mode it is called in.
         targets: Positions ``(N,)`` or ``(N, k)`` in the outputs that are explained; None for all.
+        without: Name to reason, for parameters that are to be left out whether or not they reach it.
 
     Raises:
         XaiError: As :func:`~pytest_xaisanity.model.layers.find_layers`.
     """
-    found = find_layers(model, run)
+    left = {plain_name(name): why for name, why in (without or {}).items()}
+    found = find_layers(model, run, without=left)
     unreached = _Reach(model, found, outputs, targets).unreached()
     if not unreached or unreached >= {name for layer in found for name in layer.parameters}:
         return found
-    return find_layers(model, run, without=dict.fromkeys(sorted(unreached), UNREACHED))
+    return find_layers(model, run, without={**dict.fromkeys(sorted(unreached), UNREACHED), **left})
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ..common.seeding import generator, isolated
 __all__ = ["Job", "Retraining", "TrainingData", "Weights", "state_of"]
 
 Weights: TypeAlias = dict[str, Tensor]
-Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 Array: TypeAlias = NDArray[np.generic]
 _SIGNATURE = "a function (inputs, targets, seed) -> model"
 _FORMS = "(inputs, targets), or (inputs, targets, test_inputs, test_targets)"
@@ -36,7 +36,7 @@ class TrainingData(NamedTuple):
     """What models are trained on, and what they are tested on.
 
     Attributes:
-        inputs: A tensor ``(N, ...)``, or a tuple of the model's input tensors, as the user gave it.
+        inputs: A tensor ``(N, ...)``, or a tuple or a mapping of the model's input tensors, as the user gave it.
         targets: Class indices ``(N,)``.
         test_inputs: Inputs held out of training, likewise.
         test_targets: Their class indices.
@@ -175,7 +175,7 @@ class Retraining:
 
     def _run(self, job: Job) -> object:
         assert callable(self._train)
-        inputs = tuple(t.clone() for t in job.inputs) if isinstance(job.inputs, tuple) else job.inputs.clone()
+        inputs = _each(job.inputs, Tensor.clone)
         try:
             with isolated("train", job.seed), torch.inference_mode(False), torch.enable_grad():
                 return self._train(inputs, job.targets.clone(), job.seed)
@@ -310,7 +310,8 @@ def _data_error(found: str, fix: str) -> XaiError:
 def _checked_half(inputs: object, targets: object, which: str) -> tuple[Inputs, Tensor]:
     """Return inputs and targets as tensors that fit one another."""
     try:
-        parts = [torch.as_tensor(part) for part in (inputs if isinstance(inputs, (tuple, list)) else [inputs])]
+        given = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
+        parts = [torch.as_tensor(part) for part in (given if isinstance(given, (tuple, list)) else [given])]
         labels = torch.as_tensor(targets)
         unfit = [given for given in (*parts, labels) if not _is_dense(given)]
     except (TypeError, ValueError, RuntimeError) as error:
@@ -339,6 +340,8 @@ def _checked_half(inputs: object, targets: object, which: str) -> tuple[Inputs, 
             f"{which} targets of the class{'es' * (len(classes) != 1)} {', '.join(map(str, classes[:3]))}",
             "give class indices from 0 on, of two classes or more",
         )
+    if isinstance(inputs, Mapping):
+        return dict(zip(inputs, parts, strict=True)), labels.long()
     return tuple(parts) if isinstance(inputs, (tuple, list)) else parts[0], labels.long()
 
 
@@ -348,7 +351,14 @@ def _is_dense(tensor: Tensor) -> bool:
 
 
 def _rows(inputs: Inputs, rows: Tensor) -> Inputs:
-    return tuple(part[rows] for part in inputs) if isinstance(inputs, tuple) else inputs[rows]
+    return _each(inputs, lambda part: part[rows])
+
+
+def _each(inputs: Inputs, work: Callable[[Tensor], Tensor]) -> Inputs:
+    """Return what ``work`` makes of each input tensor, in the form in which they were given."""
+    if isinstance(inputs, dict):
+        return {name: work(part) for name, part in inputs.items()}
+    return tuple(map(work, inputs)) if isinstance(inputs, tuple) else work(inputs)
 
 
 def _check_signature(train: Callable[..., object]) -> None:

@@ -149,7 +149,10 @@ def xai_model(pytestconfig: pytest.Config) -> object:
 
 @pytest.fixture(scope="session")
 def xai_inputs(pytestconfig: pytest.Config) -> object:
-    """Override it to return a tensor, a tuple of tensors or an iterable of batches; by default ``--xai-inputs``."""
+    """Override it to return a tensor, a tuple or a mapping of tensors, or an iterable of batches.
+
+    By default those of ``--xai-inputs``.
+    """
     return named(pytestconfig, "inputs")
 
 
@@ -166,6 +169,39 @@ def xai_task(pytestconfig: pytest.Config) -> str:
     That is classification, multilabel (each label by itself), regression (the output as it is), or auto.
     """
     return str(setting(pytestconfig, "task"))
+
+
+@pytest.fixture(scope="session")
+def xai_explain() -> object:
+    """Override it to return names or positions of the inputs that are explained; the others are context.
+
+    By default the floating-point ones but for masks, or the token ids.
+    """
+    return None
+
+
+@pytest.fixture(scope="session")
+def xai_output() -> object:
+    """Override it to say where the scores are in what the model returns: a field, a position, or a function of it.
+
+    By default the tensor, ``logits``, or the first of a tuple.
+    """
+    return None
+
+
+@pytest.fixture(scope="session")
+def xai_embedding() -> object:
+    """Override it to return the module that embeds token ids, or its name; found in models of Hugging Face's."""
+    return None
+
+
+@pytest.fixture(scope="session")
+def xai_mask() -> object:
+    """Override it to say which tokens count: the name of an input, a function of the inputs, or a tensor (N, T).
+
+    By default all but padding and special tokens.
+    """
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SUBJECT_FIXTURES", "Xai"]
 
-SUBJECT_FIXTURES = ("xai_model", "xai_inputs", "xai_targets", "xai_task", "xai_axes", "xai_features")
+SUBJECT_FIXTURES = (
+    *("xai_model", "xai_inputs", "xai_targets", "xai_task", "xai_axes", "xai_features"),
+    *("xai_explain", "xai_output", "xai_embedding", "xai_mask"),
+)
 RETRAINING_FIXTURES = ("xai_train", "xai_training_data")
 _BENCHES = 4
 
@@ -37,7 +40,7 @@ class Xai:
 
     ``xai.explainer(source, name=None, **settings)`` returns an explainer whose methods are the four verbs. The model,
     inputs, targets and so on are those of the fixtures ``xai_model``, ``xai_inputs``, ``xai_targets``, ``xai_task``,
-    ``xai_axes`` and ``xai_features``, at any scope.
+    ``xai_axes``, ``xai_features``, ``xai_explain``, ``xai_output``, ``xai_embedding`` and ``xai_mask``, at any scope.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -90,9 +93,9 @@ class Xai:
         from ..bench.bench import Bench
 
         __tracebackhide__ = True
-        *given, task, axes, features = subject
+        given, named = subject[:3], (name.removeprefix("xai_") for name in SUBJECT_FIXTURES[3:])
         settings = {name: setting(self._config, name) for name in ("device", "seed", "confidence")}
-        settings |= {"task": task, "axes": axes, "features": features, "progress": Terminal(self._config)}
+        settings |= {**dict(zip(named, subject[3:], strict=True)), "progress": Terminal(self._config)}
         if training:
             cache: pytest.Cache | None = getattr(self._config, "cache", None)
             folder = None if cache is None else cache.mkdir("xaisanity")

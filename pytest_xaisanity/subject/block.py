@@ -21,10 +21,12 @@ class Block:
     Attributes:
         number: Position of the block, from 0.
         indices: Place of each input in what the user gave, length b.
-        inputs: The model's input tensors, each ``(b, ...)``, on the subject's device.
+        inputs: The input tensors that are explained, each ``(b, ...)``, on the subject's device.
         targets: Target of each input, ``(b,)`` or ``(b, k)``, or None for a model with a single output.
         layout: Where the inputs have places and channels.
         context: What the model needs beside the inputs and nobody explains, each ``(b, ...)``.
+        mask: Which places count, ``(b, T)``, where inputs are tokens; None where all do.
+        sentences: Which places are no padding, ``(b, T)``, likewise.
         last: Whether no block follows.
         outputs: The model's outputs ``(b, ...)`` where they have just been computed, or None.
     """
@@ -35,11 +37,18 @@ class Block:
     targets: Tensor | None
     layout: Layout
     context: Inputs = ()
+    mask: Tensor | None = None
+    sentences: Tensor | None = None
     last: bool = True
     outputs: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def arguments(self) -> Inputs:
+        """What the subject's model is called with: the inputs, and then the context."""
+        return (*self.inputs, *self.context)
 
     @property
     def target_keys(self) -> tuple[tuple[int, ...], ...]:
@@ -69,6 +78,8 @@ class Block:
             inputs=tuple(tensor[rows] for tensor in self.inputs),
             targets=None if self.targets is None else self.targets[rows],
             context=tuple(tensor[rows] for tensor in self.context),
+            mask=None if self.mask is None else self.mask[rows],
+            sentences=None if self.sentences is None else self.sentences[rows],
             outputs=None,
         )
 

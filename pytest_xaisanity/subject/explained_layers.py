@@ -10,13 +10,20 @@ from .block import Block
 from .outputs import columns
 from .subject import Subject
 
-__all__ = ["explained_layers"]
+__all__ = ["LEFT_ALONE", "explained_layers"]
+
+LEFT_ALONE = "embeds the tokens, and is left alone with embedding=False"
 
 
-def explained_layers(subject: Subject, block: Block) -> Layers:
+def explained_layers(subject: Subject, block: Block, *, embedding: bool = True) -> Layers:
     """Return the layers that reach the explained output, seen on a few inputs of a block.
 
     Where targets were given, these positions of the outputs are explained; predictions may be any.
+
+    Args:
+        subject: What is explained.
+        block: Some of its inputs.
+        embedding: Whether what embeds tokens is one of them.
 
     Raises:
         XaiError: As :func:`~pytest_xaisanity.model.layers.find_layers`.
@@ -24,7 +31,11 @@ def explained_layers(subject: Subject, block: Block) -> Layers:
     probe = subject.probe(block)
 
     def outputs() -> Tensor:
-        result: Tensor = columns(subject.model(*(tensor.clone() for tensor in probe)))
+        result: Tensor = columns(subject.presented(*(tensor.clone() for tensor in probe)))
         return result
 
-    return find_reaching_layers(subject.model, lambda: subject.outputs(probe), outputs, subject.given_targets)
+    module = None if embedding else subject.presentation.embedding
+    own = set() if module is None else {id(parameter) for parameter in module.parameters()}
+    without = {name: LEFT_ALONE for name, parameter in subject.model.named_parameters() if id(parameter) in own}
+    targets = subject.given_targets
+    return find_reaching_layers(subject.model, lambda: subject.outputs(probe), outputs, targets, without=without)

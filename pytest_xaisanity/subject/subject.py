@@ -23,17 +23,21 @@ from ..common.digest import digest_of, plain_attributes
 from ..common.errors import XaiError, XaiWarning, said
 from ..model.lending import Lending, own_changes
 from ..model.snapshot import modules_with_modes
+from .arrangement import Arrangement, Explained, arguments_of, arrangement_of
 from .batches import MicroBatches, out_of_memory
 from .block import Block, Inputs
 from .devices import chosen_device, floating_dtype
 from .inputs import Memory, Raw, Stream, block_sizes, other_inputs, source_of
 from .layout import Axes, Layout, checked_axes
-from .outputs import HALF, checked_output, columns
+from .mappings import Names
+from .outputs import HALF, Output, checked_output, columns, scores_of
+from .presented import Presentation
 from .reading import other_reading
 from .tables import check_features, columns_of, from_frame, not_finite
 from .targets import Sizes, are_flags, explained, has_several, is_multi_hot
 from .task import Link, checked_task, lie_in_unit, link_of
 from .tensors import kind_of
+from .tokens import SPECIAL, Mask, attended, attention_of, check_ids, counted, embedding_of, vocabulary_of
 
 __all__ = ["Subject"]
 
@@ -50,12 +54,14 @@ class Subject:
     Args:
         model: A ``torch.nn.Module``, or any callable from the inputs to a tensor of outputs ``(N, classes)``,
             ``(N, 1)`` or ``(N,)``.
-        inputs: A tensor or array ``(N, ...)``, a tuple of them for a model with several inputs, or an iterable of
-            batches, a stream, which gives the same inputs whenever it is read. A batch is a tensor, a tuple of
-            the model's input tensors, or a list ``[inputs, targets]`` as a ``DataLoader`` gives it; one such list by
-            itself is taken for inputs with their targets. A stream is read to its end, of 65,536 inputs at most, and
-            visited in a random order as a tensor is; 1,024 of its inputs, or 256 MiB, are held at once, and it is read
-            again for others. Of an iterator, which can be read only once, as many are drawn at random.
+        inputs: A tensor or array ``(N, ...)``, a tuple of them for a model with several inputs, a mapping of the names
+            of its arguments to tensors, or an iterable of batches, a stream, which gives the same inputs whenever it is
+            read. A batch is a tensor, a tuple of the model's input tensors, such a mapping, or a list ``[inputs,
+            targets]`` as a ``DataLoader`` gives it; one such list by itself is taken for inputs with their targets. An
+            entry ``labels`` or ``label`` of a mapping holds targets, and is never passed on. A stream is read to its
+            end, of 65,536 inputs at most, and visited in a random order as a tensor is; 1,024 of its inputs, or 256
+            MiB, are held at once, and it is read again for others. Of an iterator, which can be read only once, as many
+            are drawn at random.
         targets: Class indices ``(N,)``; output positions ``(N, k)`` for outputs of k axes behind the batch; multi-hot
             labels ``(N, labels)`` of 0 and 1, of which the highest label that is present is explained; or None: the
             targets that the batches carry, or else the highest output, which is the predicted class, or the only output
@@ -63,6 +69,14 @@ class Subject:
         task: What the outputs are: ``"classification"``, ``"multilabel"`` (each label by itself), ``"regression"`` (the
             output as it is, whichever the targets name), or ``"auto"`` to judge by the outputs (see
             :func:`~pytest_xaisanity.subject.task.link_of`).
+        explain: Names or positions of the inputs that are explained; the others are context. By default the
+            floating-point ones but for masks, or the token ids.
+        output: Where the scores are in what the model returns: the name of a field, a position, or a function of it; by
+            default the tensor, ``logits``, or the first of a tuple.
+        embedding: The module whose output is explained where inputs are tokens, or its name; by default what a model of
+            Hugging Face's says, and False for none.
+        mask: Which tokens count: the name of an input, a function of the inputs, or a tensor ``(N, T)``; by default all
+            but padding and special tokens.
         axes: Which axes of the inputs are places and which channels, where they are not ``(N, C, *places)`` or
             ``(N, F)``: ``"channels_last"``, ``"NTF"`` and the like (see
             :func:`~pytest_xaisanity.subject.layout.checked_axes`).
@@ -77,6 +91,15 @@ class Subject:
             device.
     """
 
+    _lending: Lending | None = None
+    _link: Link | None = None
+    touched = False  # whether hooks or plain attributes had to be put back, the last time
+    _known_as = ""
+    _bare: bool | None = None  # whether the model returns its scores as a tensor
+    _presentation: Presentation | None = None
+    _sizes: Sizes = ()
+    _kept: tuple[Hashable, Any] = (None, None)
+
     def __init__(
         self,
         model: Any,
@@ -84,6 +107,10 @@ class Subject:
         targets: Any = None,
         *,
         task: str = "auto",
+        explain: Explained = None,
+        output: Output = None,
+        embedding: object = None,
+        mask: Mask = None,
         axes: object = None,
         features: object = None,
         device: str | torch.device = "auto",
@@ -93,28 +120,25 @@ class Subject:
         _check_model(model)
         if batch_size is not None:
             batch_size = check_whole("Bench", "batch_size", batch_size)
-        self.model = model
-        self.seed = seed
+        self.model, self.seed = model, seed
         self.task = checked_task(task)
+        self._explain, self._output, self._mask = explain, output, mask
+        self._embedding, self._embeds = embedding_of(model, embedding), embedding not in (None, False)
+        self._names = Names(vocabulary_of(model, self._embedding).padding or 0)
         self.axes: Axes = checked_axes(axes)
         self.features = check_features(features, columns_of(inputs))
-        self._source = source_of(from_frame(inputs), targets, seed)
+        self._source = source_of(*self._names.flattened(from_frame(inputs), targets), seed)
         self.device = chosen_device(device, model)
         self._batch_size = batch_size
         self.batches = MicroBatches(batch_size, self.device)
         self.dtype = floating_dtype(model)
-        self.touched = False  # whether hooks or plain attributes had to be put back, the last time
-        self._said_training = self._said_reading = False
-        self._known_as = ""
-        self._checked = False
+        self._said_training = self._said_reading = self._checked = False
         self._predicted: dict[tuple[int, ...], Tensor | None] = {}
         self._contents: dict[tuple[int, ...], str] = {}
-        self._link: Link | None = None
-        self._sizes: Sizes = ()
-        self._kept: tuple[Hashable, Any] = (None, None)
         self._learned: dict[Hashable, Any] = {}
-        self._lending: Lending | None = None
         self._own: set[str] = set()  # buffers and plain attributes that the model itself changes
+        if isinstance(self._source, Memory):
+            self._present(self._source.inputs)
 
     @property
     def streamed(self) -> bool:
@@ -228,20 +252,100 @@ class Subject:
             if number < skip:
                 start += len(indices)
                 continue
-            placed = tuple(self._place(tensor) for tensor in inputs)
+            explained, context = self._present(inputs).arrangement.split(tuple(map(self._place, inputs)))
+            mask, sentences = self._counted((*explained, *context), indices)
             outputs = None
             if indices not in self._predicted:
-                outputs, self._predicted[indices] = self._explained(placed, targets, start)
+                outputs, self._predicted[indices] = self._explained((*explained, *context), targets, start)
             yield Block(
                 number,
                 indices,
-                placed,
+                explained,
                 self._predicted[indices],
-                self.layout(placed),
+                self.layout(explained),
+                context=context,
+                mask=mask,
+                sentences=sentences,
                 last=raw is None,
                 outputs=outputs,
             )
             start += len(indices)
+
+    def _present(self, tensors: Inputs) -> Presentation:
+        """Return how the model is called, which the first tensors tell."""
+        if self._presentation is None:
+            masks = (SPECIAL, *([self._mask] if isinstance(self._mask, str) else []))
+            arrangement = arrangement_of(
+                tensors, self._names.names, self._explain, self.model, tokens=self._embeds, masks=masks
+            )
+            tokens = Layout.of(arrangement.split(tensors)[0]).kind == "tokens"
+            embedding = self._embedding if tokens else None
+            if self._embeds and not tokens:
+                raise _no_tokens(arrangement.split(tensors)[0])
+            vocabulary = vocabulary_of(self.model, embedding)
+            self._presentation = Presentation(self.model, arrangement, self._output, embedding, vocabulary)
+        return self._presentation
+
+    def _counted(self, arguments: Inputs, indices: tuple[int, ...]) -> tuple[Tensor | None, Tensor | None]:
+        """Return which places of tokens count, and which are no padding; None for other inputs."""
+        explained = arguments[: len(self.arrangement.explained)]
+        if Layout.of(explained, self.axes).kind != "tokens":
+            if self._mask is not None:
+                raise _no_tokens(explained)
+            return None, None
+        ids, vocabulary = explained[0], self.presentation.vocabulary
+        check_ids(ids, vocabulary)
+        named = self.arrangement.named(arguments)
+        sentences = attended(ids, named, arguments_of(self.model)[0], vocabulary.padding)
+        return counted(self._mask, ids, named, sentences, vocabulary, indices), sentences
+
+    @property
+    def presentation(self) -> Presentation:
+        """How the model is called, and what of its output counts; known once a block has been read."""
+        assert self._presentation is not None
+        return self._presentation
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """Which of the inputs are explained; known once a block has been read."""
+        return self.presentation.arrangement
+
+    @property
+    def presented(self) -> Any:
+        """The model as measurements and explainers call it: with arguments, those that are explained first.
+
+        It is the model itself where that is how it is called, and returns its scores as a tensor.
+        """
+        plain = self.arrangement.is_plain and self._output is None and self._bare
+        return self.model if plain else self.presentation.module()
+
+    def _scores(self, inputs: Inputs, embedded: Tensor | None) -> object:
+        """Return what is among the model's output the scores; what the model raises is one error."""
+        given = self.presentation
+        try:
+            if self._bare is not None:
+                return given(inputs) if embedded is None else given.with_embedded(embedded, inputs)
+            returned = self.arrangement.call(self.model, inputs)
+        except Exception as error:
+            if out_of_memory(error) or isinstance(error, XaiError):
+                raise
+            raise _refused(error, inputs) from error
+        self._bare = isinstance(returned, Tensor)
+        return scores_of(returned, self._output)
+
+    @property
+    def attention(self) -> int | None:
+        """The position of the attention mask among the arguments, where the model takes one."""
+        arrangement = self.arrangement
+        order = [arrangement.argument(number) for number in range(arrangement.count)]
+        found = attention_of({label: torch.empty(0) for label in order}, arguments_of(self.model)[0])
+        return None if found is None else order.index(found)
+
+    def arguments(self, inputs: object) -> Inputs:
+        """Return inputs in memory, given as the subject's own are, as arguments of the model, on their devices."""
+        flat = self._names.of_data(inputs)
+        explained, context = self.arrangement.split(flat if isinstance(flat, tuple) else (flat,))
+        return (*explained, *context)
 
     def layout(self, inputs: Inputs) -> Layout:
         """Return which axes of inputs of the model are places and which are channels."""
@@ -336,7 +440,7 @@ class Subject:
         return tensor.to(self.device)
 
     def outputs(self, inputs: Inputs) -> Tensor:
-        """Return the model's outputs ``(b, classes)`` or ``(b, 1)``, without gradients, in micro-batches."""
+        """Return the scores ``(b, classes)`` or ``(b, 1)`` for arguments, without gradients, in micro-batches."""
         shapes: set[Sizes] = set()
 
         def work(part: slice) -> Tensor:
@@ -349,31 +453,29 @@ class Subject:
         with torch.inference_mode(False), torch.no_grad():
             return self.batches.run(len(inputs[0]), work)
 
-    def answer(self, inputs: Inputs) -> Tensor:
-        """Return what the model returns for inputs in one pass, ``(b, classes)`` or ``(b, 1)``, without gradients.
+    def answer(self, inputs: Inputs, embedded: Tensor | None = None) -> Tensor:
+        """Return the model's scores for arguments in one pass, ``(b, classes)`` or ``(b, 1)``, without gradients.
+
+        Args:
+            inputs: The arguments.
+            embedded: What stands in place of what the embedding makes of the tokens, ``(b, T, D)``.
 
         Raises:
             XaiError: It is no output, or has another shape than before.
         """
-        try:
-            given = self.model(*inputs)
-        except Exception as error:
-            if out_of_memory(error) or isinstance(error, XaiError):
-                raise
-            raise _refused(error, inputs) from error
-        result = columns(checked_output(given, len(inputs[0])))
+        result = columns(checked_output(self._scores(inputs, embedded), len(inputs[0])))
         sizes = tuple(result.shape[1:])
         if self._sizes and sizes != self._sizes:
             raise _changed_shape(self._sizes, sizes)
         return result
 
     def probe(self, block: Block) -> Inputs:
-        """Return inputs of a block on which to see how the model works: two, or as many as a ``batch_size`` allows.
+        """Return arguments of a block on which to see how the model works: two, or as many as a ``batch_size`` allows.
 
         One alone would not do for a model that drops the axis of a batch of one, or takes batches of one size.
         """
         count = min(self._batch_size or 2, self.batches.size)
-        return tuple(tensor[:count] for tensor in block.inputs)
+        return tuple(tensor[:count] for tensor in block.arguments)
 
     def _checked_outputs(self, inputs: Inputs, targets: Tensor | None, start: int) -> Tensor:
         outputs = self.outputs(inputs)
@@ -420,6 +522,16 @@ class Subject:
                 expected="a model that answers the same input alike",
                 fix="turn its sampling off (dropout called with training=True, noise layers) or seed it inside forward",
             )
+
+
+def _no_tokens(explained: Inputs) -> XaiError:
+    shown = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in explained)
+    return XaiError(
+        "xai_inputs",
+        found=f"an embedding or a mask of tokens, and inputs {shown}",
+        expected="token ids (N, T), whole numbers",
+        fix="name the token ids in xai_explain, or leave xai_embedding and xai_mask out",
+    )
 
 
 def _check_model(model: Any) -> None:

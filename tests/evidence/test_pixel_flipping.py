@@ -352,7 +352,7 @@ class TestMistakes:
             ({"patch": 9}, normal(4, 1, 8, 8), "inputs (4, 1, 8, 8) with a single region"),
             ({}, normal(4, 1), "inputs (4, 1) with a single region"),
             ({"imputer": "blur"}, normal(4, 9), "imputer 'blur': found inputs of shape (4, 9)"),
-            ({}, torch.ones(4, 9).long(), "inputs of torch.int64"),
+            ({}, torch.ones(4, 9).long(), "no mask token, no embedding and no padding"),
             (
                 {"imputer": lambda x, *, seed, indices: x[:1]},
                 normal(4, 9),

@@ -60,7 +60,8 @@ def edges(model, inputs, targets):
 def maps_of(explain, inputs=IMAGES, *, copies=4, noise=0.1, model=None, batch_size=None, seed=0, pick=None, **call):
     """Return the smoothed maps of one block, or of the inputs ``pick`` of it."""
     model = network() if model is None else model
-    subject = Subject(model, inputs, device="cpu", batch_size=batch_size, seed=seed)
+    every = tuple(range(len(inputs))) if isinstance(inputs, tuple) else None
+    subject = Subject(model, inputs, explain=every, device="cpu", batch_size=batch_size, seed=seed)
     with subject.lent():
         block = next(subject.blocks(early=False))
         block = block if pick is None else block.part(pick, pick + 1)

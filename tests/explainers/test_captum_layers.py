@@ -76,7 +76,7 @@ def test_a_layer_that_returns_several_tensors_is_named():
         answer(captum.LayerActivation, Vision().eval(), IMAGES, layer="attention")
 
 
-def test_the_entries_of_a_token_are_summed():
+def test_the_entries_of_a_token_stay_to_be_reduced():
     class Reader(nn.Module):
         def __init__(self):
             super().__init__()
@@ -88,5 +88,5 @@ def test_the_entries_of_a_token_are_summed():
 
     model, tokens = Reader().eval(), torch.randint(0, 20, (4, 7))
     got = answer(captum.LayerIntegratedGradients, model, tokens, layer="embedding", n_steps=8)
-    expected = captum.LayerIntegratedGradients(model, model.embedding).attribute(tokens, target=0, n_steps=8).sum(-1)
+    expected = captum.LayerIntegratedGradients(model, model.embedding).attribute(tokens, target=0, n_steps=8)
     torch.testing.assert_close(got, expected)

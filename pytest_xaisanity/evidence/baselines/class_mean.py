@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ...maps.counted import from_grid, on_grid
 from ...subject.block import Block
 from ..base import Baseline, Lab
 
@@ -19,7 +20,8 @@ __all__ = ["ClassMean"]
 class ClassMean(Baseline):
     """The explainer's mean map over the other inputs of the same target: of the same block, and of all before it.
 
-    An input whose target no other has had so far has none. Of each target a sum of maps is kept, however many inputs.
+    An input whose target no other has had so far has none. Of each target a sum of maps is kept, however many inputs;
+    sentences of different lengths are averaged on a grid of 64 places, linearly between their own.
     """
 
     name: ClassVar[str] = "class_mean"
@@ -46,7 +48,7 @@ class _Sums:
 
     def __call__(self, block: Block, like: Tensor) -> list[Tensor]:
         """Return one batch of maps of the shape of ``like``, NaN where there is no other."""
-        targets, wide = block.target_keys, like.detach().cpu().double()
+        targets, wide = block.target_keys, on_grid(like.detach().cpu().double(), block.mask)
         for row, target in enumerate(targets):
             self.sums[target] = self.sums[target] + wide[row] if target in self.sums else wide[row].clone()
             self.counts[target] = self.counts.get(target, 0) + 1
@@ -54,4 +56,4 @@ class _Sums:
         for row, target in enumerate(targets):
             if self.counts[target] > 1:
                 maps[row] = (self.sums[target] - wide[row]) / (self.counts[target] - 1)
-        return [maps.to(like.device, like.dtype)]
+        return [from_grid(maps.to(like.device, like.dtype), block.mask, like)]

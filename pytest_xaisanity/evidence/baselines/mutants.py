@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...common.errors import XaiError, unknown_name
 from ...maps.changes import CHANGES
+from ...maps.counted import counted_maps
 from ...subject.block import Block
 from ..base import Baseline
 
@@ -35,7 +36,7 @@ class ChangedMap(Baseline):
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps: ``like``, changed."""
-        return [CHANGES[self.change](like, len(like.shape) - 1)]
+        return [counted_maps(block.mask, lambda maps: CHANGES[self.change](maps, len(maps.shape) - 1), like)]
 
 
 @dataclass(frozen=True)

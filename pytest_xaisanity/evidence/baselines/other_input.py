@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...common.seeding import generator
+from ...maps.counted import counted_map, place_map
 from ...subject.block import Block
 from ..base import Baseline, Lab
 
@@ -24,7 +25,8 @@ class OtherInput(Baseline):
     """The explainer's own map of another input of the same target, drawn by (seed, input).
 
     The other is one of the same block, or of the last eight of that target before it. An input whose target no other
-    has had so far has none.
+    has had so far has none. Of a sentence of another length the map is stretched or squeezed to this one's, linearly
+    between its places.
     """
 
     name: ClassVar[str] = "other_input"
@@ -61,9 +63,11 @@ class _Others:
                 continue
             rng = generator(self.seed, "other input", index)
             drawn = int(torch.randint(0, count, (1,), generator=rng))
-            maps[row] = before[drawn].to(like) if drawn < len(before) else like[mates[drawn - len(before)]]
+            mate = mates[drawn - len(before)] if drawn >= len(before) else None
+            other = before[drawn].to(like) if mate is None else counted_map(like, block.mask, mate)
+            place_map(other, block.mask, row, maps)
         for row, target in enumerate(targets):
-            self._keep(target, like[row])
+            self._keep(target, counted_map(like, block.mask, row))
         return [maps]
 
     def _keep(self, target: tuple[int, ...], one: Tensor) -> None:

@@ -37,4 +37,6 @@ class Random(Baseline):
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps for each draw."""
-        return [noise_maps(like, seed=seed, indices=block.indices, draw=f"random {k}") for k in range(self.draws)]
+        indices, mask = block.indices, block.mask
+        names = [f"random {k}" for k in range(self.draws)]
+        return [noise_maps(like, seed=seed, indices=indices, draw=name, mask=mask) for name in names]

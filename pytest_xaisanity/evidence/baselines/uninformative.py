@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ...common.checks import check_whole
 from ...common.errors import XaiError
+from ...maps.counted import lengths, packed, spread
 from ...maps.noise import magnitude
 from ...maps.uninformative import UninformativeMap
 from ...subject.block import Block
@@ -22,9 +24,17 @@ _MOST = 10_000  # maps that a search may try
 def drawn(candidate: UninformativeMap, block: Block, like: Tensor, *, seed: int, call: str = "") -> Tensor:
     """Return the maps of a block, of the shape of ``like``; ``call`` tells calls apart."""
     magnitudes = magnitude(block.layout, block.inputs, like) if candidate.match == "input" else None
-    shape = tuple(like.shape[1:])
-    maps = candidate.render(shape, seed=seed, indices=block.indices, call=call, magnitudes=magnitudes)
-    return maps.to(like.device, like.dtype)
+    if block.mask is None:
+        shape = tuple(like.shape[1:])
+        maps = candidate.render(shape, seed=seed, indices=block.indices, call=call, magnitudes=magnitudes)
+        return maps.to(like.device, like.dtype)
+    result = torch.zeros_like(like)
+    for rows, length in lengths(block.mask):
+        some = None if magnitudes is None else packed(magnitudes, block.mask, rows, length)
+        indices = [block.indices[row] for row in rows.tolist()]
+        maps = candidate.render((length,), seed=seed, indices=indices, call=call, magnitudes=some)
+        spread(maps, block.mask, rows, result)
+    return result
 
 
 @dataclass(frozen=True)

@@ -289,7 +289,7 @@ def _jobs(data: TrainingData, seed: int, place: int) -> tuple[Job, Job]:
 
 def _predictions(subject: Subject, inputs: Any) -> tuple[Tensor, int]:
     """Return the class predicted for each input, ``(N,)`` on the CPU, and how many classes there are."""
-    tensors: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else (inputs,)
+    tensors = subject.arguments(inputs)
     classes = 0
 
     def work(part: slice) -> Tensor:

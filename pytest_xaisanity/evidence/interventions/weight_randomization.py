@@ -46,6 +46,8 @@ class _WeightRandomization(Intervention):
             What is left is then the share of what the two have in common on the model as given; it estimates that of
             maps smoothed over all noise, whatever ``samples``. A raw similarity (``at_most=``) is one of whole maps.
         noise: Standard deviation of the noise, as a share of the range of the input; with two or more ``samples``.
+        embedding: Whether what embeds tokens is randomized with the other layers; where it is not, explanations of what
+            it makes of them start from the same vectors before and after.
 
     Layers are ordered by execution. Normalization layers go with the layer that feeds them. The model is randomized in
     place, so that everything bound to it follows, and restored bit for bit.
@@ -57,6 +59,7 @@ class _WeightRandomization(Intervention):
     reinit: str | Distribution = "own"
     samples: int = 1
     noise: float = NOISE
+    embedding: bool = True
     randomizes: ClassVar[bool] = True
     cumulative: ClassVar[bool] = True
     from_output: ClassVar[bool] = True
@@ -67,6 +70,8 @@ class _WeightRandomization(Intervention):
         object.__setattr__(self, "seeds", check_seeds(self.name, self.seeds))
         object.__setattr__(self, "samples", check_whole(self.name, "samples", self.samples, most=10_000))
         check_choice(self.name, "target", self.target, ("fixed", "dynamic"))
+        if not isinstance(self.embedding, bool):
+            raise setting_error(self.name, "embedding", repr(self.embedding), "True or False")
         object.__setattr__(self, "noise", check_noise(self.samples, self.noise, where=self.name))
         object.__setattr__(self, "reinit", as_distribution(self.reinit, where=f"{self.name} reinit"))
 
@@ -77,7 +82,11 @@ class _WeightRandomization(Intervention):
 
     def start(self, lab: Lab, block: Block) -> Randomizing:
         """Trace the layers on a few inputs of the block."""
-        layers = explained_layers(lab.subject, block)
+        if not self.embedding and lab.subject.presentation.embedding is None:
+            raise setting_error(
+                self.name, "embedding", "False for a model without an embedding", "token inputs, with one"
+            )
+        layers = explained_layers(lab.subject, block, embedding=self.embedding)
         smooth = smoothed(lab.attributions, block, self.samples, self.noise, where=self.name)
         return Randomizing(self, lab.attributions, layers, smooth)
 
@@ -169,16 +178,17 @@ class Randomizing(ModelSweep):
         assert block.targets is not None
         subject, targets = self.attributions.subject, block.targets.clone()
         try:
-            targets[list(rows)] = subject.outputs(block.rows(rows).inputs).argmax(1)
+            targets[list(rows)] = subject.outputs(block.rows(rows).arguments).argmax(1)
         except (RuntimeError, ValueError, XaiError):  # a model may take batches of one size alone
-            targets = subject.outputs(block.inputs).argmax(1)
+            targets = subject.outputs(block.arguments).argmax(1)
         return targets
 
     def _seed(self, seed: int) -> int:
         return self.attributions.seed * 1_000_003 + seed
 
     def _state(self, seed: int, position: int) -> tuple[Hashable, ...]:
-        return (self.settings.name, str(self.settings.reinit), seed, self.layers[position].name)
+        settings = self.settings
+        return (settings.name, str(settings.reinit), settings.embedding, seed, self.layers[position].name)
 
     def describe(self) -> tuple[Part, ...]:
         """Return what was randomized, in order, and what could not be."""

@@ -262,9 +262,9 @@ class _Measuring(Measuring[Scored]):
     def _relevance(self, block: Block) -> dict[str, Tensor]:
         """Return the relevance of each draw at every place, ``(b, positions, draws, channels)``, from one sweep."""
         attributions, plan, count = self.attributions, self.plan, self.metric.draws
-        model = attributions.subject.model
+        model = attributions.subject.presented
         with backward_rules(attributions.explainer.source, model), torch.inference_mode(False), torch.enable_grad():
-            (start,), outputs = _forward(model, block.inputs, plan.modules, plan.start)
+            (start,), outputs = _forward(model, block.arguments, plan.modules, plan.start)
             shape, seed = start.shape[1:], attributions.seed
             rngs = [generator(seed, "relevance", index) for index in block.indices]
             drawn = [torch.randn(count, *shape, generator=rng, dtype=torch.float32) for rng in rngs]
@@ -356,10 +356,11 @@ def _plan(metric: CosineSimilarityConvergence, attributions: Attributions, block
         if path is not None and path not in modules and (setting, path) != ("layer", _INPUT):
             raise unknown_name(f"{metric.name} {setting}", path, modules, kind="module")
     weighted = {layer.name for layer in explained_layers(subject, block)}
-    with backward_rules(source, model), torch.inference_mode(False), torch.enable_grad():
-        _, outputs = _forward(model, probe, modules, None)
+    called = attributions.subject.presented
+    with backward_rules(source, called), torch.inference_mode(False), torch.enable_grad():
+        _, outputs = _forward(called, probe, modules, None)
         start = _start(metric, outputs, weighted)
-        (begun,), outputs = _forward(model, probe, modules, start)
+        (begun,), outputs = _forward(called, probe, modules, start)
         below = [call for call in outputs if call != start]
         edges = [outputs[call].edge for call in below]
         found = torch.autograd.grad(begun, edges, torch.ones_like(begun), allow_unused=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...common.checks import FEW, check_whole
 from ...explainers.attributions import Attributions
+from ...maps.counted import counted_scores
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...statistics.evidence import Part
 from ...subject.block import Block
@@ -102,17 +103,20 @@ class _Measuring(Measuring[Scored]):
     def measure(self, block: Block) -> Scored:
         """Return ``scores`` ``(b, 1)`` and, as a curve, the entropies as given and of each randomized model."""
         maps = self.attributions(block)
-        given = histogram_entropy(maps, self.metric.bins)
+        given = self._entropy(maps, block)
         seeds, positions = self.randomizing.shape
         every = list(range(len(block)))
         wanted = {(seed, positions - 1): every for seed in range(seeds)}
         with closing(self.randomizing.sampled(block, wanted)) as randomized:
-            found = {seed: histogram_entropy(maps, self.metric.bins) for (seed, _), maps in randomized}
+            found = {seed: self._entropy(maps, block) for (seed, _), maps in randomized}
         curve = torch.stack([given, *(found[seed] for seed in range(seeds))], dim=1)
         before, after = curve[:, :1], curve[:, 1:]
         rise = ((after - before) / before).mean(1, keepdim=True)  # exactly 0 where nothing changed
         scores = torch.where(before > 0, rise, torch.nan)
         return Scored.of(scores, {"entropy": curve}, self.grouping.of(block, maps))
+
+    def _entropy(self, maps: Tensor, block: Block) -> Tensor:
+        return counted_scores(block.mask, lambda counted: histogram_entropy(counted, self.metric.bins), maps)
 
     def describe(self) -> tuple[Part, ...]:
         """Return the points of the curve, the bins, and what was randomized."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...common.checks import check_choice, check_whole
 from ...common.errors import XaiError, setting_error
 from ...common.seeding import generator
-from ...maps.imputation import IMPUTERS, Conditional, Imputer, Learning
+from ...maps.imputation import IMPUTERS, Conditional, Imputer, Learning, Mean
 from ...maps.regions import Groups, Regions
 from ...statistics.evidence import Evidence, Part, Remark, Row
 from ...subject.block import Block, Inputs
@@ -28,6 +28,7 @@ from ...subject.subject import Subject
 from ...subject.task import Task
 from ..base import Lab, MapMetric, Scored, Scores
 from ..foreign import asked, checked_numbers
+from .token_flipping import TokenFlipping, token_imputer
 
 __all__ = ["Flipped", "PixelFlipping", "Saturated"]
 
@@ -38,7 +39,7 @@ _CURVES = {"morf": "most relevant first", "lerf": "least relevant first"}
 
 
 @dataclass(frozen=True)
-class PixelFlipping(MapMetric["_Flipping"]):
+class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
     """Area under the curve of the explained output over the removed fraction of pixels.
 
     A pixel is all the channels of a place. The curve starts at the untouched input and ends with every pixel removed;
@@ -49,7 +50,9 @@ class PixelFlipping(MapMetric["_Flipping"]):
             as 32 do.
         imputer: What removed pixels become: ``"mean"`` of the original image, ``"constant"``, ``"blur"``, ``"noise"``,
             ``"marginal"`` (the values of another input), ``"conditional_mean"`` (the regression on the features that
-            are kept), or an imputer object.
+            are kept), or an imputer object. Of tokens: ``"mask_token"``, ``"padding"``, ``"zero_embedding"`` or
+            ``"deletion"``; the default is then the first of the mask token, the embedding and padding that the model is
+            known to have.
         patch: Side of the regions that are removed together, in places: squares of images, spans of series, cubes of
             volumes. A region ranks by its mean attribution; the last along an axis may be smaller.
         groups: Other regions that are removed together, such as superpixels or one-hot features: whole numbers that
@@ -126,18 +129,24 @@ class PixelFlipping(MapMetric["_Flipping"]):
         """False for the area with the most relevant pixels first."""
         return self.order != "morf"
 
-    def prepare(self, lab: Lab, block: Block) -> _Flipping:
+    def prepare(self, lab: Lab, block: Block) -> _Flipping | TokenFlipping:
         """Return the outputs and references that every order of this block shares."""
+        if block.mask is not None:
+            if self.patch > 1 or self.groups is not None:
+                setting = "groups" if self.groups is not None else "patch"
+                raise _error(setting, "regions of tokens", "patch=1 and no groups: one token is removed after another")
+            imputer = token_imputer(self.imputer, lab.subject, default=(Mean,))
+            return TokenFlipping(imputer, self.steps, self.output, lab.subject, block, lab.seed)
         return _Flipping(self, lab.subject, block, lab.seed)
 
-    def score(self, prepared: _Flipping, maps: Tensor, *, draw: str = "") -> Scores:
+    def score(self, prepared: _Flipping | TokenFlipping, maps: Tensor, *, draw: str = "") -> Scores:
         """Return the scores ``(b,)`` of ``maps`` and the curves ``(b, steps + 1)`` they come from."""
         ranks = prepared.ranks(maps, draw)
         curves = {}
         if self.order != "lerf":
             curves[_CURVES["morf"]] = prepared.curve(ranks)
         if self.order != "morf":
-            curves[_CURVES["lerf"]] = prepared.curve(prepared.counts - 1 - ranks)
+            curves[_CURVES["lerf"]] = prepared.curve(prepared.reversed(ranks))
         areas = [torch.trapezoid(curve, prepared.fractions, dim=1) for curve in curves.values()]
         return Scores(areas[1] - areas[0] if self.order == "srg" else areas[0], curves)
 
@@ -147,15 +156,19 @@ class PixelFlipping(MapMetric["_Flipping"]):
         steps = self.steps if own else min(self.steps, _patches(block, self.patch).most)
         return float((2 if self.order == "srg" else 1) * max(0, steps - 1))
 
-    def evened(self, prepared: _Flipping, noise: Tensor) -> Tensor:
+    def evened(self, prepared: _Flipping | TokenFlipping, noise: Tensor) -> Tensor:
         """Return noise under which all regions come first alike, however large they are."""
+        if isinstance(prepared, TokenFlipping):
+            return noise
         return prepared.regions.evened(noise)
 
-    def describe(self, prepared: _Flipping) -> tuple[Part, ...]:
+    def describe(self, prepared: _Flipping | TokenFlipping) -> tuple[Part, ...]:
         """Return the curves' axis, what was removed, and what the outputs were taken for."""
         output = "probability" if prepared.probability else "raw output"
         link = prepared.subject.link
         taken = str(link) if self.output == "probability" else "outputs as they are"
+        if isinstance(prepared, TokenFlipping):
+            return (Flipped(tuple(prepared.fractions.tolist()), output, None, link.task, taken),)
         steps, regions = len(prepared.removed) - 1, prepared.regions
         if regions.own:
             fractions, count = tuple(step / steps for step in range(steps + 1)), None
@@ -164,8 +177,10 @@ class PixelFlipping(MapMetric["_Flipping"]):
         flipped = Flipped(fractions, output, count, link.task, taken)
         return (flipped, Features(regions.names)) if regions.names else (flipped,)
 
-    def leading(self, prepared: _Flipping, maps: Tensor) -> Sequence[str]:
+    def leading(self, prepared: _Flipping | TokenFlipping, maps: Tensor) -> Sequence[str]:
         """Return the name of what each map puts first, where features have names."""
+        if isinstance(prepared, TokenFlipping):
+            return ()
         names = prepared.regions.names
         return [names[place] for place in prepared.regions.means(maps).argmax(1).tolist()] if names else ()
 
@@ -292,9 +307,9 @@ class _Flipping:
         removed = (shares * self.regions.counts.cpu() / steps).round()
         self.removed = removed.float().to(subject.device)  # (steps + 1, b), or for all inputs (steps + 1, 1)
         self.probability = metric.output == "probability" and subject.link.gives_probabilities
-        outputs = subject.outputs(self.inputs) if block.outputs is None else block.outputs
+        outputs = subject.outputs(block.arguments) if block.outputs is None else block.outputs
         self.untouched = self._explained(outputs, None)
-        self.emptied = self._explained(subject.outputs(self.references), None)
+        self.emptied = self._explained(subject.outputs((*self.references, *block.context)), None)
         fractions = self.removed.to(self.untouched.dtype) / self.regions.counts
         self.fractions = fractions.T if self.regions.own else fractions[:, 0]
 
@@ -328,6 +343,10 @@ class _Flipping:
         ranks = torch.empty(order.shape, dtype=torch.float32, device=order.device)
         places = torch.arange(most, dtype=ranks.dtype, device=order.device).expand_as(order)
         return ranks.scatter_(1, shuffle.gather(1, order), places)
+
+    def reversed(self, ranks: Tensor) -> Tensor:
+        """Return the ranks of the reverse order."""
+        return self.counts - 1 - ranks
 
     def _shuffled(self, draw: str, place: int) -> Tensor:
         """Return the regions of an input in random order, which those that others have more of follow."""
@@ -368,7 +387,7 @@ class _Flipping:
         return values.reshape(len(removed), size).T
 
     def _perturbed(self, rows: Tensor | None, gone: Tensor) -> Inputs:
-        """Return the inputs of ``rows`` with regions replaced where ``gone`` is 1; it is 0 elsewhere."""
+        """Return the arguments of ``rows`` with regions replaced where ``gone`` is 1; it is 0 elsewhere."""
         result = []
         parts = self.block.layout.split(self.regions.spread(gone, rows))
         for place, (layout, part) in enumerate(zip(self.layouts, parts, strict=True)):
@@ -377,7 +396,7 @@ class _Flipping:
             reference = self._replacement(place, tensor, rows, weights)
             # Exact where the weight is 0 or 1, and several times as fast as torch.where on a CPU.
             result.append(torch.lerp(tensor, reference, weights.to(tensor.dtype)))
-        return tuple(result)
+        return (*result, *(_taken(tensor, rows) for tensor in self.block.context))
 
     def _replacement(self, place: int, tensor: Tensor, rows: Tensor | None, weights: Tensor) -> Tensor:
         """Return what stands in the place of removed values of some rows of an input tensor."""

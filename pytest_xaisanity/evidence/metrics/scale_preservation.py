@@ -297,11 +297,10 @@ class _Measuring(Measuring[Scored]):
 
     def _contributions(self, block: Block, part: slice, stage: str) -> tuple[Tensor, Tensor]:
         """Return the activations, ``(p, C, places)``, and the contribution of each channel, ``(p, C)``."""
-        model = self.lab.subject.model
-        inputs = tuple(tensor[part].clone() for tensor in block.inputs)
+        inputs = tuple(tensor[part].clone() for tensor in block.arguments)
         targets = None if block.targets is None else block.targets[part]
         with torch.inference_mode(False), torch.enable_grad(), _cut(self.place) as seen:
-            outputs = model(*inputs)
+            outputs = self.lab.subject.presented(*inputs)
             outputs = columns(outputs)
             explained = select(outputs if outputs.dtype == torch.float64 else outputs.float(), targets).sum()
             if len(seen) != 1:

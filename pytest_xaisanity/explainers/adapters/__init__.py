@@ -11,7 +11,8 @@ from typing import Any
 from ...common.checks import check_name
 from ...common.errors import XaiError
 from ...common.registry import Registry
-from ..explainer import Explainer
+from ...maps.reduction import checked_reduction, with_reduction
+from ..explainer import Explainer, Tokens
 from .base import Adapter, name_of
 
 __all__ = ["ADAPTERS", "Adapter", "adapter_of", "as_explainer"]
@@ -30,7 +31,15 @@ ADAPTERS = Registry(
 
 
 def as_explainer(
-    source: object, model: object, /, *, name: str | None = None, where: str = "xai.explainer", **settings: object
+    source: object,
+    model: object,
+    /,
+    *,
+    name: str | None = None,
+    where: str = "xai.explainer",
+    reduction: str | None = None,
+    embedded: bool | None = None,
+    **settings: object,
 ) -> Explainer:
     """Return ``source`` as an explainer of ``model``.
 
@@ -44,6 +53,10 @@ def as_explainer(
         model: The subject's model.
         name: Name for verdicts; by default that of the class or function.
         where: The fixture or marker ``source`` comes from, for error texts.
+        reduction: What makes one value for each token of those of its dimensions: ``"sum"`` (the default), ``"mean"``,
+            ``"l2"`` or ``"abs_sum"``; it stands in the name.
+        embedded: Whether what the embedding makes of tokens is explained, or their ids; by default what the family of
+            ``source`` needs, and of a function the ids, unless it asks for gradients.
         settings: See ``source``; and ``multiplier="with"|"without"``, whether attributions are multiplied by the
             inputs, of whatever can be had with and without (see :meth:`~.base.Adapter.with_multiplier`).
 
@@ -51,19 +64,24 @@ def as_explainer(
         XaiError: ``source`` is none of these, a keyword is unknown, or an instance explains another model.
     """
     check_name(where, name)
-    if isinstance(source, Explainer) and not settings:
+    if isinstance(source, Explainer) and not settings and reduction is None and embedded is None:
         return source
+    checked_reduction(reduction)
     adapter = adapter_of(source)
     if adapter is None:
         raise _unknown(source, where)
     named = f"{where} {name_of(source)}"
     source, left = adapter.built(source, settings, where=named)
-    label = name or adapter.name(source, left)
+    label = with_reduction(name or adapter.name(source, left), reduction)
     if "multiplier" in left:
         source, left = _multiplied(adapter, source, dict(left), named)
     attribute = adapter.attribute(source, model, left, where=f"{where} {adapter.name(source, {})}")
-    key = (label, *adapter.key(source, left))  # the name seeds what a sampling explainer draws
-    return Explainer(label, attribute, key, source, adapter.lighter(source, left), adapter.smooth(source))
+    key = (label, embedded, *adapter.key(source, left))  # the name seeds what a sampling explainer draws
+    tokens: Tokens = adapter.tokens(source, left)
+    if embedded is not None:
+        tokens = "embedded" if embedded else "ids"
+    lighter, smooth = adapter.lighter(source, left), adapter.smooth(source)
+    return Explainer(label, attribute, key, source, lighter, smooth, tokens, reduction)
 
 
 def _multiplied(

@@ -13,7 +13,7 @@ from torch import nn
 from ...common.errors import XaiError, unknown_name
 from ...model.inventory import plain_name
 from ...model.smooth import Smooth
-from ..explainer import Request
+from ..explainer import Request, Tokens
 from .keys import key_of
 
 __all__ = [
@@ -114,6 +114,13 @@ class Adapter(ABC, Generic[Source]):
     def lighter(self, source: Source, settings: Settings) -> tuple[str, ...]:
         """Return the names of the settings with which it takes less memory when they are lowered."""
         return ()
+
+    def tokens(self, source: Source, settings: Settings) -> Tokens:
+        """Return what it explains of tokens: what the embedding makes of them, their ids, or either.
+
+        ``"either"``, the default, gives it the ids, unless it asks for gradients of them.
+        """
+        return "either"
 
     def smooth(self, source: Source) -> Smooth | None:
         """Return how smooth the network is made that is explained, where it is not the model as given."""

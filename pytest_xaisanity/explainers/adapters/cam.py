@@ -100,7 +100,7 @@ def _of_class(kind: _Kind, call: Callable[..., object], model: object, settings:
 
     def attribute(request: Request) -> object:
         with _kept(request.model):
-            cam = kind(request.model, **building)
+            cam = kind(request.bound, **building)
             try:
                 return _called(cam, request, calling)
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from ...common.errors import XaiError, said
 from ...common.undoing import Context, undone
-from ..explainer import Request
+from ..explainer import Request, Tokens
 from ..rules.hooks import Hooked, seen_by_hooks
 from .base import (
     Adapter,
@@ -115,7 +116,7 @@ class CaptumAdapter(Adapter[_Method | _Kind]):
         inner = _inner(source)
         called = None if inner is None else inner.attribute
         check_keywords(source.attribute, settings, where, own=("self", "inputs", "target"), inner=called)
-        return _of_instance(source, settings, where)
+        return _of_instance(source, settings, model, where)
 
     def name(self, source: _Method | _Kind, settings: Settings) -> str:
         """Return the name of the class, and of the method that a ``NoiseTunnel`` calls."""
@@ -149,6 +150,11 @@ class CaptumAdapter(Adapter[_Method | _Kind]):
         methods = (source,) if inner is None else (source, inner)
         known = {name for method in methods for name in inspect.signature(method.attribute).parameters}
         return tuple(name for name in _LIGHTER if name in known)
+
+    def tokens(self, source: _Method | _Kind, settings: Settings) -> Tokens:
+        """Methods that take gradients of the input need what the embedding makes of them; the others take the ids."""
+        kinds = classes_of(_method(settings) or _inner(source) or source, "captum")
+        return "embedded" if "GradientAttribution" in kinds and "LayerAttribution" not in kinds else "ids"
 
     def rules(self, source: _Method | _Kind, model: nn.Module) -> AbstractContextManager[object]:
         """Return the context of the modified gradients; a plain gradient changes nothing."""
@@ -242,7 +248,7 @@ def _of_class(kind: _Kind, model: object, settings: Settings, where: str) -> Att
             expected=f"settings and a model that {kind.__name__} accepts",
             fix="build it by hand with xai_model",
         ) from error
-    return _of_instance(instance, calling, where)
+    return _of_instance(instance, calling, model, where)
 
 
 def _resolve(keyword: str, value: object, model: object, where: str) -> object:
@@ -256,22 +262,43 @@ def _resolve(keyword: str, value: object, model: object, where: str) -> object:
     return value
 
 
-def _of_instance(instance: _Method, settings: Settings, where: str) -> Attribute:
-    parameters = inspect.signature(instance.attribute).parameters
+def _of_instance(given: _Method, settings: Settings, model: object, where: str) -> Attribute:
+    parameters = inspect.signature(given.attribute).parameters
     takes_target = "target" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    layered = "LayerAttribution" in classes_of(_inner(instance) or instance, "captum")
-    shared = ("baselines",) if _draws_baselines(instance, settings) else ()
+    layered = "LayerAttribution" in classes_of(_inner(given) or given, "captum")
+    shared = ("baselines",) if _draws_baselines(given, settings) else ()
 
     def attribute(request: Request) -> object:
         target = {"target": _target(request.targets)} if takes_target else {}
         rows = following(settings, request, where, shared=shared)
-        given = {k: _placed(v, request.inputs[0].device) for k, v in rows.items()}
+        placed = {k: _placed(v, request.inputs[0].device) for k, v in rows.items()}
+        if request.context:
+            placed["additional_forward_args"] = (*request.context, *_parts(placed.get("additional_forward_args")))
+        instance = given if request.model is model else _rebound(given, model, request.model)
         leaves = tuple(t.requires_grad_() if t.is_floating_point() else t for t in request.inputs)
         with _watched(instance):
-            result = instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **given)
+            result = instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **placed)
         return as_map(result, request, where) if layered else result
 
     return attribute
+
+
+def _parts(value: object) -> tuple[object, ...]:
+    """Return further arguments as a tuple, empty where there are none."""
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _rebound(instance: _Method, model: object, other: object) -> _Method:
+    """Return a copy of a method, and of those that it calls, which has another model in its place."""
+    twin = copy.copy(instance)
+    for name, value in vars(instance).items():
+        if value is model:
+            vars(twin)[name] = other
+        elif value is not instance and "Attribution" in classes_of(value, "captum"):
+            vars(twin)[name] = _rebound(cast(_Method, value), model, other)
+    return twin
 
 
 def _draws_baselines(instance: object, settings: Settings) -> bool:

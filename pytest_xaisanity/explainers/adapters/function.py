@@ -22,7 +22,8 @@ __all__ = ["FunctionAdapter", "check_callable"]
 class FunctionAdapter(Adapter[Callable[..., object]]):
     """Callables ``(model, inputs, targets, **settings) -> attributions``.
 
-    ``inputs`` is a tensor, or a tuple of them for a model with several. Tensors and arrays among the settings that have
+    ``inputs`` is a tensor, or a tuple of them for a model with several; ``model`` takes these alone, and has what else
+    it needs. Tensors and arrays among the settings that have
     a row for each input follow their inputs under the names of Captum's settings, and are refused under others (see
     :func:`~.rows.following_where_told`).
     """
@@ -40,7 +41,7 @@ class FunctionAdapter(Adapter[Callable[..., object]]):
         def attribute(request: Request) -> object:
             inputs = request.inputs if len(request.inputs) > 1 else request.inputs[0]
             rows = following_where_told(settings, request, where)
-            return source(request.model, inputs, request.targets, **rows)
+            return source(request.bound, inputs, request.targets, **rows)
 
         return attribute
 

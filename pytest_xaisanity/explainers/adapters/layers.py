@@ -18,7 +18,7 @@ def as_map(result: object, request: Request, where: str) -> Any:
     Args:
         result: A tensor of the shape of the layer's output: ``(b, C, *places)``, whose channels are summed; ``(b,
             *places, C)`` where those of the inputs are last too and their places are the same; or ``(b, T, E)`` of a
-            layer of tokens, of which the entries of each token are summed where the inputs are tokens ``(b, T)``.
+            layer of tokens, which stays as it is where the inputs are tokens ``(b, T)``.
         request: What was asked.
         where: For errors.
 
@@ -33,7 +33,7 @@ def as_map(result: object, request: Request, where: str) -> Any:
         return result
     inputs = request.inputs[0]
     if result.ndim == 3 and inputs.ndim == 2 and result.shape[1] == inputs.shape[1]:
-        return result.sum(-1)
+        return result  # which is reduced as the user says
     layout = request.layout
     if layout.axis > 1 and result.shape[1:-1] == layout.places:
         return result.sum(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import torch
@@ -45,6 +45,24 @@ def following(settings: Settings, request: Request, where: str, *, shared: Colle
                 for place, part in enumerate(parts)
             ]
             chosen[name] = tuple(moved) if isinstance(settings[name], tuple) else moved[0]
+    return without_padding(chosen, request)
+
+
+def without_padding(settings: Mapping[str, object], request: Request) -> dict[str, object]:
+    """Return the settings of inputs with the tokens that a request is left with, where padding was taken off."""
+    chosen = dict(settings)
+    if request.kept is None:
+        return chosen
+    kept, width = request.kept
+    for name in PER_INPUT:
+        if name in chosen:
+            parts = [
+                part[:, kept.to(part.device)]
+                if isinstance(part, Tensor) and part.ndim > 1 and part.shape[1] == width
+                else part
+                for part in map(_tensor, _parts(chosen[name]))
+            ]
+            chosen[name] = tuple(parts) if isinstance(chosen[name], tuple) else parts[0]
     return chosen
 
 
@@ -75,7 +93,7 @@ def following_where_told(settings: Settings, request: Request, where: str) -> di
                 for part, length in zip(parts, lengths, strict=True)
             ]
             chosen[name] = tuple(moved) if isinstance(value, tuple) else moved[0]
-    return chosen
+    return without_padding(chosen, request)
 
 
 def _parts(value: object) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from torch import nn
 
 from ...common.errors import XaiError
-from ..explainer import Request
+from ..explainer import Request, Tokens
 from ..rules.base import RuleExplainer
 from .base import Adapter, Attribute, Settings, check_keywords
 
@@ -49,9 +49,13 @@ class RuleAdapter(Adapter[RuleExplainer | type[RuleExplainer]]):
 
         def attribute(request: Request) -> object:
             inputs = request.inputs if len(request.inputs) > 1 else request.inputs[0]
-            return explainer(request.model, inputs, request.targets)
+            return explainer(request.bound, inputs, request.targets)
 
         return attribute
+
+    def tokens(self, source: RuleExplainer | type[RuleExplainer], settings: Settings) -> Tokens:
+        """A gradient needs what the embedding makes of them."""
+        return "embedded"
 
     def rules(self, source: RuleExplainer | type[RuleExplainer], model: nn.Module) -> AbstractContextManager[object]:
         """Return the explainer's own rules."""

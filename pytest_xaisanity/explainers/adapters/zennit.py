@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...common.errors import XaiError
 from ...common.undoing import Context, undone
 from ...subject.outputs import columns, select
-from ..explainer import Request
+from ..explainer import Request, Tokens
 from ..rules.hooks import Hooked, seen_by_hooks
 from .base import Adapter, Attribute, Settings, check_keywords, check_model, classes_of, name_of, no_rules
 
@@ -64,7 +64,7 @@ class ZennitAdapter(Adapter[object]):
                 leaf = outputs.detach().requires_grad_()
                 return torch.autograd.grad(select(columns(leaf), request.targets).sum(), leaf)[0]
 
-            attributor: _Attributor = Gradient(request.model, source) if bound is None else bound
+            attributor: _Attributor = Gradient(request.bound, source) if bound is None else bound
             composite = attributor.composite
             # Where activations escape zennit's hooks this raises; the attributor registers no composite a second time.
             with nullcontext() if composite is None else _hooked(composite, attributor.model):
@@ -76,6 +76,10 @@ class ZennitAdapter(Adapter[object]):
         """Return the name of the class, and of the composite that an attributor holds."""
         inner = _composite(source)
         return name_of(source) if inner is None or inner is source else f"{name_of(source)}[{name_of(inner)}]"
+
+    def tokens(self, source: object, settings: Settings) -> Tokens:
+        """A gradient needs what the embedding makes of them."""
+        return "embedded"
 
     def rules(self, source: object, model: nn.Module) -> AbstractContextManager[object]:
         """Return the context of the composite; a gradient without one changes nothing."""

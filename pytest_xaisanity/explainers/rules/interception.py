@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ...common.errors import XaiError
 from ...common.undoing import Context, undone
+from ...model.inventory import plain_name
 from ...model.snapshot import RequiresGrad
 from ...model.tracing import Recomputed, Watch
 
@@ -339,7 +340,7 @@ class Interception:
 
     def begin(self) -> None:
         """Watch every forward pass from now on."""
-        self.paths = {id(module): path for path, module in self.model.named_modules()}
+        self.paths = {id(module): plain_name(path) for path, module in self.model.named_modules()}
         self.weights = {id(parameter): name for name, parameter in self.model.named_parameters()}
         self._frozen.append(RequiresGrad(self.model.parameters()))
         for parameter in self.model.parameters():
