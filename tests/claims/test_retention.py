@@ -66,11 +66,11 @@ def test_the_interval_misses_the_share_in_at_most_5_percent_a_side(share, n):
         return retained(after + room * rng.choice([-1.0, -0.2, 0.2, 1.0], n), own, chance)
 
     def excludes(side):
-        return lambda run: drawn(run)._test(share, LEVEL, True)[0] == side
+        return lambda run: drawn(run).test(share, LEVEL, final=True)[0] == side
 
     for run in range(3):
         low, high = drawn(run).interval(0.5, LEVEL, final=True)
-        outcome = drawn(run)._test(share, LEVEL, True)[0]
+        outcome = drawn(run).test(share, LEVEL, final=True)[0]
         assert {"passed": high <= share, "failed": low >= share, "inconclusive": low <= share <= high}[outcome]
     for side in ("passed", "failed"):
         assert rate_at_most(excludes(side), 0.05) <= 0.05

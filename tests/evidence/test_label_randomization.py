@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -27,14 +28,14 @@ FEATURES, CLASSES, NAME = 96, 3, "label_randomization"
 
 
 class Net(nn.Module):
-    """A linear classifier behind a normalization of its inputs: more features than it has examples to learn."""
+    """A linear classifier of normalized and squashed inputs: each has its own map, and few are there to learn from."""
 
     def __init__(self):
         super().__init__()
         self.norm, self.layer = nn.BatchNorm1d(FEATURES), nn.Linear(FEATURES, CLASSES)
 
     def forward(self, x):
-        return self.layer(self.norm(x))
+        return self.layer(torch.tanh(self.norm(x)))
 
 
 CENTERS = 0.4 * torch.randn(CLASSES, FEATURES, generator=torch.Generator().manual_seed(9))
@@ -633,10 +634,19 @@ def test_a_damaged_file_is_ignored_said_and_rebuilt(model, tmp_path, damage):
     assert train.calls == 3
 
 
-def test_a_folder_that_cannot_be_written_is_said(model, tmp_path):
+def test_a_folder_that_cannot_be_is_refused(model, tmp_path):
     (tmp_path / "file").write_text("")
+    with pytest.raises(XaiError, match=r"cache_dir: found .*Not a directory"):
+        decide(model, cache_dir=tmp_path / "file" / "folder")
+    assert train.calls == 0
+
+
+def test_a_folder_that_cannot_be_written_any_more_is_said(model, tmp_path):
+    claims = bench(model, cache_dir=tmp_path / "folder").explainer(gradients)
+    shutil.rmtree(tmp_path / "folder", ignore_errors=True)
+    (tmp_path / "folder").write_text("")
     with pytest.warns(XaiWarning, match="trained models cannot be kept on disk"):
-        assert decide(model, cache_dir=tmp_path / "file" / "folder").passed
+        assert claims.changes_under(NAME, similarity="spearman", seeds=1, early=False).passed
     assert train.calls == 2
 
 
@@ -745,7 +755,7 @@ SUBJECT = """
         return fit(inputs, targets, seed)
 
     def weights(model, inputs, targets):
-        return model.weight[targets]
+        return model.weight[targets] / inputs.cosh()  # a map for each input
 
     def magnitude(model, inputs, targets):
         return inputs.abs()

@@ -155,7 +155,7 @@ def test_an_iterator_that_raised_raises_again():
 
     stream = Stream(broken(), None, 0)
     for _ in range(2):
-        with pytest.raises(XaiError, match="OSError .*no such file"):
+        with pytest.raises(XaiError, match=r"OSError .*no such file"):
             blocks_of(stream)
 
 
