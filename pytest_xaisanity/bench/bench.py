@@ -145,10 +145,10 @@ class Bench:
                 return self._resolve(claim, explainer)
             verdict = self.subject.lend(lambda: self._decide(claim, explainer))
             if self.subject.touched:  # other explainers shall not be judged by what was measured meanwhile
-                self._forget()
+                self.forget()
             return verdict
         except BaseException:
-            self._forget()
+            self.forget()
             raise
 
     def plan(self, claim: Claim, explainer: Explainer | BoundExplainer) -> list[Plan]:
@@ -165,7 +165,7 @@ class Bench:
         try:
             return self.subject.lend(lambda: self._plan(claim, explainer))
         except BaseException:
-            self._forget()
+            self.forget()
             raise
 
     def _plan(self, claim: Claim, explainer: Explainer) -> list[Plan]:
@@ -194,7 +194,7 @@ class Bench:
         try:
             return self.subject.lend(lambda: self._measure(measurements, explainer))
         except BaseException:
-            self._forget()
+            self.forget()
             raise
 
     def _measure(self, measurements: Sequence[Measurement[Measured]], explainer: Explainer) -> list[Measured]:
@@ -252,10 +252,10 @@ class Bench:
         fingerprint = self.subject.renew()
         if fingerprint != self.fingerprint:
             self.fingerprint = fingerprint
-            self._forget()
+            self.forget()
 
-    def _forget(self) -> None:
-        """Forget all that was measured."""
+    def forget(self) -> None:
+        """Forget all that was measured, so that the next claims measure it again."""
         self.subject.forget()
         self._runs.clear()
         self._attributions.clear()

@@ -15,15 +15,18 @@ from . import marked, markers
 from .audit import AUDIT, Auditor
 from .dry_run import DryRun
 from .fixture import Xai
-from .named import named
+from .looks import LOOKS, Looks
+from .named import fail, named, say_beside
 from .options import add_ini_keys, add_options, check_settings, setting
 from .pending import PendingVerdict
 from .records import VERDICTS
 from .running import RUNNING, Running, fixtures_of
-from .terminal import Verdicts
+from .taken import Taken, check_not_added, remember
+from .terminal import VERDICTS_OF_SESSION, Verdicts
 from .zero_code import add_battery
 
 _PASSED = pytest.StashKey[bool]()  # whether the call of a test passed
+_OVERLOOKED = pytest.StashKey[bool]()  # whether it did without a look at its verdict
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,11 +46,14 @@ def pytest_configure(config: pytest.Config) -> None:
     markers.register(config, Xai.explainer)
     markers.install(config)
     config.stash[RUNNING] = Running()
+    config.stash[LOOKS] = Looks()
     try:
         check_settings(config)
     except XaiError as error:
         raise pytest.UsageError(str(error)) from None
-    config.pluginmanager.register(Verdicts(config), "xaisanity-verdicts")
+    config.pluginmanager.register(Taken(), "xaisanity-taken")
+    config.stash[VERDICTS_OF_SESSION] = Verdicts(config)
+    config.pluginmanager.register(config.stash[VERDICTS_OF_SESSION], "xaisanity-verdicts")
     if DryRun.is_on(config):
         config.pluginmanager.register(DryRun(), "xaisanity-dry-run")
     elif setting(config, "audit"):
@@ -62,6 +68,7 @@ def pytest_pycollect_makeitem(
     """Let tests that make claims depend on the fixtures of the subject."""
     marked.check_marked(name, obj)
     collected = yield
+    collected = marked.with_params(collector, name, obj, collected)
     return marked.with_subject(collector, name, obj, collected)
 
 
@@ -71,16 +78,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marked.generate(metafunc)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Leave a test the claim that is its own."""
     marked.narrow(item)
+    remember(item)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Add the standard battery when it is asked for."""
-    for item in items:
-        marked.check_taken(item)
     add_battery(session, config, items)
 
 
@@ -95,16 +102,38 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let the session-scoped ``xai`` know which test is running."""
-    with item.config.stash[RUNNING].test(item):
-        return (yield)
+    """Let the session-scoped ``xai`` know which test is running; keep the verdicts of one that is interrupted."""
+    try:
+        with item.config.stash[RUNNING].test(item):
+            return (yield)
+    except BaseException:
+        item.config.stash[VERDICTS_OF_SESSION].take(item.nodeid, VERDICTS.interrupted(item))
+        raise
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    """Let the fixtures of a test make claims."""
+    """Let the fixtures of a test make claims; a test that is run once more begins anew."""
+    VERDICTS.begin(item)
+    item.config.stash[LOOKS].drop(item)
+    item.stash[_PASSED] = item.stash[_OVERLOOKED] = False
+    try:
+        check_not_added(item)
+    except XaiError as error:
+        fail(error)
     with item.config.stash[RUNNING].setup(item):
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Know the scope of a fixture that makes a claim, and say when it goes before an option."""
+    with request.config.stash[RUNNING].fixture(fixturedef.scope):
+        value = yield
+    say_beside(request.config, fixturedef)
+    return value
 
 
 @pytest.hookimpl(wrapper=True)
@@ -117,7 +146,25 @@ def pytest_runtest_makereport(
     DryRun.attach(item, call, report)
     if report.when == "call":
         item.stash[_PASSED] = report.passed
+    if report.when == "teardown" and item.stash[_OVERLOOKED]:
+        report.outcome = "failed"
+        vars(report).pop("wasxfail", None)  # a test that looks at nothing may expect nothing either
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """End a test that passed without a look at its verdicts in an error."""
+    looks = item.config.stash[LOOKS]
+    result = yield
+    if not item.stash.get(_PASSED, False):
+        looks.drop(item)
+    try:
+        looks.check(item, last=nextitem is None)
+    except XaiError as error:
+        item.stash[_OVERLOOKED] = True
+        fail(error)
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -127,18 +174,23 @@ def xai(pytestconfig: pytest.Config) -> Xai:
 
 
 @pytest.fixture
-def xai_verdict(request: pytest.FixtureRequest, xai: Xai) -> Generator[PendingVerdict, None, None]:
+def xai_verdict(
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, xai: Xai
+) -> Generator[PendingVerdict, None, None]:
     """The verdict on one claim of the test's markers about one explainer; decided when the test asserts it."""
     __tracebackhide__ = True
     verdict = marked.pending(request, xai)
     yield verdict
-    if not verdict.is_decided() and request.node.stash.get(_PASSED, False):
-        raise XaiError(
+    if not verdict.is_looked_at() and request.node.stash.get(_PASSED, False):
+        pytestconfig.stash[LOOKS].drop(request.node)
+        error = XaiError(
             "xai_verdict",
-            found="a test that passed without looking at its verdict, so that nothing was measured",
+            found="a test that passed without looking at its verdict, so that it would pass whatever was found",
             expected="assert xai_verdict",
-            fix="assert it, or leave the claim's marker out",
+            fix="assert it, or take the claim's marker away",
         )
+        request.node.stash[_OVERLOOKED] = True
+        fail(error)
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ class Auditor:
         self._worker = hasattr(config, "workerinput")
         self._passed: dict[Hashable, _Passed] = {}
         self._over = False
+        self._interrupted = False
         self.found = Mutations()
 
     def decided(
@@ -84,8 +85,9 @@ class Auditor:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Audit after the last test, and count a score that is too low as a failure."""
         result = yield
-        self._over = True
+        self._over = self._interrupted = True
         self._audit()
+        self._interrupted = False
         least = setting(self._config, "audit_fail_under")
         if not self._worker and not session.config.getoption("collectonly"):
             session.testsfailed += bool(self.found.count("broken") or (least and self.found.below(least)))
@@ -179,6 +181,10 @@ class Auditor:
             terminalreporter.write_line("the session stopped before its end: nothing was audited", yellow=True)
             return
         terminalreporter.section(self.found.headline())
+        if self._interrupted:
+            terminalreporter.write_line(
+                "the audit was interrupted: explainers that are missing were not audited", yellow=True
+            )
         for line, markup in self.found.lines(width=self._config.get_terminal_writer().fullwidth):
             terminalreporter.write_line(line, **markup)
         least = setting(self._config, "audit_fail_under")

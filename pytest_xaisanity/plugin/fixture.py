@@ -14,9 +14,11 @@ import pytest
 from ..common.errors import XaiError, XaiWarning, raise_here
 from .audit import AUDIT
 from .dry_run import DryRun
+from .interrupts import end_on_sigterm
+from .looks import LOOKS
 from .options import flag, given, setting
 from .records import VERDICTS
-from .running import RUNNING, Running
+from .running import RUNNING, Running, begins_again
 from .stream import Terminal
 from .zero_code import BATTERY
 
@@ -45,6 +47,7 @@ class Xai:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        end_on_sigterm(config)
         self._benches: OrderedDict[tuple[int, ...], tuple[Bench, tuple[object, ...]]] = OrderedDict()
         self._made: WeakSet[Bench] = WeakSet()
 
@@ -87,7 +90,10 @@ class Xai:
             while len(self._benches) > _BENCHES:
                 self._benches.popitem(last=False)
         self._benches.move_to_end(key)
-        return self._benches[key][0]
+        bench = self._benches[key][0]
+        if begins_again(self._running.item):
+            bench.forget()
+        return bench
 
     def _new_bench(self, subject: tuple[object, ...], training: tuple[object, ...]) -> Bench:
         from ..bench.bench import Bench
@@ -112,20 +118,29 @@ class Xai:
     def decide(self, claim: Claim, explainer: BoundExplainer) -> Verdict:
         """Decide a claim, record the verdict with the running test, and apply the policy for inconclusive ones."""
         __tracebackhide__ = True
+        item = self._running.item
         try:
-            item, bench = self._running.item, self._bench(retrains=claim.retrains)
+            bench = self._bench(retrains=claim.retrains)
             if DryRun.is_on(self._config):
                 return DryRun.decide(item, bench, claim, explainer)
             verdict = bench.decide(claim, explainer.on(bench))
             if AUDIT in self._config.stash:
                 auditor = self._config.stash[AUDIT]
                 auditor.decided(item, bench, explainer, claim, verdict, self._running.request)
-        except XaiError as error:
-            raise_here(error)
+        except (Exception, pytest.fail.Exception) as error:
+            if not DryRun.is_on(self._config):
+                VERDICTS.add_error(item, error, claim, explainer, _command(item, claim))
+            if isinstance(error, XaiError):
+                raise_here(error)
+            raise
+        return self._decided(item, verdict, claim, explainer)
+
+    def _decided(self, item: pytest.Item, verdict: Verdict, claim: Claim, explainer: BoundExplainer) -> Verdict:
+        __tracebackhide__ = True
         policy = setting(self._config, "inconclusive")
         if verdict.inconclusive and policy == "warn":
             verdict = dataclasses.replace(verdict, tolerated=True)
-        VERDICTS.add(item, verdict, claim, explainer=explainer.name, kind=explainer.kind, command=_command(item, claim))
+        VERDICTS.add(item, verdict, claim, explainer, _command(item, claim))
         if verdict.tolerated:
             # Where the test is, because the frames from here to its line differ between the two forms.
             file, line, _ = item.reportinfo()
@@ -133,7 +148,7 @@ class Xai:
             warnings.warn_explicit(text, XaiWarning, str(file), (line or 0) + 1)
         if verdict.inconclusive and policy == "skip":
             pytest.skip(f"inconclusive: {verdict.claim}: {verdict.reason}")
-        return verdict
+        return self._config.stash[LOOKS].watch(item, verdict, scope=self._running.scope)
 
 
 def _command(item: pytest.Item, claim: Claim) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -16,13 +17,20 @@ from .markers import CLAIMS, EXPLAINER
 from .named import fail
 from .pending import PendingVerdict
 from .running import fixtures_of
+from .taken import check_names
 
 if TYPE_CHECKING:
     from ..claims.base import Claim
 
-__all__ = ["check_marked", "check_taken", "generate", "narrow", "pending", "with_subject"]
+__all__ = ["check_marked", "generate", "narrow", "pending", "with_params", "with_subject"]
 
 _ASKING = {"xai", "xai_verdict"}
+_OURS = (*CLAIMS, EXPLAINER)
+_NO_CLAIM = "no-claim"
+_OUTER = pytest.StashKey[
+    dict[str, list[pytest.Mark]]
+]()  # markers of a test function, its class and module, by its name
+_IN_PARAMS = pytest.StashKey[dict[str, list[pytest.Mark]]]()  # markers in a test's pytest.param, by the test's name
 
 
 class _Case(NamedTuple):
@@ -32,6 +40,15 @@ class _Case(NamedTuple):
     mark: pytest.Mark
     explainer: pytest.Mark | None
 
+    def is_of(self, item: pytest.Item) -> bool:
+        """Whether a test has both markers: those in ``pytest.param`` are the markers of one parameter alone."""
+        marks = [mark for mark in item.iter_markers() if mark.name in _OURS]
+        if self.explainer is None:
+            explained = all(mark.name != EXPLAINER for mark in marks)
+        else:
+            explained = any(_equal(mark, self.explainer) for mark in marks)
+        return explained and any(_equal(mark, self.mark) for mark in marks)
+
 
 def pending(request: pytest.FixtureRequest, xai: Xai) -> PendingVerdict:
     """Return the verdict on the claim that a test is parametrized with."""
@@ -39,19 +56,6 @@ def pending(request: pytest.FixtureRequest, xai: Xai) -> PendingVerdict:
     if case.explainer is None:
         return PendingVerdict(case.claim, xai.explainer(request.getfixturevalue(EXPLAINER)))
     return PendingVerdict(case.claim, xai.explainer(*case.explainer.args, **case.explainer.kwargs))
-
-
-def check_taken(item: pytest.Item) -> None:
-    """Stop at a claim on a test that cannot ask for the verdict: a method of a ``unittest.TestCase``."""
-    own = [mark.name for mark in item.own_markers if mark.name in CLAIMS]
-    if own and not _ASKING & set(fixtures_of(item)):
-        error = XaiError(
-            f"marker {own[0]} of {item.name}",
-            found="a test that does not ask for the verdict",
-            expected="a test function or method with the argument xai_verdict; a unittest.TestCase cannot have one",
-            fix="move the claim to a plain test function",
-        )
-        raise pytest.UsageError(str(error))
 
 
 def check_marked(name: str, obj: object) -> None:
@@ -68,6 +72,75 @@ def check_marked(name: str, obj: object) -> None:
                 )
             )
         check_marked(name, inner)
+
+
+def with_params(collector: pytest.Module | pytest.Class, name: str, obj: object, collected: object) -> object:
+    """Return the items of a test function, each with the claims and explainers of its own parameters.
+
+    Only collected items tell which markers stand in a ``pytest.param``, of a test or of a fixture. So the function is
+    collected again for the claims of all parameters, and each item keeps its own.
+    """
+    if not isinstance(collected, list):
+        return collected
+    items = [item for item in collected if "xai_verdict" in _params(item)]
+    if not items:
+        return collected
+    in_params = collector.stash.setdefault(_IN_PARAMS, {})
+    if name not in in_params:
+        outer = {id(mark) for mark in collector.stash[_OUTER][name]}
+        marks = (mark for item in items for mark in item.iter_markers() if mark.name in _OURS)
+        in_params[name] = _each_once(mark for mark in marks if id(mark) not in outer)
+        if in_params[name]:
+            again: object = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=name, obj=obj)
+            return again
+    try:
+        return [item for item in collected if item not in items or _is_its_own(item)]
+    except XaiError as error:
+        fail(error)
+
+
+def _params(item: object) -> Mapping[str, object]:
+    callspec = getattr(item, "callspec", None)  # only parametrized tests have one
+    return {} if callspec is None else callspec.params
+
+
+def _is_its_own(item: pytest.Item) -> bool:
+    """Whether the claim that a test is parametrized with is one of its own markers."""
+    case = _params(item)["xai_verdict"]
+    if isinstance(case, _Case):
+        return case.is_of(item)
+    if any(mark.name in CLAIMS for mark in item.iter_markers()):
+        return False
+    raise XaiError(
+        f"xai_verdict of {item.name.replace(f'{_NO_CLAIM}-', '').replace(f'[{_NO_CLAIM}]', '')}",
+        found="a test without a claim",
+        expected=f"one of the markers {', '.join(CLAIMS)}",
+        fix="mark the test, its class or its module",
+    )
+
+
+def _each_once(marks: Iterable[pytest.Mark]) -> list[pytest.Mark]:
+    found: list[pytest.Mark] = []
+    for mark in marks:
+        if not any(_equal(mark, other) for other in found):
+            found.append(mark)
+    return found
+
+
+def _equal(mark: pytest.Mark, other: pytest.Mark) -> bool:
+    if mark is other:
+        return True
+    values, others = ((*one.args, *(one.kwargs[key] for key in sorted(one.kwargs))) for one in (mark, other))
+    return (
+        (mark.name, len(mark.args), sorted(mark.kwargs)) == (other.name, len(other.args), sorted(other.kwargs))
+    ) and all(map(_same, values, others))
+
+
+def _same(value: object, other: object) -> bool:
+    try:
+        return value is other or bool(value == other)
+    except Exception:  # a tensor is equal in each place
+        return False
 
 
 def with_subject(collector: pytest.Module | pytest.Class, name: str, obj: object, collected: object) -> object:
@@ -99,27 +172,29 @@ def _needed(item: pytest.Item) -> list[str]:
 
 def narrow(item: pytest.Item) -> None:
     """Leave an item, of the claims that mark its function, its own: ``-k`` and ``-m`` also look at markers."""
-    callspec = getattr(item, "callspec", None)  # only parametrized tests have one
-    case = None if callspec is None else callspec.params.get("xai_verdict")
+    case = _params(item).get("xai_verdict")
     if isinstance(case, _Case):
-        item.own_markers[:] = [m for m in item.own_markers if m.name not in CLAIMS or m is case.mark]
+        item.own_markers[:] = [m for m in item.own_markers if m.name not in CLAIMS or _equal(m, case.mark)]
 
 
 def generate(metafunc: pytest.Metafunc) -> None:
     """Parametrize a test that asks for ``xai_verdict`` with the claims and explainers of its markers."""
+    item = metafunc.definition
+    marks = list(item.iter_markers())[::-1]  # as they are read: module, class, function; from top to bottom
     try:
+        check_names(metafunc.config, marks, item.name)
         if "xai_verdict" in metafunc.fixturenames:
-            cases = _cases(metafunc.definition)
+            cases = _cases(item, marks)
             metafunc.parametrize("xai_verdict", cases, indirect=True, ids=_ids(cases))
         else:
-            _check_unused(metafunc.definition)
+            _check_unused(item)
     except XaiError as error:
         fail(error)
 
 
 def _check_unused(item: pytest.Item) -> None:
     for mark in item.own_markers:
-        if mark.name in (*CLAIMS, EXPLAINER):
+        if mark.name in _OURS:
             raise XaiError(
                 f"marker {mark.name} of {item.name}",
                 found="a test that does not ask for the verdict",
@@ -128,18 +203,19 @@ def _check_unused(item: pytest.Item) -> None:
             )
 
 
-def _cases(item: pytest.Item) -> list[_Case]:
-    marks = list(item.iter_markers())[::-1]  # as they are read: module, class, function; from top to bottom
-    claims = [(mark, _claim(mark, item)) for mark in marks if mark.name in CLAIMS]
-    if not claims:
-        raise XaiError(
-            f"xai_verdict of {item.name}",
-            found="a test without a claim",
-            expected=f"one of the markers {', '.join(CLAIMS)}",
-            fix="mark the test, its class or its module",
-        )
-    explainers: list[pytest.Mark | None] = [_checked_explainer(mark, item) for mark in marks if mark.name == EXPLAINER]
-    return [_Case(claim, mark, explainer) for explainer in explainers or [None] for mark, claim in claims]
+def _cases(item: pytest.Item, outer: list[pytest.Mark]) -> list[_Case | None]:
+    """Return claims about explainers; None stands for the parameters that have no claim, if these can be any."""
+    assert item.parent is not None
+    item.parent.stash.setdefault(_OUTER, {})[item.name] = outer
+    in_params = item.parent.stash.get(_IN_PARAMS, {}).get(item.name, [])
+    claims = [(mark, _claim(mark, item)) for mark in (*outer, *in_params) if mark.name in CLAIMS]
+    explainers: list[pytest.Mark | None] = [
+        _checked_explainer(mark, item) for mark in (*outer, *in_params) if mark.name == EXPLAINER
+    ]
+    if all(mark.name != EXPLAINER for mark in outer):
+        explainers.append(None)
+    cases: list[_Case | None] = [_Case(claim, mark, explainer) for explainer in explainers for mark, claim in claims]
+    return cases if any(mark.name in CLAIMS for mark in outer) else [*cases, None]
 
 
 def _claim(mark: pytest.Mark, item: pytest.Item) -> Claim:
@@ -163,9 +239,9 @@ def _checked_explainer(mark: pytest.Mark, item: pytest.Item) -> pytest.Mark:
     return mark
 
 
-def _ids(cases: list[_Case]) -> list[str]:
+def _ids(cases: list[_Case | None]) -> list[str]:
     """Return an id for each case; where they would be equal they are numbered, which a strict pytest leaves to us."""
-    names = [_id(case) for case in cases]
+    names = [_NO_CLAIM if case is None else _id(case) for case in cases]
     times = Counter(names)
     return [f"{name}-{names[:place].count(name) + 1}" if times[name] > 1 else name for place, name in enumerate(names)]
 
@@ -175,12 +251,11 @@ def _id(case: _Case) -> str:
         return case.claim.claim_id
     (source,), settings = case.explainer.args, dict(case.explainer.kwargs)
     name = settings.pop("name", None)
-    shown = {key: value for key, value in settings.items() if isinstance(value, (bool, int, float, str))}
-    text = f"({','.join(f'{key}={value}' for key, value in shown.items())})" if shown else ""
-    called = name or (getattr(source, "__name__", None) or type(source).__name__) + text
+    shown = [f"{key}{value}" for key, value in settings.items() if isinstance(value, (bool, int, float, str))]
+    called = name or "-".join([getattr(source, "__name__", None) or type(source).__name__, *shown])
     return f"{_plain(called)}-{case.claim.claim_id}"
 
 
 def _plain(name: str) -> str:
     """Return the name of an explainer without what a shell or ``-k`` would trip over."""
-    return re.sub(r"[\[\]:/\\\s'\"]+|\(\)", "", name)
+    return re.sub(r"[^\w.+-]+", "-", re.sub(r"['\"=\s]+|\(\)", "", name)).strip("-").lower()

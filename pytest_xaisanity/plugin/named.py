@@ -5,18 +5,21 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from ..common.errors import XaiError, said
-from .options import flag, setting
+from ..common.errors import XaiError, XaiWarning, said
+from .options import flag, given, setting
 
-__all__ = ["fail", "named"]
+__all__ = ["fail", "named", "say_beside"]
 
 _NAMED = pytest.StashKey[dict[str, object]]()
 _USED_AS_THEY_ARE = ("explainer", "train")  # a function or class is what is wanted, and not called
+_FIXTURES = {f"xai_{option}" for option in ("model", "inputs", "explainer", "train", "training_data", "task")}
 _RETURNS = {
     "model": "a torch.nn.Module in evaluation mode",
     "inputs": "a tensor of inputs (N, ...)",
@@ -82,6 +85,22 @@ def _check_takes_nothing(function: Callable[..., object], spec: str, option: str
             expected=f"{_RETURNS[option]}, or a function without arguments that returns it",
             fix="name a function that calls it with its arguments",
         ) from error
+
+
+def say_beside(config: pytest.Config, fixture: pytest.FixtureDef[object]) -> None:
+    """Warn when a fixture of the suite goes before what the command line names, so that this is not what is tested."""
+    option = fixture.argname.removeprefix("xai_")
+    if fixture.argname not in _FIXTURES or option not in given(config) or option in config.stash.get(_NAMED, {}):
+        return
+    code = getattr(inspect.unwrap(fixture.func), "__code__", None)
+    file, line = ("?", 0) if code is None else (code.co_filename, code.co_firstlineno)
+    if Path(file).is_relative_to(Path(__file__).parent):
+        return
+    text = (
+        f"{flag(option)}={given(config)[option]} is not what the tests explain, for the fixture {fixture.argname} of "
+        f"{Path(file).name} goes before it: leave one of the two out"
+    )
+    warnings.warn_explicit(text, XaiWarning, file, line)
 
 
 def fail(error: XaiError) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from ..common.errors import XaiError
+from ..report.file import check_file
 
 __all__ = ["add_ini_keys", "add_options", "check_settings", "flag", "given", "setting"]
 
@@ -221,17 +222,5 @@ def check_settings(config: pytest.Config) -> None:
             expected="a share between 0 and 1, beside --xai-audit",
             fix="use 0.95",
         )
-    if values["json"] is not None:
-        _check_file("--xai-json", Path(values["json"]))
-
-
-def _check_file(where: str, file: Path) -> None:
-    if file.is_dir():
-        raise XaiError(where, found=f"the folder {str(file)!r}", expected="a file", fix="add the name of a file")
-    if not file.absolute().parent.is_dir():
-        raise XaiError(
-            where,
-            found=f"{str(file)!r} in a folder that does not exist",
-            expected="a file in an existing folder",
-            fix="make the folder first",
-        )
+    if values["json"] is not None and not hasattr(config, "workerinput"):  # workers write no report
+        check_file("--xai-json", Path(values["json"]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .looks import is_looked_at
+
 if TYPE_CHECKING:
     from ..bench.bench import BoundExplainer
     from ..claims.base import Claim
@@ -29,9 +31,9 @@ class PendingVerdict:
             self._decided = self._explainer.decide(self._claim)
         return self._decided
 
-    def is_decided(self) -> bool:
-        """Whether the verdict was asked for."""
-        return self._decided is not None
+    def is_looked_at(self) -> bool:
+        """Whether anybody looked at the verdict."""
+        return self._decided is not None and is_looked_at(self._decided)
 
     def __bool__(self) -> bool:
         __tracebackhide__ = True

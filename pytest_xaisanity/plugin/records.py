@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..common.errors import XaiError, said
+from .options import setting
 from .running import is_repeated
 
 if TYPE_CHECKING:
+    from ..bench.bench import BoundExplainer
     from ..claims.base import Claim
     from ..report.records import Record
     from ..statistics.verdict import Verdict
@@ -19,37 +22,47 @@ __all__ = ["RECORDS", "VERDICTS", "Records"]
 RECORDS = "xai_records"  # attributes of a report travel from a worker to the controller
 
 
+_PROPERTY = "xai"
+
+
+def _name(explainer: BoundExplainer) -> str:
+    """Return what verdicts call an explainer; what it is, where it cannot be made for the model."""
+    try:
+        return explainer.name
+    except Exception:
+        return explainer.kind
+
+
 class Records:
     """The verdicts of each test."""
 
+    def begin(self, item: pytest.Item) -> None:
+        """Forget what a test that is run once more has said before."""
+        item.stash[_KEY] = {}
+        item.user_properties[:] = [(name, value) for name, value in item.user_properties if name != _PROPERTY]
+
     def add(
-        self, item: pytest.Item, verdict: Verdict, claim: Claim, *, explainer: str, kind: str, command: str
+        self,
+        item: pytest.Item,
+        verdict: Verdict,
+        claim: Claim,
+        explainer: BoundExplainer,
+        command: str,
     ) -> None:
         """Record a verdict with the running test.
-
-        A ``@given`` test makes its claims once an example, perhaps with other settings: the last counts, which for a
-        failing test is the minimal one.
 
         Args:
             item: The test.
             verdict: The verdict.
             claim: What it is on.
-            explainer: The explainer's name.
-            kind: What the explainer is, whatever its settings.
+            explainer: What that is about.
             command: What decides the claim again.
         """
-        from ..report.records import Record
-
-        records = item.stash.setdefault(_KEY, {})
-        key = (kind, claim.kind) if is_repeated(item) else len(records)
-        record = Record(
-            test=item.nodeid,
+        self._add(
+            item,
+            claim,
+            explainer,
             claim=verdict.claim,
-            claim_id=claim.claim_id,
-            explainer=explainer,
-            verb=claim.verb,
-            randomizes=claim.randomizes,
-            bounds=claim.bounds,
             outcome=verdict.outcome,
             tolerated=verdict.tolerated,
             estimate=verdict.estimate,
@@ -64,7 +77,55 @@ class Records:
             rows=tuple(verdict.evidence.rows()),
             advice=verdict.advice,
         )
+
+    def add_error(
+        self, item: pytest.Item, error: BaseException, claim: Claim, explainer: BoundExplainer, command: str
+    ) -> None:
+        """Record a claim that raised, so that it was not decided."""
+        text = str(error) if isinstance(error, XaiError) else f"{type(error).__name__}{said(error)}"
+        self._add(
+            item,
+            claim,
+            explainer,
+            claim=f"{_name(explainer)} {claim}",
+            outcome="error",
+            tolerated=False,
+            estimate=None,
+            interval=(None, None),
+            confidence=claim.confidence or float(setting(item.config, "confidence")),
+            n=0,
+            quantity="",
+            decided_by="",
+            reason=text,
+            reproduce=command,
+            evidence={},
+        )
+
+    def _add(self, item: pytest.Item, about: Claim, explainer: BoundExplainer, **values: Any) -> None:
+        """Record what became of a claim.
+
+        A ``@given`` test makes its claims once an example, perhaps with other settings: the last counts, which for a
+        failing test is the minimal one.
+        """
+        from ..report.records import Record
+
+        records = item.stash.setdefault(_KEY, {})
+        key = (explainer.kind, about.kind) if is_repeated(item) else len(records)
+        record = Record(
+            test=item.nodeid,
+            claim_id=about.claim_id,
+            explainer=_name(explainer),
+            verb=about.verb,
+            randomizes=about.randomizes,
+            bounds=about.bounds,
+            **values,
+        )
         records[key] = Record.from_plain(record.plain())  # as all reports see it, on whatever process
+
+    def interrupted(self, item: pytest.Item) -> list[Record]:
+        """Return the verdicts of a test that was interrupted, of which there will be no report."""
+        records, item.stash[_KEY] = item.stash.get(_KEY, {}), {}
+        return [record.of_test("interrupted") for record in records.values()]
 
     def attach(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Move a test's verdicts to a report on it: sections a person reads, properties that JUnit keeps.
@@ -82,7 +143,7 @@ class Records:
         done = [record.of_test(outcome) for record in records.values()]
         for record in done:
             for properties in (item.user_properties, report.user_properties):
-                properties.append(("xai", one_line(record)))
+                properties.append((_PROPERTY, one_line(record)))
             if record.outcome != "passed":
                 report.sections.append((f"explanation claim: {record.outcome}", details(record)))
         vars(report)[RECORDS] = [record.plain() for record in done]

@@ -11,7 +11,7 @@ import pytest
 
 from ..common.errors import XaiError
 
-__all__ = ["RUNNING", "Running", "fixtures_of", "is_repeated"]
+__all__ = ["RUNNING", "Running", "begins_again", "fixtures_of", "is_repeated"]
 
 _WITH_FIXTURES = (pytest.Function, pytest.DoctestItem)
 
@@ -29,11 +29,20 @@ def is_repeated(item: pytest.Item) -> bool:
     )
 
 
+def begins_again(item: pytest.Item) -> bool:
+    """Whether a test has begun once more, as plugins let a failed one do; true once for each time."""
+    begun = item.stash.get(_SETUPS, 0) > 1
+    if begun:
+        item.stash[_SETUPS] = 1
+    return begun
+
+
 class Running:
     """The tests that are running: one, or as many as there are threads of a plugin that runs several at once."""
 
     def __init__(self) -> None:
         self._items: dict[int, pytest.Item] = {}
+        self._scopes: list[str] = []
 
     @contextmanager
     def test(self, item: pytest.Item) -> Iterator[None]:
@@ -54,6 +63,7 @@ class Running:
 
         Only during setup, so that nobody sees a fixture that the test does not have.
         """
+        item.stash[_SETUPS] = item.stash.get(_SETUPS, 0) + 1
         if not isinstance(item, _WITH_FIXTURES):
             yield
             return
@@ -63,6 +73,20 @@ class Running:
             yield
         finally:
             item.fixturenames = names
+
+    @contextmanager
+    def fixture(self, scope: str) -> Iterator[None]:
+        """Let a fixture of this scope be the one that is set up."""
+        self._scopes.append(scope)
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    @property
+    def scope(self) -> str | None:
+        """The scope of the fixture that is set up; None in the call of a test."""
+        return self._scopes[-1] if self._scopes else None
 
     @property
     def item(self) -> pytest.Item:
@@ -95,3 +119,4 @@ def _outside(where: str) -> XaiError:
 
 
 RUNNING = pytest.StashKey[Running]()
+_SETUPS = pytest.StashKey[int]()

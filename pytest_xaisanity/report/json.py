@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .file import write_whole
 from .records import Record
 
 __all__ = ["write"]
@@ -22,16 +23,29 @@ def write(
     *,
     settings: Mapping[str, Any],
     audit: Mapping[str, Any] | None = None,
+    interrupted: bool = False,
 ) -> None:
-    """Write settings, versions, verdicts and an audit, in an order that does not depend on workers."""
+    """Write settings, versions, verdicts and an audit, in an order that does not depend on workers.
+
+    Args:
+        file: The file.
+        records: The verdicts.
+        settings: Those that decide.
+        audit: What an audit found, if there was one.
+        interrupted: Whether the session stopped before its end, so that there may be less than there would be.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     report = {
         "format": 1,
+        "interrupted": interrupted,
         "settings": dict(settings),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "claims": [record.report() for record in records],
         **({} if audit is None else {"audit": audit}),
     }
-    file.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
 
 
 def _version(package: str) -> str | None:

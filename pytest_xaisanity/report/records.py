@@ -23,7 +23,7 @@ class Record:
         verb: The claim's verb.
         randomizes: Whether the claim says no more than that the explainer follows drawn weights, as noise may too.
         bounds: ``at_least`` and ``at_most``, where the claim has them.
-        outcome: ``"passed"``, ``"failed"`` or ``"inconclusive"``.
+        outcome: ``"passed"``, ``"failed"``, ``"inconclusive"``, or ``"error"``: the claim raised, and was not decided.
         tolerated: Whether an inconclusive verdict counts as true.
         estimate: What was measured; None where that is no number.
         interval: Its bounds, likewise.
@@ -36,7 +36,7 @@ class Record:
         evidence: The whole evidence, by name.
         rows: What a person reads of the evidence: a label and a text each.
         advice: What to try after a failure, or nothing.
-        test_outcome: What became of the test: ``"passed"``, ``"failed"``, ``"xfailed"``, ...
+        test_outcome: What became of the test: ``"passed"``, ``"failed"``, ``"xfailed"``, ``"interrupted"``, ...
     """
 
     test: str

@@ -1,17 +1,29 @@
-"""The terminal summary of a session's claims."""
+"""The terminal summary of a session's claims: what is news first, then what passed, folded."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from textwrap import wrap
 
 from .records import Record
-from .text import sentence
+from .text import numbers
 
 __all__ = ["Collected"]
 
-_COLORS = {"passed": {"green": True}, "failed": {"red": True}, "inconclusive": {"yellow": True}}
-_SHOWN = 20  # claims without news that are listed unless pytest is asked for more with -v
+Line = tuple[str, dict[str, bool]]
+
+_COLORS = {
+    "passed": {"green": True},
+    "failed": {"red": True},
+    "error": {"red": True},
+    "inconclusive": {"yellow": True},
+}
+_NEWS = ("failed", "error", "inconclusive")
+_INDENT = 14
+_NARROWEST = 40  # columns, of which a line has that many whatever the terminal says
+_REASON = 6  # words of a reason
 
 
 class Collected:
@@ -46,28 +58,27 @@ class Collected:
         )
         return f"claims about explanations: {shown}"
 
-    def lines(self, *, verbosity: int = 0) -> Iterator[tuple[str, dict[str, bool]]]:
-        """Yield one line for each claim with its color, under the name of its file where there are several.
+    def lines(self, *, verbosity: int = 0, width: int = 80) -> Iterator[Line]:
+        """Yield lines with their colors: claims with news, each with its test, then a line for each explainer.
 
         Args:
-            verbosity: That of pytest: below 0 only claims with news are listed, above 0 all are.
+            verbosity: That of pytest: below 0 there are only claims with news, above 0 each claim has lines of its own.
+            width: Columns of a line.
         """
+        width = max(width, _NARROWEST)
+        for outcome in _NEWS:
+            for record in self.records:
+                if record.outcome == outcome and not record.expected:
+                    yield from _entry(record, width)
         quiet = [record for record in self.records if record.outcome == "passed" or record.expected]
-        limit = 0 if verbosity < 0 else _SHOWN
-        hidden = {id(record) for record in quiet[limit:]} if verbosity <= 0 else set()
-        several = len({_file(record) for record in self.records}) > 1
-        file = None
-        for record in self.records:
-            if id(record) in hidden:
-                continue
-            if several and _file(record) != file:
-                file = _file(record)
-                yield file, {"bold": True}
-            yield f"{record.outcome:<13}{sentence(record)}{_note(record)}", _color(record)
-        if hidden:
-            yield f"{'...':<13}{len(hidden)} more that passed or failed as expected; -v lists them", {}
+        if verbosity > 0:
+            for record in quiet:
+                yield from _entry(record, width)
+        elif verbosity == 0:
+            yield from _folded(quiet, width)
         for warning in self.warnings():
-            yield warning, {"yellow": True}
+            for line in wrap(warning, width, subsequent_indent="  "):
+                yield line, {"yellow": True}
 
     def warnings(self) -> Iterator[str]:
         """Yield a line for each explainer of which nothing but randomization was claimed."""
@@ -85,8 +96,45 @@ class Collected:
                 )
 
 
-def _file(record: Record) -> str:
-    return str(record.test).partition("::")[0]
+def _entry(record: Record, width: int) -> Iterator[Line]:
+    """Yield the lines of one claim: what is claimed, what was found, and the test."""
+    color: dict[str, bool] = {} if record.expected else _COLORS[record.outcome]
+    room = width - _INDENT
+    claim, *more = _wrapped(f"{record.claim}{_note(record)}", room)
+    yield f"{record.outcome:<{_INDENT}}{claim}", color
+    found = [numbers(record)] if record.outcome in ("passed", "failed") else [_in_short(record.reason)]
+    for line in (*more, *(line for text in found for line in _wrapped(text, room)), _cut(record.test, room)):
+        yield f"{'':<{_INDENT}}{line}", {}
+
+
+def _folded(records: Iterable[Record], width: int) -> Iterator[Line]:
+    """Yield one line for each explainer, with what it passed and what failed as expected."""
+    groups: dict[tuple[bool, str], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.expected, record.explainer].append(record)
+    for (expected, explainer), own in sorted(groups.items()):
+        claims = Counter(record.claim.removeprefix(f"{explainer} ") for record in own)
+        parts = [claim if times == 1 else f"{claim} ({times} times)" for claim, times in claims.items()]
+        word, color = ("as expected", {}) if expected else ("passed", _COLORS["passed"])
+        yield f"{word:<{_INDENT}}{_listed(f'{explainer}: ', parts, width - _INDENT)}", color
+
+
+def _listed(head: str, parts: list[str], room: int) -> str:
+    """Return as many parts as there is room for, and how many more there are."""
+    for count in range(len(parts), 0, -1):
+        rest = len(parts) - count
+        text = _clean(head + ", ".join(parts[:count]) + (f", and {rest} more" if rest else ""))
+        if _columns(text) <= room:
+            return text
+    rest = len(parts) - 1
+    more = f", and {rest} more" if rest else ""
+    return _cut(head + parts[0], room - len(more)) + more
+
+
+def _in_short(reason: str) -> str:
+    """Return the first words of a reason."""
+    words = reason.split()
+    return " ".join(words[:_REASON]).rstrip(",;:.") + ("" if len(words) <= _REASON else " ...")
 
 
 def _note(record: Record) -> str:
@@ -98,5 +146,32 @@ def _note(record: Record) -> str:
     return {"xfailed": " (expected)", "passed": " (the test passed)"}.get(record.test_outcome, "")
 
 
-def _color(record: Record) -> dict[str, bool]:
-    return {} if record.expected else _COLORS[record.outcome]
+def _clean(text: str) -> str:
+    """Return a text on one line, with what cannot be printed written out."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in " ".join(text.split()))
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for a wide character, none for one that combines."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) > 0 for char in text)
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    """Return the lines of a text, four at most."""
+    text = _clean(text)
+    if _columns(text) > len(text):
+        return [_cut(text, room)]
+    lines = wrap(text, room, max_lines=4, placeholder=" ...")
+    return lines or [""]
+
+
+def _cut(text: str, room: int) -> str:
+    """Return a text without its middle where there is no room for all of it."""
+    text = _clean(text)
+    if _columns(text) <= room:
+        return text
+    size = room
+    while _columns(shown := f"{text[: size // 2 - 3]}...{text[len(text) - (size - size // 2) :]}") > room:
+        size -= 1
+    return shown

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .records import Record
 
-__all__ = ["details", "one_line", "sentence"]
+__all__ = ["details", "numbers", "one_line", "sentence"]
 
 
 def one_line(record: Record) -> str:
@@ -15,8 +15,8 @@ def one_line(record: Record) -> str:
 
 
 def sentence(record: Record) -> str:
-    """Return claim and numbers in one line."""
-    return f"{record.claim}: {_numbers(record)}"
+    """Return claim and numbers in one line; of a claim that raised, what it raised."""
+    return f"{record.claim}: {record.reason if record.outcome == 'error' else numbers(record)}"
 
 
 def details(record: Record) -> str:
@@ -24,7 +24,8 @@ def details(record: Record) -> str:
     return "\n".join(f"{label:<12} {text}" for label, text in _rows(record))
 
 
-def _numbers(record: Record) -> str:
+def numbers(record: Record) -> str:
+    """Return estimate, interval and number of inputs."""
     low, high = record.interval
     bounds = f" in [{_number(low)}, {_number(high)}]" if low is not None or high is not None else ""
     return f"{record.quantity} {_number(record.estimate)}{bounds}, n={record.n}"
@@ -37,8 +38,9 @@ def _number(value: float | None) -> str:
 def _rows(record: Record) -> Iterator[tuple[str, str]]:
     yield "claim", record.claim
     yield "verdict", f"{record.outcome}: {record.reason}"
-    yield "measured", _numbers(record)
-    yield "decided by", f"{record.decided_by}; each bound holds with confidence {record.confidence:g}"
+    if record.outcome != "error":
+        yield "measured", numbers(record)
+        yield "decided by", f"{record.decided_by}; each bound holds with confidence {record.confidence:g}"
     yield from record.rows
     yield "reproduce", record.reproduce
     if record.advice:
