@@ -54,6 +54,14 @@ class Registry:
 
     def _load(self, name: str, where: str) -> Any:
         point = self._foreign[name]
+        rivals = sorted({p.value for p in entry_points(group=point.group) if p.name == name})
+        if len(rivals) > 1:
+            raise XaiError(
+                where,
+                found=f"{name!r}, which several packages register: {', '.join(rivals)}",
+                expected=f"one {self.kind} of this name",
+                fix="remove one of the packages, or pass the object itself instead of its name",
+            )
         try:
             return point.load()
         except Exception as error:

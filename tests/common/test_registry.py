@@ -107,3 +107,15 @@ def test_an_error_says_where_what_was_found_what_was_expected_and_the_fix():
 def test_an_error_survives_the_way_from_a_worker():
     error = XaiError("xai_inputs", found="nothing", expected="something", fix="return a tensor")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_name_that_two_packages_register_is_an_error_that_names_both(monkeypatch):
+    """And not whichever of the two happens to be found last; one package that is found twice is one."""
+    group = "pytest_xaisanity.metric"
+    values = {"twice": ["a:Metric", "b:Metric"], "once": [f"{__name__}:Foreign"] * 2}
+    points = [EntryPoint(name, value, group) for name, some in values.items() for value in some]
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: EntryPoints(points).select(group=group))
+    metrics = Registry("metric", {})
+    with pytest.raises(XaiError, match="'twice', which several packages register: a:Metric, b:Metric"):
+        metrics.get("twice", where="beats on")
+    assert metrics.get("once", where="beats on") is Foreign

@@ -211,7 +211,7 @@ def test_inconclusive_may_skip(suite, where):
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(
         [
-            "inconclusive noise changes_under *",
+            "inconclusive  noise changes_under *",
             "SKIPPED [[]1[]] test_inconclusive_may_skip.py:3: inconclusive: noise changes_under *",
         ]
     )
@@ -224,7 +224,7 @@ def test_inconclusive_may_warn(suite):
     result.stdout.fnmatch_lines(
         [
             "*test_inconclusive_may_warn.py:2: XaiWarning: inconclusive: noise changes_under *",
-            "inconclusive noise changes_under * (tolerated)",
+            "inconclusive  noise changes_under * (tolerated)",
         ]
     )
 
