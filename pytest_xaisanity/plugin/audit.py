@@ -182,9 +182,10 @@ class Auditor:
             return
         terminalreporter.section(self.found.headline())
         if self._interrupted:
-            terminalreporter.write_line(
-                "the audit was interrupted: explainers that are missing were not audited", yellow=True
-            )
+            text = "the audit was interrupted: explainers that do not stand here were not audited to their end"
+            terminalreporter.write_line(text, yellow=True)
+        if self._interrupted and not self.found.records:
+            return
         for line, markup in self.found.lines(width=self._config.get_terminal_writer().fullwidth):
             terminalreporter.write_line(line, **markup)
         least = setting(self._config, "audit_fail_under")
