@@ -187,7 +187,10 @@ class Bench:
             require_inputs(count, least, f"{explainer.name} {claim}")
 
     def _level(self, claim: Claim) -> Level:
-        return Level(claim.confidence or self.confidence, claim.early, claim.fail_share)
+        confidence = claim.confidence or self.confidence
+        if claim.pass_share < 1:
+            confidence = 1 - claim.pass_share * (1 - confidence)
+        return Level(confidence, claim.early, claim.fail_share)
 
     def measure(self, measurements: Sequence[Measurement[Measured]], explainer: Explainer) -> list[Measured]:
         """Return what measurements find of an explainer, on every input."""

@@ -127,6 +127,8 @@ class Claim(ABC):
         early: Whether to stop as soon as the claim is decided; False measures every input.
         fail_share: Share of the accepted rate of wrong fails that it may spend: 1 / k where it is one of k claims that
             another consists of, which fails with any of them.
+        pass_share: Share of the accepted rate of wrong passes that it may spend: 1 / k where it is one of k claims of
+            which another needs any.
         words: The claim as it was written, for verdicts: verb, object, settings.
         verb: The verb.
         form: What sets claims of the same verb and objects apart, or nothing.
@@ -136,6 +138,7 @@ class Claim(ABC):
     confidence: float | None = None
     early: bool = True
     fail_share: float = 1.0
+    pass_share: float = 1.0
     words: tuple[str, ...] = field(default=(), compare=False)
     verb: ClassVar[str]
     form: ClassVar[str] = ""

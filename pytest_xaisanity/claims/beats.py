@@ -168,9 +168,11 @@ class Beats(Claim):
 
     def _of_gains(self, width: float) -> Question:
         """Return the question of gains on a scale of a width."""
-        reach = 1.0 if width <= 2 else width
-        usual = (self.baseline.margin if isinstance(self.baseline, Baseline) else Baseline.margin) * reach
-        return Question(-reach, reach, 0.0, margin=usual if self.margin is None else self.margin)
+        unit = 1.0 if width <= 2 else width
+        of = self.baseline if isinstance(self.baseline, Baseline) else Baseline
+        margin = of.margin * unit if self.margin is None else self.margin
+        reach = min(unit, max(of.reach * unit, 2 * margin))
+        return Question(-reach, reach, 0.0, margin=margin)
 
     @property
     def _of_signs(self) -> Question:

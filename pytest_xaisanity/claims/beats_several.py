@@ -21,7 +21,7 @@ from .base import Claim, Compound
 from .beats import ADVICE, Beats, BeatsFound
 from .identity import label
 
-__all__ = ["BeatsAcross", "BeatsEach", "Resolutions", "Resolved", "beating"]
+__all__ = ["BeatsAcross", "BeatsEach", "BeatsEither", "Resolutions", "Resolved", "beating"]
 
 SETTINGS_TRIED = 12  # settings that a claim across settings draws
 
@@ -97,6 +97,57 @@ class BeatsEach(Compound):
         return replace(verdict, claim=f"{name} {self}", reason=reason, evidence=evidence)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BeatsEither(Compound):
+    """A :class:`Beats` that must hold in one of several readings of the explainer's maps.
+
+    A pass of any is taken at an error that is split over the readings; a fail needs that of each.
+    """
+
+    baseline: Baseline
+    metric: AnyMapMetric
+    within: Literal["target"] | None = None
+    margin: float | None = None
+    verb: ClassVar[str] = "beats"
+    advice: ClassVar[str] = ADVICE
+
+    @property
+    def _read(self) -> Sequence[AnyMapMetric]:
+        return self.metric.read_either_way().alternatives()
+
+    def planned(self, places: tuple[int, ...]) -> Sequence[Claim]:
+        """Return a claim in each reading."""
+        return [
+            Beats(
+                baseline=self.baseline.of_same_values() if read.multiplies else self.baseline,
+                metric=read,
+                within=self.within,
+                margin=self.margin,
+                confidence=self.confidence,
+                early=self.early,
+                fail_share=self.fail_share,
+                pass_share=self.pass_share / len(self._read),
+                words=self.words,
+            )
+            for read in self._read
+        ]
+
+    def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
+        """Return the verdict that is closest to a pass; after a passed one no other is sought."""
+        verdicts: dict[str, Verdict] = {}
+        for read, claim in zip(self._read, self.planned(places), strict=True):
+            verdicts[read.reading_name] = decide(claim)
+            if verdicts[read.reading_name].passed:
+                break
+        reading = max(verdicts, key=lambda one: _standing(verdicts[one]))
+        verdict = verdicts[reading]
+        said = f"{verdict.reason}; maps are read as {reading}"
+        others = "" if verdict.passed else ", as others do no better" if len(verdicts) > 1 else ""
+        found = Resolutions("readings", dict(_resolved(verdicts)))
+        evidence = Evidence(*verdict.evidence.parts, found)
+        return replace(verdict, claim=f"{name} {self}", reason=said + others, evidence=evidence)
+
+
 def _resolved(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, Resolved]]:
     for key, verdict in verdicts.items():
         yield key, Resolved(verdict.outcome, verdict.estimate)
@@ -116,11 +167,16 @@ def beating(
     early: bool = True,
     fail_share: float = 1.0,
     words: tuple[str, ...] = (),
-) -> Beats | BeatsEach:
-    """Return the claim to beat the baseline, or each of those that make it up."""
+) -> Beats | BeatsEach | BeatsEither:
+    """Return the claim to beat the baseline, each of those that make it up, or it in one of several readings."""
     if isinstance(baseline, UninformativeMap):
         baseline = GivenMap(baseline)
     common = _Common(within, margin, confidence, early, fail_share, words)._asdict()
+    if isinstance(baseline, Baseline):
+        read = metric.read_either_way() if baseline.of_others else metric
+        if len(read.alternatives()) > 1 and not baseline.several and not isinstance(baseline, Uninformative):
+            return BeatsEither(baseline=baseline, metric=metric, **common)
+        baseline = baseline.of_same_values() if metric.multiplies else baseline
     if isinstance(baseline, Baseline) and baseline.several:
         return BeatsEach(baseline=baseline, metric=metric, **common)
     if isinstance(baseline, Uninformative):

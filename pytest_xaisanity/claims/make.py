@@ -179,7 +179,7 @@ def beats(
             some classes does not do. Every input is measured; targets with too few inputs are named.
         margin: A smaller advantage counts as none: the claim fails once the advantage is shown to be below. A share
             above one half, by default 0.1, where shares decide (``"random"``, metrics without bounds); otherwise a mean
-            gain on the metric, by default 0.05 for scores in [-1, 1], and 0.03 against own maps of other inputs.
+            gain on the metric, by default 0.05 for scores in [-1, 1], and 0.01 against own maps of other inputs.
         confidence: One minus the accepted rate of wrong passes; by default the bench's.
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the metric.

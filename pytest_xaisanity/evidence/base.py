@@ -552,7 +552,32 @@ class MapMetric(Metric, Generic[T]):
     """
 
     ranks: ClassVar[bool] = True
-    per_channel: ClassVar[bool] = False
+
+    @property
+    def per_channel(self) -> bool:
+        """By default no; a class attribute says it as well."""
+        return False
+
+    def read_either_way(self) -> Self:
+        """Return the metric that takes a map for whichever it may be, where it allows more than one reading.
+
+        It is what claims against the explainer's own maps of other inputs measure; by default the metric itself.
+        """
+        return self
+
+    def alternatives(self) -> Sequence[Self]:
+        """Return the metrics of which a claim needs the better one; by default this one alone."""
+        return (self,)
+
+    @property
+    def reading_name(self) -> str:
+        """What it takes maps for, in the plural; only metrics with several readings say."""
+        return "maps"
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether maps are multiplied by something of the input, so that their values matter beside their order."""
+        return False
 
     @abstractmethod
     def prepare(self, lab: Lab, block: Block) -> T:
@@ -608,6 +633,7 @@ class Baseline(ABC):
         why_none: In words, why an input may have no map of it.
         several: Whether it stands for several baselines, its :meth:`parts`, which must each be beaten.
         margin: A smaller mean gain counts as none, as a share of the metric's range from its middle.
+        reach: Gains are clipped to plus and minus this, likewise.
     """
 
     from_explainer: ClassVar[bool] = False
@@ -616,6 +642,7 @@ class Baseline(ABC):
     of_others: ClassVar[bool] = False
     why_none: ClassVar[str] = "no map of the baseline"
     margin: ClassVar[float] = 0.05
+    reach: ClassVar[float] = 1.0
 
     @property
     @abstractmethod
@@ -649,6 +676,10 @@ class Baseline(ABC):
     def count(self) -> int:
         """How many maps it has for each input."""
         return 1
+
+    def of_same_values(self) -> Baseline:
+        """Return the baseline for metrics that multiply maps by something of the input: by default this one."""
+        return self
 
     def parts(self, places: tuple[int, ...]) -> Sequence[Baseline]:
         """Return the baselines that must each be beaten: by default this one alone."""

@@ -187,3 +187,36 @@ def test_too_few_inputs_with_another_are_one_clear_error(name, count):
     more = torch.cat([targets, targets, targets])
     bench = Bench(Linear(30).eval(), images_of(len(more)), more)
     assert bench.explainer(product).beats(name, on="pixel_flipping", steps=8).n > 16  # what the error says mends it
+
+
+def sensitivity(model, inputs, targets):
+    """Return the gradient."""
+    inputs = inputs.detach().requires_grad_()
+    scores = model(inputs).gather(1, targets[:, None]).sum()
+    return torch.autograd.grad(scores, inputs)[0]
+
+
+class Bilinear(nn.Module):
+    """A quadratic form of the pixels, whose gradient depends on the input."""
+
+    def forward(self, x):
+        flat = x.flatten(1) - 0.5
+        score = (flat * flat.roll(5, 1)).sum(1)
+        return torch.stack([score, -score], 1)
+
+
+def test_a_gradient_is_read_as_a_sensitivity_too():
+    """Against another input's it gains as that, and an explicit reading is the only one."""
+    explainer = Bench(Bilinear().eval(), images_of(256)).explainer(sensitivity)
+    either = explainer.beats("other_input", on="pixel_flipping")
+    assert either.passed
+    assert "maps are read as" in either.reason
+    alone = explainer.beats("other_input", on="pixel_flipping", reading="sensitivity", early=False)
+    assert alone.passed
+    assert alone.evidence["reading"] == "sensitivity"
+    assert "readings" not in alone.evidence
+
+
+def test_a_passed_reading_spends_half_of_the_error():
+    verdict = Bench(Bilinear().eval(), images_of(64)).explainer(sensitivity).beats("other_input", on="pixel_flipping")
+    assert verdict.confidence == pytest.approx(0.975)

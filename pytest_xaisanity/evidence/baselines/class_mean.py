@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ...maps.counted import from_grid, on_grid
 from ...subject.block import Block
-from ..base import Baseline, Lab
+from ..base import Lab
+from .own_maps import OwnMaps
 
 __all__ = ["ClassMean"]
 
 
 @dataclass(frozen=True)
-class ClassMean(Baseline):
+class ClassMean(OwnMaps):
     """The explainer's mean map over the other inputs of the same target: of the same block, and of all before it.
 
     An input whose target no other has had so far has none. Of each target a sum of maps is kept, however many inputs;
@@ -25,10 +26,6 @@ class ClassMean(Baseline):
     """
 
     name: ClassVar[str] = "class_mean"
-    from_explainer: ClassVar[bool] = True
-    of_others: ClassVar[bool] = True
-    why_none: ClassVar[str] = "no other input of their target among those measured"
-    margin: ClassVar[float] = 0.03
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps, of the other inputs of this block alone."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from ...common.seeding import generator
 from ...maps.counted import counted_map, place_map
 from ...subject.block import Block
-from ..base import Baseline, Lab
+from ..base import Lab
+from .own_maps import OwnMaps
 
 __all__ = ["OtherInput"]
 
@@ -21,7 +22,7 @@ _BYTES = 64 * 2**20  # of all that are kept
 
 
 @dataclass(frozen=True)
-class OtherInput(Baseline):
+class OtherInput(OwnMaps):
     """The explainer's own map of another input of the same target, drawn by (seed, input).
 
     The other is one of the same block, or of the last eight of that target before it. An input whose target no other
@@ -30,10 +31,6 @@ class OtherInput(Baseline):
     """
 
     name: ClassVar[str] = "other_input"
-    from_explainer: ClassVar[bool] = True
-    of_others: ClassVar[bool] = True
-    why_none: ClassVar[str] = "no other input of their target among those measured"
-    margin: ClassVar[float] = 0.03
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps, of the other inputs of this block alone."""

@@ -12,7 +12,7 @@ from ...maps.noise import noise_maps
 from ...subject.block import Block
 from ..base import Baseline
 
-__all__ = ["Random"]
+__all__ = ["Random", "RandomPlaces"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,26 @@ class Random(Baseline):
         indices, mask = block.indices, block.mask
         names = [f"random {k}" for k in range(self.draws)]
         return [noise_maps(like, seed=seed, indices=indices, draw=name, mask=mask) for name in names]
+
+    def of_same_values(self) -> RandomPlaces:
+        """Return random places for the values of the explainer's own map."""
+        return RandomPlaces(self.draws)
+
+
+@dataclass(frozen=True)
+class RandomPlaces(Random):
+    """The explainer's own maps, the values of each at random places: a random order where values matter too.
+
+    Args:
+        draws: How many for each input, 1 or more.
+    """
+
+    from_explainer: ClassVar[bool] = True
+
+    def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
+        """Return one batch of maps for each draw; of tokens, whose maps are not multiplied, random orders."""
+        if block.mask is not None:
+            return super().maps(block, like, seed=seed)
+        flat = like.flatten(1)
+        orders = [one.flatten(1).argsort(1) for one in super().maps(block, like, seed=seed)]
+        return [flat.gather(1, order).reshape(like.shape) for order in orders]

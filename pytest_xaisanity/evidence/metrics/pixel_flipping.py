@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf
-from typing import Any, ClassVar, Literal
+from math import inf, prod
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ __all__ = ["Flipped", "PixelFlipping", "Saturated"]
 _error = partial(setting_error, "pixel_flipping")
 
 STILL = 0.01  # a probability that changes less along its curves hardly moves
+Reading: TypeAlias = Literal["contribution", "sensitivity", "either"]
+_READINGS = ("contribution", "sensitivity", "either")
 _CURVES = {"morf": "most relevant first", "lerf": "least relevant first"}
 
 
@@ -65,6 +67,12 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
         output: ``"probability"`` of the explained output, as the model's task has it (``xai_task``, ``Bench(task=)``):
             in a classification the softmax of the outputs, for labels the sigmoid of each, and what are probabilities
             already as they are; in a regression the output itself. ``"logit"`` takes any outputs as they are.
+        reading: What a map is taken for. ``"contribution"``: pixels rank by their values, as those of Integrated
+            Gradients do, which say what a pixel adds. ``"sensitivity"``: by their values times the change that a
+            removal makes, summed over channels, as a gradient asks for, which says what follows from a change but not
+            how large it is. ``"either"``: whichever is better; ``beats`` then holds in one of the two, at an error that
+            is split over them. By default contributions, and either where the baseline is the explainer's own map of
+            other inputs, which is read in the same way.
 
     Scores: ``"srg"`` of probabilities lies in [-1, 1], a single area in [0, 1]; logits and values have no bound, and
     whether one is better is then decided on, not by how much. To bound them outside of these ranges, say ``"logit"``.
@@ -81,6 +89,7 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
     groups: Any = None
     order: Literal["srg", "morf", "lerf"] = "srg"
     output: Literal["probability", "logit"] = "probability"
+    reading: Reading | None = None
     name: ClassVar[str] = "pixel_flipping"
 
     def __post_init__(self) -> None:
@@ -94,6 +103,8 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
             )
         check_choice(self.name, "order", self.order, ("srg", "morf", "lerf"))
         check_choice(self.name, "output", self.output, ("probability", "logit"))
+        if self.reading is not None:
+            check_choice(self.name, "reading", self.reading, _READINGS)
         if isinstance(self.imputer, (str, type)):
             object.__setattr__(self, "imputer", IMPUTERS.build(self.imputer, {}, where="pixel_flipping imputer"))
         usable = callable(self.imputer) or isinstance(self.imputer, Learning)
@@ -129,6 +140,31 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
         """False for the area with the most relevant pixels first."""
         return self.order != "morf"
 
+    @property
+    def per_channel(self) -> bool:
+        """Whether the change of each channel is looked at."""
+        return self.reading in ("sensitivity", "either")
+
+    def read_either_way(self) -> Self:
+        """Return this metric, which takes the better reading where none is named."""
+        return self if self.reading is not None else replace(self, reading="either")
+
+    def alternatives(self) -> Sequence[Self]:
+        """Return this metric in both readings where either will do."""
+        if self.reading != "either":
+            return (self,)
+        return (replace(self, reading="contribution"), replace(self, reading="sensitivity"))
+
+    @property
+    def reading_name(self) -> str:
+        """What it takes maps for."""
+        return "sensitivities" if self.reading == "sensitivity" else "contributions"
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether maps are multiplied by the change that a removal makes."""
+        return self.per_channel
+
     def prepare(self, lab: Lab, block: Block) -> _Flipping | TokenFlipping:
         """Return the outputs and references that every order of this block shares."""
         if block.mask is not None:
@@ -141,6 +177,16 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
 
     def score(self, prepared: _Flipping | TokenFlipping, maps: Tensor, *, draw: str = "") -> Scores:
         """Return the scores ``(b,)`` of ``maps`` and the curves ``(b, steps + 1)`` they come from."""
+        found = [self._of_places(prepared, one, draw) for one in prepared.readings(maps)]
+        if len(found) == 1:
+            return found[0]
+        first, second = found
+        better = first.values >= second.values if self.higher_is_better else first.values <= second.values
+        curves = {key: torch.where(better[:, None], curve, second.curves[key]) for key, curve in first.curves.items()}
+        return Scores(torch.where(better, first.values, second.values), curves)
+
+    def _of_places(self, prepared: _Flipping | TokenFlipping, maps: Tensor, draw: str) -> Scores:
+        """Return the scores of maps ``(b, *places)`` whose values rank the places."""
         ranks = prepared.ranks(maps, draw)
         curves = {}
         if self.order != "lerf":
@@ -154,7 +200,8 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
         """Return the removals of each order, but for the ends, which all maps share."""
         own = self.groups is not None and self.groups.own is not False
         steps = self.steps if own else min(self.steps, _patches(block, self.patch).most)
-        return float((2 if self.order == "srg" else 1) * max(0, steps - 1))
+        orders = (2 if self.order == "srg" else 1) * (2 if self.reading == "either" else 1)
+        return float(orders * max(0, steps - 1))
 
     def evened(self, prepared: _Flipping | TokenFlipping, noise: Tensor) -> Tensor:
         """Return noise under which all regions come first alike, however large they are."""
@@ -169,20 +216,21 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
         taken = str(link) if self.output == "probability" else "outputs as they are"
         if isinstance(prepared, TokenFlipping):
             return (Flipped(tuple(prepared.fractions.tolist()), output, None, link.task, taken),)
+        reading = self.reading or "contribution"
         steps, regions = len(prepared.removed) - 1, prepared.regions
         if regions.own:
             fractions, count = tuple(step / steps for step in range(steps + 1)), None
         else:
             fractions, count = tuple(prepared.fractions.tolist()), regions.most
-        flipped = Flipped(fractions, output, count, link.task, taken)
+        flipped = Flipped(fractions, output, count, link.task, taken, reading)
         return (flipped, Features(regions.names)) if regions.names else (flipped,)
 
     def leading(self, prepared: _Flipping | TokenFlipping, maps: Tensor) -> Sequence[str]:
         """Return the name of what each map puts first, where features have names."""
         if isinstance(prepared, TokenFlipping):
             return ()
-        names = prepared.regions.names
-        return [names[place] for place in prepared.regions.means(maps).argmax(1).tolist()] if names else ()
+        names, read = prepared.regions.names, prepared.readings(maps)[0]
+        return [names[place] for place in prepared.regions.means(read).argmax(1).tolist()] if names else ()
 
     def limits(self, described: Sequence[Part]) -> tuple[float, float]:
         """Return the range of the scores; values of a regression have none."""
@@ -210,6 +258,7 @@ class Flipped(Part):
         regions: How many pixels, or regions, an input has; None where each has its own number.
         task: ``"classification"``, ``"multilabel"`` or ``"regression"``, as the user named it or as it was judged.
         taken: What the model's outputs were taken for, in words, and who said so.
+        reading: What maps were taken for.
     """
 
     fractions: tuple[float, ...]
@@ -217,6 +266,7 @@ class Flipped(Part):
     regions: int | None
     task: Task
     taken: str
+    reading: Reading = "contribution"
 
     def plain(self) -> dict[str, object]:
         """Return all of it, and the name of the axis."""
@@ -227,11 +277,16 @@ class Flipped(Part):
             "regions": self.regions,
             "task": self.task,
             "outputs": self.taken,
+            "reading": self.reading,
         }
 
     def rows(self) -> Iterator[Row]:
         """Yield what the outputs were taken for."""
         yield "outputs", self.taken
+        if self.reading == "either":
+            yield "maps", "each taken for contributions or for sensitivities, whichever scores better"
+        elif self.reading == "sensitivity":
+            yield "maps", "taken for sensitivities: their values times the change that a removal makes"
 
 
 @dataclass(frozen=True)
@@ -332,6 +387,23 @@ class _Flipping:
         with asked(where):  # a copy of the inputs, which it may change in place
             reference = imputer(given.clone(), seed=self.seed, indices=self.block.indices)
         return layout.as_given(checked_numbers(where, "a reference", reference, tuple(given.shape), like=tensor))
+
+    def readings(self, maps: Tensor) -> list[Tensor]:
+        """Return maps in each reading, ``(b, *places)`` or all places in a row."""
+        reading = self.metric.reading
+        if reading not in ("sensitivity", "either"):
+            return [maps]
+        contributions = [self._summed(maps.flatten(1))] if reading == "either" else []
+        pairs = zip(self.layouts, self.inputs, self.references, strict=True)
+        changes = [layout.channels_first(new - old).flatten(1) for layout, new, old in pairs]
+        return [*contributions, self._summed(maps.flatten(1) * torch.cat(changes, dim=1))]
+
+    def _summed(self, values: Tensor) -> Tensor:
+        """Return values of each channel in a row, those of one tensor after the other, summed over channels."""
+        parts = torch.split(values, [prod(layout.values) for layout in self.layouts], dim=1)
+        each = zip(parts, self.layouts, strict=True)
+        summed = [part.unflatten(1, (layout.channels or 1, -1)).sum(1) for part, layout in each]
+        return torch.cat(summed, dim=1).reshape(len(values), *self.block.layout.places)
 
     def ranks(self, maps: Tensor, draw: str) -> Tensor:
         """Return each region's place in the order of removal, most relevant first: ``(b, regions)``."""

@@ -64,6 +64,10 @@ class TokenFlipping:
         self.untouched = self._explained(outputs, slice(None))
         self.fractions = torch.arange(steps + 1, dtype=self.untouched.dtype, device=self.mask.device) / steps
 
+    def readings(self, maps: Tensor) -> list[Tensor]:
+        """Return the maps, in one reading: the change from one token to none has no size to multiply them by."""
+        return [maps]
+
     def ranks(self, maps: Tensor, draw: str) -> Tensor:
         """Return each token's place in the order of removal, most relevant first ``(b, T)``; -1 where none counts."""
         result = torch.full_like(maps, -1.0, dtype=torch.float32)
