@@ -31,6 +31,7 @@ from ..subject.layout import Layout
 from ..subject.outputs import Output
 from ..subject.subject import Subject
 from ..subject.tokens import Mask
+from .battery import STANDARD, Decided, battery, lacking
 from .plan import Plan, Speed, planned
 from .progress import Progress
 from .runs import Run
@@ -150,6 +151,42 @@ class Bench:
         except BaseException:
             self.forget()
             raise
+
+    def battery(self, explainer: object, name: str = STANDARD) -> Decided:
+        """Return the verdicts on the claims of a battery, by the id of each, and what the subject lacks for others.
+
+        Args:
+            explainer: One of this bench, or what :meth:`explainer` takes.
+            name: ``"quick"``, which takes a minute; ``"standard"``; or ``"thorough"``.
+
+        Raises:
+            XaiError: There is no such battery; or as :meth:`explainer` and :meth:`decide`.
+        """
+        entries = battery(name, where="battery name")
+        bound = explainer if isinstance(explainer, BoundExplainer) else self.explainer(explainer)
+        verdicts: dict[str, Verdict] = {}
+        skipped: dict[str, str] = {}
+        for claim in (entry.claim for entry in entries):
+            if lacks := self.lacking(claim):
+                skipped[claim.claim_id] = lacks
+            else:
+                verdicts[claim.claim_id] = bound.decide(claim)
+        return Decided(verdicts, skipped)
+
+    def lacking(self, claim: Claim) -> str:
+        """Return in words what the subject lacks for a claim of a battery; nothing where it can be put to it."""
+        try:
+            return self.subject.lend(lambda: self._lacking(claim))
+        except BaseException:
+            self._forget()
+            raise
+
+    def _lacking(self, claim: Claim) -> str:
+        self._renew()
+        block = next(self.subject.blocks())
+        parts = claim.planned(block.layout.places)
+        least = [n for n in (part.fewest(self._level(part)) for part in parts) if n is not None]
+        return lacking(claim, self.subject, block, max(least, default=0))
 
     def plan(self, claim: Claim, explainer: Explainer | BoundExplainer) -> list[Plan]:
         """Return what a claim costs at most, from its settings and one timed pass; nothing is decided.

@@ -13,7 +13,7 @@ from .inventory import Inventory
 from .layers import Layer, Layers, find_layers
 from .tracing import Call, Watch
 
-__all__ = ["Cut", "calls", "find_cut", "hookable"]
+__all__ = ["Cut", "calls", "find_cut", "has_cut", "hookable"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,15 @@ def find_cut(
     """
     inventory = Inventory(model)
     found = find_layers(model, run) if found is None else found
-    path = _last_with_channels(inventory, found, run, where) if path is None else path
+    path = _last_with_channels(inventory, found, run) if path is None else path
+    if path is None:
+        name, _, setting = where.rpartition(" ")
+        raise XaiError(
+            name,
+            found="no module, used once, with channels in its output below the topmost weights",
+            expected="a model of two or more layers that are modules",
+            fix=f"name the module to look at with {setting}=",
+        )
     if path not in inventory.modules:
         raise unknown_name(where, path, filter(None, inventory.modules), kind="module")
     module = inventory.modules[path]
@@ -65,6 +73,11 @@ def find_cut(
     if not above:
         raise _error(where, f"{path!r} with no weights above it", "a module below the weights to be randomized")
     return Cut(path, module, shapes[0], above, found)
+
+
+def has_cut(model: nn.Module, run: Callable[[], object], found: Layers) -> bool:
+    """Whether the model has a module to cut at that need not be named: see :func:`find_cut`."""
+    return _last_with_channels(Inventory(model), found, run) is not None
 
 
 def hookable(inventory: Inventory) -> dict[str, nn.Module]:
@@ -89,23 +102,15 @@ def calls(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> list[t
     return seen
 
 
-def _last_with_channels(inventory: Inventory, found: Layers, run: Callable[[], object], where: str) -> str:
-    """Return the last module below the topmost weights that has places in its output, or else the last one."""
+def _last_with_channels(inventory: Inventory, found: Layers, run: Callable[[], object]) -> str | None:
+    """Return the last module below the topmost weights that has places in its output, or else the last one, if any."""
     seen = calls(hookable(inventory), run)
     paths = [path for path, _ in seen]
     top = found.top_down()[0].name
     end = len(paths) - 1 - paths[::-1].index(top) if top in paths else len(paths)
     fit = [(path, shape) for path, shape in seen[:end] if len(shape) > 1 and paths.count(path) == 1]
     chosen = [path for path, shape in fit if len(shape) > 2] or [path for path, _ in fit]
-    if not chosen:
-        name, _, setting = where.rpartition(" ")
-        raise XaiError(
-            name,
-            found="no module, used once, with channels in its output below the topmost weights",
-            expected="a model of two or more layers that are modules",
-            fix=f"name the module to look at with {setting}=",
-        )
-    return chosen[-1]
+    return chosen[-1] if chosen else None
 
 
 def _used_below(model: nn.Module, module: nn.Module, run: Callable[[], object]) -> set[str]:
