@@ -656,6 +656,7 @@ class Similarity:
         identical: The score of identical maps: ``low`` for an error, ``high`` for a similarity.
         needs_2d: Whether maps must be images, ``(N, H, W)`` or ``(N, C, H, W)``.
         signed: Whether a map and its negative are unlike.
+        about: What it is, in a line.
     """
 
     name: str
@@ -666,6 +667,7 @@ class Similarity:
     identical: float = 1.0
     needs_2d: bool = False
     signed: bool = False
+    about: str = ""
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the ``(N,)`` scores of two batches of maps of the same shape."""
@@ -684,19 +686,58 @@ def prepared(similarities: Iterable[Similarity], maps: Tensor) -> dict[str, Prep
     return {s.name: made.setdefault(s.prepare, made.get(s.prepare) or s.prepare(maps)) for s in similarities}
 
 
-SPEARMAN = Similarity("spearman", _prepare_spearman, _inner, signed=True)
-ABS_SPEARMAN = Similarity("abs_spearman", _prepare_abs_spearman, _inner)
-SIGN_FLIP_SPEARMAN = Similarity("sign_flip_spearman", _prepare_spearman, _inner_magnitude, low=0.0)
-SSIM = Similarity("ssim", _prepare_ssim, _compare_ssim, needs_2d=True, signed=True)
-RMS_SSIM = Similarity(
-    "rms_ssim", partial(_prepare_ssim, normalization="rms"), _compare_ssim, needs_2d=True, signed=True
+SPEARMAN = Similarity("spearman", _prepare_spearman, _inner, signed=True, about="Rank correlation.")
+ABS_SPEARMAN = Similarity("abs_spearman", _prepare_abs_spearman, _inner, about="Rank correlation of absolute values.")
+SIGN_FLIP_SPEARMAN = Similarity(
+    "sign_flip_spearman",
+    _prepare_spearman,
+    _inner_magnitude,
+    low=0.0,
+    about="Rank correlation with the map or with its negative, whichever is larger; the default.",
 )
-HOG = Similarity("hog", _prepare_hog, _inner, needs_2d=True)
-COSINE = Similarity("cosine", _prepare_cosine, _inner, signed=True)
-PEARSON = Similarity("pearson", _prepare_pearson, _inner, signed=True)
-ABS_PEARSON = Similarity("abs_pearson", _prepare_pearson, _inner_magnitude)
-SIGN_FLIP_SSIM = Similarity("sign_flip_ssim", _prepare_sign_flip_ssim, _compare_sign_flip_ssim, needs_2d=True)
-MSE = Similarity("mse", _prepare_cosine, _squared_distance, low=0.0, high=4.0, identical=0.0)
+SSIM = Similarity(
+    "ssim",
+    _prepare_ssim,
+    _compare_ssim,
+    needs_2d=True,
+    signed=True,
+    about="Structural similarity of maps scaled to [0, 1] by their least and greatest value.",
+)
+RMS_SSIM = Similarity(
+    "rms_ssim",
+    partial(_prepare_ssim, normalization="rms"),
+    _compare_ssim,
+    needs_2d=True,
+    signed=True,
+    about="Structural similarity of maps divided by their root mean square.",
+)
+HOG = Similarity(
+    "hog", _prepare_hog, _inner, needs_2d=True, about="Linear correlation of histograms of oriented gradients."
+)
+COSINE = Similarity("cosine", _prepare_cosine, _inner, signed=True, about="Cosine of the angle between two maps.")
+PEARSON = Similarity("pearson", _prepare_pearson, _inner, signed=True, about="Linear correlation.")
+ABS_PEARSON = Similarity(
+    "abs_pearson",
+    _prepare_pearson,
+    _inner_magnitude,
+    about="Linear correlation with the map or with its negative, whichever is larger.",
+)
+SIGN_FLIP_SSIM = Similarity(
+    "sign_flip_ssim",
+    _prepare_sign_flip_ssim,
+    _compare_sign_flip_ssim,
+    needs_2d=True,
+    about="Structural similarity with the map or with its negative, whichever is larger.",
+)
+MSE = Similarity(
+    "mse",
+    _prepare_cosine,
+    _squared_distance,
+    low=0.0,
+    high=4.0,
+    identical=0.0,
+    about="Squared distance of maps scaled to unit norm: an error, 0 for identical maps.",
+)
 
 SIMILARITIES = Registry(
     "similarity",

@@ -6,6 +6,7 @@ for the plugin.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -15,9 +16,10 @@ from . import marked, markers
 from .audit import AUDIT, Auditor
 from .dry_run import DryRun
 from .fixture import Xai
+from .listing import listing
 from .looks import LOOKS, Looks
 from .named import fail, named, say_beside
-from .options import add_ini_keys, add_options, check_settings, setting
+from .options import LIST, add_ini_keys, add_options, check_settings, setting
 from .pending import PendingVerdict
 from .records import VERDICTS
 from .running import RUNNING, Running, fixtures_of
@@ -39,6 +41,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Offer the markers to conftest files."""
     markers.install(early_config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Say what there is, when asked to, instead of running tests."""
+    if not config.getoption(LIST):
+        return None
+    sys.stdout.writelines(f"{line}\n" for line in listing())
+    return 0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -87,7 +98,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the standard battery when it is asked for."""
+    """Add the claims of a battery, or those that are written, when they are asked for."""
     add_battery(session, config, items)
 
 

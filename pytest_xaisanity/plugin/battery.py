@@ -1,10 +1,12 @@
-"""The standard battery: what ``--xai-model``, ``--xai-inputs`` and ``--xai-explainer`` decide without a test file."""
+"""What ``--xai-model``, ``--xai-inputs`` and ``--xai-explainer`` decide without a test file: fixtures and a test."""
+
+from collections.abc import Callable, Iterable
 
 import pytest
-from torch import Tensor
 
 from .named import named
 from .options import given, setting
+from .pending import PendingVerdict
 
 
 def _named_or_outer(request: pytest.FixtureRequest, option: str) -> object:
@@ -58,17 +60,21 @@ def xai_explainer(pytestconfig: pytest.Config) -> object:
     return named(pytestconfig, "explainer")
 
 
-@pytest.mark.xai_changes_under("cascading_randomization")
-@pytest.mark.xai_beats("random", on="pixel_flipping")
-@pytest.mark.xai_invariant_under("batch_order")
-def test_battery(xai_verdict: object) -> None:
-    """Each claim holds for the explainer of ``--xai-explainer``."""
-    assert xai_verdict
+def battery_test(claims: Iterable[pytest.MarkDecorator], *, written: bool) -> Callable[[PendingVerdict], None]:
+    """Return a test of claims, which its name tells apart: those of a battery are skipped where they say nothing."""
 
+    def test_battery(xai_verdict: PendingVerdict) -> None:
+        """A claim of a battery holds for the explainer of ``--xai-explainer``."""
+        lacks = xai_verdict.lacking()
+        if lacks:
+            pytest.skip(f"the subject lacks {lacks}")
+        assert xai_verdict
 
-@pytest.mark.xai_beats("mutants", on="pixel_flipping")
-def test_detail(xai_verdict: object, xai_inputs: object) -> None:
-    """What a map of an image shows in detail matters: made coarse, it is worse."""
-    if isinstance(xai_inputs, Tensor) and xai_inputs.ndim != 4:
-        pytest.skip("inputs that are no images (N, C, H, W): their maps have no detail to lose")
-    assert xai_verdict
+    def test_claim(xai_verdict: PendingVerdict) -> None:
+        """A claim of ``--xai-claim`` holds for it."""
+        assert xai_verdict
+
+    test = test_claim if written else test_battery
+    for claim in reversed([*claims]):  # as they would stand above it, from top to bottom
+        claim(test)
+    return test

@@ -158,5 +158,6 @@ def _command(item: pytest.Item, claim: Claim) -> str:
         options.pop(about_the_suite, None)
     module, _, name = item.nodeid.partition("::")
     in_battery = module == BATTERY  # in no file of the user's, so that a node id would name nothing
-    which = f"-k '{name.partition('[')[0]} and {claim.verb}'" if in_battery else shlex.quote(item.nodeid)
-    return " ".join(["pytest", which, *(shlex.quote(f"{flag(key)}={value}") for key, value in options.items())])
+    which = f"-k {shlex.quote(name)}" if in_battery else shlex.quote(item.nodeid)
+    values = [(key, one) for key, value in options.items() for one in (value if isinstance(value, list) else [value])]
+    return " ".join(["pytest", which, *(shlex.quote(f"{flag(key)}={value}") for key, value in values)])

@@ -9,17 +9,23 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 
+from ..bench.battery import BATTERIES, STANDARD, battery
+from ..claims.make import make
+from ..claims.written import read
 from ..common.errors import XaiError
 from ..report.file import check_file
 
-__all__ = ["add_ini_keys", "add_options", "check_settings", "flag", "given", "setting"]
+__all__ = ["LIST", "add_ini_keys", "add_options", "check_settings", "flag", "given", "setting"]
 
 
-_INI_TYPES: dict[type, Literal["string", "int", "float", "bool"]] = {
+LIST = "--xai-list"  # says something instead of running: no setting, and no ini key
+
+_INI_TYPES: dict[type, Literal["string", "int", "float", "bool", "linelist"]] = {
     str: "string",
     int: "int",
     float: "float",
     bool: "bool",
+    list: "linelist",
 }
 
 
@@ -65,6 +71,19 @@ _OPTIONS = (
         "MODULE:NAME",
         "the explainer of tests whose markers name none; on the command line, with a model and inputs named like it or "
         "given by the fixtures of conftest.py, it is put to the standard battery of claims, without a test file",
+    ),
+    _Option(
+        "battery",
+        "NAME",
+        f"the claims that the explainer is put to without a test file: {', '.join(BATTERIES)}",
+        STANDARD,
+    ),
+    _Option(
+        "claim",
+        "CLAIM",
+        "a claim that it is put to instead, written as in a test with literals alone; may be repeated",
+        None,
+        list,
     ),
     _Option(
         "train",
@@ -133,9 +152,16 @@ def flag(name: str) -> str:
 def add_options(parser: pytest.Parser) -> None:
     """Add ``--xai-NAME`` for each option."""
     group = parser.getgroup("xaisanity", "explanations of models")
+    group.addoption(
+        LIST,
+        action="store_true",
+        help="list the interventions, metrics, baselines, similarities and batteries, and exit",
+    )
     for option in _OPTIONS:
         taking: dict[str, Any] = {"action": "store_const", "const": True}
-        if option.kind is not bool:
+        if option.kind is list:
+            taking = {"action": "append", "metavar": option.metavar}
+        elif option.kind is not bool:
             taking = {
                 "metavar": option.metavar if option.choices is None else None,
                 "type": option.kind,
@@ -224,3 +250,24 @@ def check_settings(config: pytest.Config) -> None:
         )
     if values["json"] is not None and not hasattr(config, "workerinput"):  # workers write no report
         check_file("--xai-json", Path(values["json"]))
+    _check_claims(config, values)
+
+
+def _check_claims(config: pytest.Config, values: dict[str, Any]) -> None:
+    """Raise where there is no such battery, a claim cannot be, or none would be put to an explainer."""
+    battery(values["battery"], where="--xai-battery")
+    for text in values["claim"] or ():
+        verb, args, settings = read(text, where="--xai-claim")
+        try:
+            make(verb, args, settings, where=verb)
+        except XaiError as error:
+            where = f"--xai-claim {error.where}"
+            raise XaiError(where, found=error.found, expected=error.expected, fix=error.fix) from None
+    for name in given(config).keys() & {"battery", "claim"}:
+        if values["explainer"] is None:
+            raise XaiError(
+                flag(name),
+                found="no explainer that its claims are about",
+                expected="--xai-explainer beside it",
+                fix="add --xai-explainer=module:name, or leave it out: tests have their claims themselves",
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..common.errors import XaiError, raise_here
 from .looks import is_looked_at
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ class PendingVerdict:
     def is_looked_at(self) -> bool:
         """Whether anybody looked at the verdict."""
         return self._decided is not None and is_looked_at(self._decided)
+
+    def lacking(self) -> str:
+        """Return what the subject lacks for the claim, of a battery, in words; nothing where it can be decided."""
+        __tracebackhide__ = True
+        try:
+            return self._explainer.bench.lacking(self._claim)
+        except XaiError as error:
+            raise_here(error)
 
     def __bool__(self) -> bool:
         __tracebackhide__ = True

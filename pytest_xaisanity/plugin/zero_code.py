@@ -1,11 +1,15 @@
-"""Claims without a test file: the standard battery for what the command line names."""
+"""Claims without a test file: a battery, or the claims that the command line writes, for the explainer it names."""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from ..bench.battery import battery
+from ..claims.written import Written, read
 from .options import given, setting
 from .running import fixtures_of
 
@@ -15,15 +19,32 @@ BATTERY = "xai"  # the node id of the battery, which is no file of the user's
 
 
 def add_battery(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the standard battery to ``items`` when the command line names an explainer to decide it for.
+    """Add a test for each claim to ``items`` when the command line names an explainer to decide it for.
 
-    That is when a model and inputs are named too, there or in the ini file; or when no test takes the explainer, and
-    the fixtures of the suite give the model and inputs. The ini file by itself adds nothing.
+    That is when a model and inputs are named too, there or in the ini file; when no test takes the explainer, and the
+    fixtures of the suite give the model and inputs; or when the command line says which claims. The ini file by itself
+    adds nothing.
     """
-    if "explainer" not in given(config):
+    asked = given(config).keys() & {"battery", "claim"}
+    if not asked and "explainer" not in given(config):
         return
     complete = all(setting(config, name) is not None for name in ("model", "inputs"))
-    if complete or not any("xai_explainer" in fixtures_of(item) for item in items):
+    if asked or complete or not any("xai_explainer" in fixtures_of(item) for item in items):
         file = Path(__file__).with_name("battery.py")
         module: pytest.Module = pytest.Module.from_parent(session, path=file, nodeid=BATTERY)  # type: ignore[no-untyped-call, unused-ignore]
+        module.obj = _module(config)
         items.extend(session.genitems(module))
+
+
+def _module(config: pytest.Config) -> ModuleType:
+    """Return a module of this session's own, with the fixtures of ``battery.py`` and a test of the claims."""
+    fixtures = importlib.import_module(".battery", __package__)
+    written = [read(text, where="--xai-claim") for text in setting(config, "claim") or ()]
+    listed = battery(setting(config, "battery"), where="--xai-battery")
+    claims = written or [Written(entry.verb, entry.args, entry.settings) for entry in listed]
+    marks = [getattr(pytest.mark, f"xai_{verb}")(*args, **settings) for verb, args, settings in claims]
+    test = fixtures.battery_test(marks, written=bool(written))
+    module = ModuleType(fixtures.__name__, fixtures.__doc__)
+    vars(module).update(vars(fixtures))
+    vars(module)[test.__name__] = test
+    return module

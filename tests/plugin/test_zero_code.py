@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
-BATTERY = [
-    "xai::test_battery[[]changes_under-cascading_randomization[]]*",
-    "xai::test_battery[[]beats-random-on-pixel_flipping[]]*",
-    "xai::test_battery[[]invariant_under-batch_order[]]*",
-    "xai::test_detail[[]beats-mutants-on-pixel_flipping[]]*",
+RANDOM = "test_battery[beats-random-on-pixel_flipping-reading_either]"
+CLAIMS = [
+    "xai::test_battery[changes_under-cascading_randomization]",
+    "xai::test_battery[changes_under-later_layers]",
+    "xai::test_battery[changes_under-other_target]",
+    f"xai::{RANDOM}",
+    "xai::test_battery[beats-other_input-on-pixel_flipping]",
+    "xai::test_battery[invariant_under-batch_order]",
 ]
+BATTERY = [f"{claim.replace('[', '[[]').removesuffix(']')}[]]*" for claim in CLAIMS]
 
 
 @pytest.fixture
@@ -35,8 +40,8 @@ def run(suite, *args: str):
 def test_the_battery_is_decided_in_a_folder_without_tests(bare):
     """In which the modules need not be installed."""
     result = run(bare, "-v", *options())
-    result.stdout.fnmatch_lines(["xaisanity: 4 tests with claims*", *BATTERY, "*claims about explanations:*"])
-    assert sum(result.parseoutcomes().values()) == 4
+    result.stdout.fnmatch_lines(["xaisanity: 6 tests with claims*", *BATTERY, "*claims about explanations:*"])
+    result.assert_outcomes(passed=5, skipped=1)
 
 
 def test_the_battery_comes_beside_other_tests(bare):
@@ -46,7 +51,7 @@ def test_the_battery_comes_beside_other_tests(bare):
 
 
 def test_maps_of_images_are_asked_whether_their_detail_matters(bare):
-    """Those of a few features have none, and the battery does not ask."""
+    """Those of a few features have none, and the thorough battery does not ask."""
     with (bare.path / "subject.py").open("a") as file:
         file.write("""
 class Images(torch.nn.Module):
@@ -63,11 +68,104 @@ def images():
 def coarse(m, x, t):
     return (x * m.layer.weight[t].reshape(x.shape)).relu().amax(3, keepdim=True).expand(x.shape)
 """)
-    run(bare, "-k", "mutants", *options()).assert_outcomes(skipped=1, deselected=3)
+    mutants = ["--xai-battery=thorough", "-k", "mutants"]
+    result = run(bare, *mutants, "-rs", *options())
+    result.assert_outcomes(skipped=1, deselected=10)
+    result.stdout.fnmatch_lines(["*the subject lacks images: its inputs are not of shape (N, C, H, W)"])
     images = options("subject:Images", "subject:images", "captum.attr:InputXGradient")
-    run(bare, "-k", "mutants", *images).assert_outcomes(passed=1, deselected=3)
+    run(bare, *mutants, *images).assert_outcomes(passed=1, deselected=10)
     images = options("subject:Images", "subject:images", "subject:coarse")
-    run(bare, "-k", "mutants", *images).assert_outcomes(failed=1, deselected=3)
+    run(bare, *mutants, *images).assert_outcomes(failed=1, deselected=10)
+
+
+@pytest.mark.parametrize(("name", "count"), [("quick", 3), ("standard", 6), ("thorough", 11)])
+def test_the_battery_is_a_setting(bare, name, count):
+    for given in ([f"--xai-battery={name}"], []):
+        result = run(bare, "--collect-only", "-q", *given, *options())
+        assert len([line for line in result.outlines if line.startswith("xai::test_battery[")]) == count
+        bare.makeini(f"[pytest]\nxai_battery = {name}\n")
+
+
+WRITTEN = ['beats("random", on="pixel_flipping")', "bounded('pixel_flipping', at_least=0.3)"]
+
+
+def test_claims_that_are_written_replace_the_battery(bare):
+    claims = [f"--xai-claim={claim}" for claim in WRITTEN]
+    result = run(bare, "-v", "--xai-battery=thorough", "--xai-json=claims.json", *claims, *options())
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "xai::test_claim[[]beats-random-on-pixel_flipping[]] PASSED*",
+            "xai::test_claim[[]bounded-pixel_flipping-at_least0.3[]] FAILED*",
+        ]
+    )
+    failed = json.loads((bare.path / "claims.json").read_text())["claims"][1]
+    run(bare, *shlex.split(failed["reproduce"])[1:]).assert_outcomes(failed=1, deselected=1)
+
+
+def test_claims_may_be_written_in_the_ini_file(bare):
+    lines = "".join(f"\n    {claim}" for claim in WRITTEN)
+    bare.makeini(f"[pytest]\nxai_claim ={lines}\n")
+    run(bare, *options()).assert_outcomes(passed=1, failed=1)
+    run(bare, f"--xai-claim={WRITTEN[0]}", *options()).assert_outcomes(passed=1)
+
+
+def test_a_claim_that_is_written_twice_is_decided_once_or_told_apart(bare):
+    result = run(bare, "-v", *[f"--xai-claim={WRITTEN[0]}"] * 2, *options())
+    result.assert_outcomes(passed=2)
+
+
+def test_a_written_claim_about_what_the_subject_lacks_is_an_error(bare):
+    """It was asked for; a battery would skip it."""
+    run(bare, "--xai-claim=changes_under('later_layers')", *options()).assert_outcomes(failed=1)
+
+
+def test_m_selects_a_claim_by_its_verb(bare):
+    result = run(bare, "-m", "xai_beats", "--collect-only", "-q", *options())
+    assert [line for line in result.outlines if "::" in line] == [line for line in CLAIMS if "beats" in line]
+
+
+def test_a_session_leaves_no_claim_to_the_next(bare):
+    run(bare, "--xai-battery=quick", *options())
+    result = run(bare, "--xai-battery=quick", "--collect-only", "-q", *options())
+    assert len([line for line in result.outlines if "::" in line]) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (
+            "--xai-battery=standrd",
+            "--xai-battery: found 'standrd'; expected one of quick, *use 'standard', the nearest*",
+        ),
+        ("--xai-claim=beets('random')", "--xai-claim: found 'beets'; *use 'beats', the nearest known name.*"),
+        (
+            "--xai-claim=beats('randm', on='pixel_flipping')",
+            "--xai-claim beats: found 'randm'; *use 'random', the nearest known name.*",
+        ),
+        ("--xai-claim=beats('random')", "--xai-claim beats: found arguments that do not fit (missing*'on'*"),
+        (
+            "--xai-claim=changes_under('other_target', sedes=3)",
+            "--xai-claim changes_under 'other_target': found 'sedes'; *use 'seeds'*",
+        ),
+        ("--xai-claim=open('file')", "--xai-claim: found 'open'; expected one of *"),
+    ],
+)
+def test_a_battery_or_claim_that_cannot_be_is_a_usage_error(bare, given, error):
+    result = run(bare, given, *options())
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {error}"])
+
+
+@pytest.mark.parametrize("given", ["--xai-battery=quick", f"--xai-claim={WRITTEN[0]}"])
+def test_claims_about_no_explainer_are_a_usage_error(suite, given):
+    """Rather than that nothing is decided."""
+    result = run(suite, given)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *found no explainer that its claims are about*"])
+    run(suite, given, "-k", "beats-random", "--xai-explainer=subject:good").assert_outcomes(
+        passed=1, deselected=2 if "quick" in given else 0
+    )
 
 
 def test_without_the_options_nothing_is_added(bare):
@@ -84,15 +182,13 @@ def test_without_the_options_nothing_is_added(bare):
     ],
 )
 def test_classes_functions_and_objects_can_be_named(bare, model, inputs, explainer):
-    run(bare, "-k", "invariant_under", *options(model, inputs, explainer)).assert_outcomes(passed=1, deselected=3)
+    run(bare, "-k", "invariant_under", *options(model, inputs, explainer)).assert_outcomes(passed=1, deselected=5)
 
 
 @pytest.mark.parametrize("verb", ["changes_under", "beats", "invariant_under"])
 def test_k_selects_a_claim_by_its_verb(bare, verb):
     result = run(bare, "-k", verb, "--collect-only", "-q", *options())
-    assert [line for line in result.outlines if "::" in line] == [
-        line for line in (b.replace("[[]", "[").replace("[]]*", "]") for b in BATTERY) if verb in line
-    ]
+    assert [line for line in result.outlines if "::" in line] == [line for line in CLAIMS if verb in line]
 
 
 def test_lf_decides_the_failed_claims_alone(bare):
@@ -105,12 +201,12 @@ def test_the_way_to_reproduce_a_claim_works(bare):
     """The battery is in no file of the user's, so a node id alone would name nothing."""
     run(bare, "--xai-json=claims.json", *options(explainer="subject:bad"))
     claims = json.loads((bare.path / "claims.json").read_text())["claims"]
-    (failed,) = [claim for claim in claims if claim["verb"] == "beats"]
+    failed = next(claim for claim in claims if "beats random" in claim["claim"])
     assert failed["reproduce"] == (
-        "pytest -k 'test_battery and beats' --xai-seed=0 --xai-model=subject:model --xai-inputs=subject:inputs "
+        f"pytest -k '{RANDOM}' --xai-seed=0 --xai-model=subject:model --xai-inputs=subject:inputs "
         "--xai-explainer=subject:bad"
     )
-    run(bare, "-k", "test_battery and beats", *options(explainer="subject:bad")).assert_outcomes(failed=1, deselected=3)
+    run(bare, *shlex.split(failed["reproduce"])[1:]).assert_outcomes(failed=1, deselected=5)
 
 
 def test_what_is_named_goes_before_the_fixtures_of_a_suite(bare):
@@ -124,7 +220,7 @@ def test_what_is_named_goes_before_the_fixtures_of_a_suite(bare):
         def xai_targets():
             return [0]
     """)
-    run(bare, "-k", "beats", *options()).assert_outcomes(passed=1, skipped=1, deselected=2)
+    run(bare, "-k", "beats", *options()).assert_outcomes(passed=2, deselected=4)
 
 
 def test_the_task_is_that_of_the_option_or_of_the_suite_whose_model_it_is(bare):
@@ -151,7 +247,7 @@ def test_the_task_is_that_of_the_option_or_of_the_suite_whose_model_it_is(bare):
 def test_ini_keys_name_the_model_and_inputs_but_start_nothing(bare):
     bare.makeini("[pytest]\nxai_model = subject:model\nxai_inputs = subject:inputs\nxai_explainer = subject:bad\n")
     assert run(bare).ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    run(bare, "-k", "beats", "--xai-explainer=subject:good").assert_outcomes(passed=1, skipped=1, deselected=2)
+    run(bare, "-k", "beats", "--xai-explainer=subject:good").assert_outcomes(passed=2, deselected=4)
 
 
 def test_options_serve_tests_that_write_no_fixtures(bare):
@@ -187,14 +283,14 @@ def test_the_fixture_xai_explainer_goes_before_the_option_in_tests(suite):
 def test_an_explainer_that_no_test_takes_is_put_to_the_battery_on_the_fixtures_of_the_suite(suite, scope):
     conftest = (suite.path / "conftest.py").read_text()
     (suite.path / "conftest.py").write_text(conftest.replace('"session"', f'"{scope}"'))
-    run(suite, "--xai-explainer=subject:good", "-k", "beats").assert_outcomes(passed=1, skipped=1, deselected=2)
-    run(suite, "--xai-explainer=subject:bad", "-k", "beats").assert_outcomes(failed=1, skipped=1, deselected=2)
+    run(suite, "--xai-explainer=subject:good", "-k", "beats-random").assert_outcomes(passed=1, deselected=5)
+    run(suite, "--xai-explainer=subject:bad", "-k", "beats-random").assert_outcomes(failed=1, deselected=5)
 
 
 @pytest.mark.parametrize(("left_out", "missing"), [(0, "model"), (1, "inputs")])
 def test_an_explainer_without_a_model_or_inputs_is_an_error(bare, left_out, missing):
     result = run(bare, *(option for place, option in enumerate(options()) if place != left_out))
-    result.assert_outcomes(errors=4)
+    result.assert_outcomes(errors=6)
     result.stdout.fnmatch_lines([f"xai_{missing}: found no fixture of this name*or give --xai-{missing}=module:name*"])
 
 
@@ -216,7 +312,7 @@ def test_what_is_named_is_loaded_once(bare):
 )
 def test_a_wrong_name_is_one_line(bare, wrong, error):
     result = run(bare, *options(**wrong))
-    result.assert_outcomes(errors=4)
+    result.assert_outcomes(errors=6)
     result.stdout.fnmatch_lines([error])
     for noise in ("*Traceback*", "*During handling*", "*fixture.py*", "*battery.py*"):
         result.stdout.no_fnmatch_line(noise)
