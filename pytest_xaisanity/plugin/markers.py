@@ -8,8 +8,9 @@ from functools import partial
 import pytest
 
 from ..claims.make import VERBS, signature_of
+from ..claims.written import Written
 
-__all__ = ["CLAIMS", "EXPLAINER", "install", "register"]
+__all__ = ["CLAIMS", "EXPLAINER", "install", "mark_of", "register"]
 
 CLAIMS = tuple(f"xai_{verb}" for verb in VERBS)
 EXPLAINER = "xai_explainer"
@@ -45,6 +46,13 @@ def install(config: pytest.Config) -> None:
         if not isinstance(mark, _Marker):
             setattr(pytest.mark, name, _Marker(mark))
             config.add_cleanup(partial(delattr, pytest.mark, name))
+
+
+def mark_of(claim: Written) -> pytest.MarkDecorator:
+    """Return the marker that makes a claim."""
+    name = f"xai_{claim.verb}"
+    mark: pytest.MarkDecorator = getattr(pytest.mark, name)(*claim.args, **claim.settings)
+    return mark
 
 
 def register(config: pytest.Config, explainer: Callable[..., object]) -> None:

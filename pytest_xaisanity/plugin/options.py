@@ -152,11 +152,6 @@ def flag(name: str) -> str:
 def add_options(parser: pytest.Parser) -> None:
     """Add ``--xai-NAME`` for each option."""
     group = parser.getgroup("xaisanity", "explanations of models")
-    group.addoption(
-        LIST,
-        action="store_true",
-        help="list the interventions, metrics, baselines, similarities and batteries, and exit",
-    )
     for option in _OPTIONS:
         taking: dict[str, Any] = {"action": "store_const", "const": True}
         if option.kind is list:
@@ -169,6 +164,11 @@ def add_options(parser: pytest.Parser) -> None:
                 "action": _Once if option.name == "explainer" else "store",
             }
         group.addoption(flag(option.name), default=None, help=option.described, **taking)
+    group.addoption(
+        LIST,
+        action="store_true",
+        help="list the interventions, metrics, baselines, similarities and batteries, and exit",
+    )
 
 
 def add_ini_keys(parser: pytest.Parser) -> None:

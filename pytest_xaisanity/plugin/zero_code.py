@@ -10,6 +10,7 @@ import pytest
 
 from ..bench.battery import battery
 from ..claims.written import Written, read
+from .markers import mark_of
 from .options import given, setting
 from .running import fixtures_of
 
@@ -42,8 +43,7 @@ def _module(config: pytest.Config) -> ModuleType:
     written = [read(text, where="--xai-claim") for text in setting(config, "claim") or ()]
     listed = battery(setting(config, "battery"), where="--xai-battery")
     claims = written or [Written(entry.verb, entry.args, entry.settings) for entry in listed]
-    marks = [getattr(pytest.mark, f"xai_{verb}")(*args, **settings) for verb, args, settings in claims]
-    test = fixtures.battery_test(marks, written=bool(written))
+    test = fixtures.battery_test([mark_of(one) for one in claims], written=bool(written))
     module = ModuleType(fixtures.__name__, fixtures.__doc__)
     vars(module).update(vars(fixtures))
     vars(module)[test.__name__] = test
