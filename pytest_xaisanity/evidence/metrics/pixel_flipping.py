@@ -402,7 +402,7 @@ class _Flipping:
         """Return values of each channel in a row, those of one tensor after the other, summed over channels."""
         parts = torch.split(values, [prod(layout.values) for layout in self.layouts], dim=1)
         each = zip(parts, self.layouts, strict=True)
-        summed = [part.unflatten(1, (layout.channels or 1, -1)).sum(1) for part, layout in each]
+        summed = [part.reshape(len(part), layout.channels or 1, -1).sum(1) for part, layout in each]
         return torch.cat(summed, dim=1).reshape(len(values), *self.block.layout.places)
 
     def ranks(self, maps: Tensor, draw: str) -> Tensor:
