@@ -176,10 +176,10 @@ _STANDARD = (
 )
 _SHARPER = (
     Entry("beats", ("class_mean",), _FLIPPING, lacks=_inputs_of_one_target),
-    Entry("beats", ("uninformative",), _FLIPPING),
+    Entry("beats", ("uninformative",), _READ_EITHER_WAY),
     Entry("beats", ("edges",), _READ_EITHER_WAY, lacks=_detail),
     Entry("beats", ("random",), {**_READ_EITHER_WAY, "within": "target"}, lacks=_several_targets),
-    Entry("beats", ("mutants",), _FLIPPING, lacks=_detail),
+    Entry("beats", ("mutants",), _READ_EITHER_WAY, lacks=_detail),
 )
 
 STANDARD = "standard"

@@ -78,6 +78,7 @@ class BeatsEach(Compound):
                 confidence=self.confidence,
                 early=self.early,
                 fail_share=self.fail_share / len(parts),
+                pass_share=self.pass_share,
                 words=("beats", part.name, "on", self.metric.name),
             )
             for part in parts
@@ -116,11 +117,16 @@ class BeatsEither(Compound):
         return self.metric.read_either_way().alternatives()
 
     def planned(self, places: tuple[int, ...]) -> Sequence[Claim]:
-        """Return a claim in each reading."""
+        """Return a claim in each reading, or those that make it up."""
+        return [part for claim in self._claims for part in claim.planned(places)]
+
+    @property
+    def _claims(self) -> Sequence[Claim]:
+        """A claim in each reading."""
         return [
-            Beats(
-                baseline=self.baseline.of_same_values() if read.multiplies else self.baseline,
-                metric=read,
+            beating(
+                self.baseline,
+                read,
                 within=self.within,
                 margin=self.margin,
                 confidence=self.confidence,
@@ -135,7 +141,7 @@ class BeatsEither(Compound):
     def resolve(self, decide: Callable[[Claim], Verdict], *, places: tuple[int, ...], seed: int, name: str) -> Verdict:
         """Return the verdict that is closest to a pass; after a passed one no other is sought."""
         verdicts: dict[str, Verdict] = {}
-        for read, claim in zip(self._read, self.planned(places), strict=True):
+        for read, claim in zip(self._read, self._claims, strict=True):
             verdicts[read.reading_name] = decide(claim)
             if verdicts[read.reading_name].passed:
                 break
@@ -166,15 +172,16 @@ def beating(
     confidence: float | None = None,
     early: bool = True,
     fail_share: float = 1.0,
+    pass_share: float = 1.0,
     words: tuple[str, ...] = (),
 ) -> Beats | BeatsEach | BeatsEither:
     """Return the claim to beat the baseline, each of those that make it up, or it in one of several readings."""
     if isinstance(baseline, UninformativeMap):
         baseline = GivenMap(baseline)
-    common = _Common(within, margin, confidence, early, fail_share, words)._asdict()
+    common = _Common(within, margin, confidence, early, fail_share, pass_share, words)._asdict()
     if isinstance(baseline, Baseline):
         read = metric.read_either_way() if baseline.of_others else metric
-        if len(read.alternatives()) > 1 and not baseline.several and not isinstance(baseline, Uninformative):
+        if len(read.alternatives()) > 1:
             return BeatsEither(baseline=baseline, metric=metric, **common)
         baseline = baseline.of_same_values() if metric.multiplies else baseline
     if isinstance(baseline, Baseline) and baseline.several:
@@ -192,6 +199,7 @@ class _Common(NamedTuple):
     confidence: float | None
     early: bool
     fail_share: float
+    pass_share: float
     words: tuple[str, ...]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_xaisanity import Bench, XaiError
+from pytest_xaisanity import Bench, XaiError, beats
 from pytest_xaisanity.bench.battery import BATTERIES, battery
 
 CASCADE = "changes_under-cascading_randomization"
@@ -18,7 +18,7 @@ OTHER_INPUT = "beats-other_input-on-pixel_flipping"
 MEAN = "beats-class_mean-on-pixel_flipping"
 WITHIN = "beats-random-on-pixel_flipping-reading_either-within_target"
 EDGES = "beats-edges-on-pixel_flipping-reading_either"
-MUTANTS = "beats-mutants-on-pixel_flipping"
+MUTANTS = "beats-mutants-on-pixel_flipping-reading_either"
 ORDER = "invariant_under-batch_order"
 
 
@@ -152,3 +152,19 @@ def test_the_model_comes_back():
 def test_an_unknown_battery_is_named(features, name):
     with pytest.raises(XaiError, match=r"battery name: found .*expected one of quick, standard, thorough"):
         features.battery(captum.attr.InputXGradient, name)
+
+
+@pytest.mark.parametrize("baseline", ["uninformative", "mutants"])
+def test_gradients_of_a_nearly_linear_network_are_read_as_sensitivities(images, baseline):
+    """Against what several claims make up too; a reading's share of the error goes to each of them."""
+    explainer = images.explainer(captum.attr.Saliency, abs=False)
+    named = {"max_examples": 5} if baseline == "uninformative" else {}
+    verdict = explainer.beats(baseline, on="pixel_flipping", reading="either", **named)
+    contributions = explainer.beats(baseline, on="pixel_flipping", reading="contribution", **named)
+    readings = verdict.evidence["readings"]
+    assert not contributions.passed
+    assert readings["sensitivities"]["estimate"] > readings["contributions"]["estimate"]
+    assert not verdict.failed
+    claims = beats(baseline, on="pixel_flipping", reading="either", **named).planned((8, 8))
+    assert len(claims) == {"uninformative": 2, "mutants": 4}[baseline]
+    assert {claim.pass_share for claim in claims} == {0.5}
