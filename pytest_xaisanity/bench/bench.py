@@ -178,7 +178,7 @@ class Bench:
         try:
             return self.subject.lend(lambda: self._lacking(claim))
         except BaseException:
-            self._forget()
+            self.forget()
             raise
 
     def _lacking(self, claim: Claim) -> str:
