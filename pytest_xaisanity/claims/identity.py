@@ -40,7 +40,8 @@ def label(spec: object) -> str:
         return str(spec.__name__)
     if isinstance(spec, (tuple, list)):
         return "+".join(map(label, spec))
-    return str(spec.name) if isinstance(spec, _Named) else type(spec).__name__
+    name = spec.name if isinstance(spec, _Named) else None  # that of a tensor is None
+    return name if isinstance(name, str) else type(spec).__name__
 
 
 def kind_of(claim: DataclassInstance, verb: str) -> str:

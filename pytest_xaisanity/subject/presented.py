@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,12 @@ from .tokens import Vocabulary
 __all__ = ["Expanded", "Presentation", "Presented"]
 
 Called = Callable[[tuple[Any, ...], Mapping[str, object]], object]
+
+
+class _Put(Protocol):
+    """Returns what stands in place of the output of an embedding, ``(b, T, D)``, or ``(T, b, D)`` if ``swapped``."""
+
+    def __call__(self, output: Tensor, *, swapped: bool) -> Tensor: ...
 
 
 class Presented(nn.Module):
@@ -98,19 +104,18 @@ class Presentation:
         Raises:
             XaiError: It is not called, or returns something else.
         """
-        ids, seen = arguments[0], list[object]()
+        found: list[Tensor] = []
 
-        def note(call: Call, output: object) -> None:
-            seen.append(output)
-            watch.stop()
+        def note(output: Tensor, *, swapped: bool) -> NoReturn:
+            found.append(output.transpose(0, 1) if swapped else output)
+            raise _Seen
 
-        assert self.embedding is not None
-        watch = Watch(modules={"": self.embedding}, output=note)
-        with torch.no_grad():
-            watch.during(lambda: self(arguments))
-        if not seen:
-            raise _embedding_error("is not called in the forward pass")
-        return _aligned(seen[0], ids).detach().clone()
+        try:
+            with torch.no_grad():
+                self._at_tokens(note, arguments)
+        except _Seen:
+            pass
+        return found[0].detach().clone()
 
     def on_embedded(self) -> Presented:
         """Return the model as a module that takes embedded tokens ``(b, T, D)``, followed by its arguments."""
@@ -120,20 +125,30 @@ class Presentation:
         self, embedded: Tensor, arguments: Sequence[Any], more: Mapping[str, object] | None = None
     ) -> object:
         """Return the scores with these in place of what the embedding makes of the token ids."""
-        assert self.embedding is not None
-        placed: list[bool] = []
 
-        def put(call: Call, output: object) -> Tensor | None:
-            if placed:  # an embedding may be used again, for other tokens or as the head
-                return None
-            placed.append(True)
-            _aligned(output, arguments[0])
-            assert isinstance(output, Tensor)
-            swapped = output.shape != embedded.shape and output.shape == embedded.transpose(0, 1).shape
+        def put(output: Tensor, *, swapped: bool) -> Tensor:
             return embedded.transpose(0, 1) if swapped else embedded
 
-        with Watch(modules={"": self.embedding}, output=put).block():
-            return self(arguments, more)
+        return self._at_tokens(put, arguments, more)
+
+    def _at_tokens(self, put: _Put, arguments: Sequence[Any], more: Mapping[str, object] | None = None) -> object:
+        """Return the scores, with what ``put`` makes of the embedding's output in its place.
+
+        An embedding may be used for other tokens as well, or as the head: the call is meant that is given the ids, or
+        else, of a model that changes them first, the first whose output has their shape.
+
+        Raises:
+            XaiError: It is not called, or returns something else.
+        """
+        calls = _Calls(self.embedding, arguments, put)
+        for calls.anything in (False, True):
+            with calls.watch().block():
+                scores = self(arguments, more)
+            if calls.placed:
+                return scores
+            if not calls.others:
+                raise _embedding_error("is not called in the forward pass")
+        raise calls.misaligned()
 
     def bound(self, context: Inputs, count: int, *, embedded: bool = False) -> Presented:
         """Return the model as a module that takes what is explained alone, and has the context of some inputs.
@@ -155,15 +170,77 @@ class Presentation:
         return Presented(self.model, called)
 
 
-def _aligned(output: object, ids: Tensor) -> Tensor:
-    """Return what the embedding returned as ``(b, T, D)``, of a model whose tokens may come first as well."""
-    if isinstance(output, Tensor) and output.ndim == 3 and output.is_floating_point():
-        if output.shape[:2] == ids.shape:
-            return output
-        if output.shape[:2] == ids.T.shape:
-            return output.transpose(0, 1)
-    shape = f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-    raise _embedding_error(f"returns {shape} for token ids {tuple(ids.shape)}")
+class _Seen(BaseException):
+    """What the embedding makes of tokens is known, and the rest of the pass is not needed."""
+
+
+class _Calls:
+    """The calls of an embedding in a forward pass.
+
+    Args:
+        embedding: The module.
+        arguments: Those of the model, token ids first.
+        put: See :meth:`Presentation._at_tokens`.
+
+    Attributes:
+        anything: Whether a call with other ids than these is taken, if its output has their shape.
+        placed: Whether a call has been taken.
+        others: What was returned by calls that were not.
+    """
+
+    anything = False
+
+    def __init__(self, embedding: nn.Module | None, arguments: Sequence[Any], put: _Put) -> None:
+        assert embedding is not None
+        self.embedding, self._put = embedding, put
+        self.ids: Tensor = arguments[0]
+        self._context = {one.data_ptr() for one in arguments[1:] if isinstance(one, Tensor)}
+        self._given: Tensor | None = None
+        self.placed, self.others = False, list[object]()
+
+    def watch(self) -> Watch:
+        """Return a watch over one pass."""
+        self.others.clear()
+        return Watch(called=self._called, modules={"": self.embedding}, output=self._output)
+
+    def misaligned(self) -> XaiError:
+        """Return the error for an embedding that returns something else than a vector for each token."""
+        output = self.others[0]
+        shape = f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        return _embedding_error(f"returns {shape} for token ids {tuple(self.ids.shape)}")
+
+    def _called(self, module: nn.Module, arguments: Any) -> None:
+        if module is self.embedding:
+            self._given = next((one for one in arguments if isinstance(one, Tensor)), None)
+
+    def _output(self, call: Call, output: object) -> Tensor | None:
+        if self.placed:
+            return None
+        turned = self._turned()
+        swapped = self._swapped(output, turned) if self.anything or turned is not None else None
+        if swapped is None or not isinstance(output, Tensor):
+            self.others.append(output)
+            return None
+        self.placed = True
+        return self._put(output, swapped=swapped)
+
+    def _turned(self) -> bool | None:
+        """Return whether the call was given the ids with tokens first; None where it was given something else."""
+        given = self._given
+        if given is None or given.data_ptr() in self._context:
+            return None
+        ways = ((False, self.ids), (True, self.ids.T))
+        alike = [(turned, one) for turned, one in ways if given.shape == one.shape]
+        same = [turned for turned, one in alike if bool((given.to(one.device) == one).all())]
+        by_strides = [turned for turned, one in alike if turned in same and given.stride() == one.stride()]
+        return next(iter((*by_strides, *same)), None)
+
+    def _swapped(self, output: object, turned: bool | None) -> bool | None:
+        """Return whether an output is ``(T, b, D)`` rather than ``(b, T, D)``; None where it is neither."""
+        if not isinstance(output, Tensor) or output.ndim != 3 or not output.is_floating_point():
+            return None
+        shapes = {False: self.ids.shape, True: self.ids.T.shape}
+        return next((way for way in (bool(turned), not turned) if output.shape[:2] == shapes[way]), None)
 
 
 def _embedding_error(what: str) -> XaiError:

@@ -401,7 +401,7 @@ class Subject:
         return self._kept[1]
 
     def learned(self, key: Hashable, learn: Callable[[Inputs, tuple[int, ...]], T]) -> T:
-        """Return what ``learn`` makes of the inputs and their places in the data, once for each key.
+        """Return what ``learn`` makes of what is explained and its places in the data, once for each key.
 
         It is given those that are visited first, and about 4,096 at most.
         """
@@ -417,7 +417,8 @@ class Subject:
         while len(indices) < _SAMPLE and (raw := self._read(source)) is not None:
             places, inputs, _ = raw
             indices += places
-            kept.append(tuple(self._place(tensor) for tensor in inputs))
+            explained, _ = self._present(inputs).arrangement.split(inputs)
+            kept.append(tuple(map(self._place, explained)))
         return tuple(torch.cat(tensors) for tensors in zip(*kept, strict=True)), tuple(indices)
 
     def release(self) -> None:
