@@ -101,7 +101,7 @@ def unknown_name(where: str, name: object, known: Iterable[str], *, kind: str) -
     """
     import difflib  # only a mistake needs it, and every session imports this module
 
-    names = sorted(known)
+    names, article = sorted(known), "an" if kind[:1] in "aeiou" else "a"
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if isinstance(name, str) else []
-    fix = f"use {near[0]!r}, the nearest known name" if near else f"choose a {kind} from these names"
+    fix = f"use {near[0]!r}, the nearest known name" if near else f"choose {article} {kind} from these names"
     return XaiError(where, found=shown(name), expected=f"one of {', '.join(names)}", fix=fix)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ..common.checks import check_whole
 from ..common.errors import XaiError
 
 __all__ = ["Deletion", "MaskToken", "Padding", "TokenImputer", "ZeroEmbedding"]
@@ -40,6 +41,9 @@ class MaskToken(TokenImputer):
     id: int | None = None
     name: ClassVar[str] = "mask_token"
 
+    def __post_init__(self) -> None:
+        _check_id(self)
+
 
 @dataclass(frozen=True)
 class Padding(TokenImputer):
@@ -53,6 +57,9 @@ class Padding(TokenImputer):
 
     id: int | None = None
     name: ClassVar[str] = "padding"
+
+    def __post_init__(self) -> None:
+        _check_id(self)
 
 
 @dataclass(frozen=True)
@@ -72,3 +79,17 @@ class Deletion(TokenImputer):
 
     id: int | None = None
     name: ClassVar[str] = "deletion"
+
+    def __post_init__(self) -> None:
+        _check_id(self)
+
+
+def _check_id(imputer: MaskToken | Padding | Deletion) -> None:
+    """Make the id of a token a plain whole number.
+
+    Raises:
+        XaiError: It is none.
+    """
+    if imputer.id is not None:
+        number = check_whole(type(imputer).__name__, "id", imputer.id, least=0, also="None")
+        object.__setattr__(imputer, "id", number)

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from ..common.errors import XaiError, unknown_name
+from ..common.errors import XaiError, said, shown, unknown_name
 from .tensors import kind_of, readable
 
-__all__ = ["HALF", "Output", "checked_output", "columns", "scores_of", "select"]
+__all__ = ["HALF", "Output", "check_output", "checked_output", "columns", "scores_of", "select"]
 
 HALF = {torch.float16, torch.bfloat16}
 Output = str | int | Callable[[object], object] | None
 """Where the scores are in what a model returns: a name, a position, a function of it; None for the default."""
 
 _LOGITS = "logits"
+
+
+def check_output(output: object) -> Output:
+    """Return what the user says of outputs, when it is a name, a position, a function or None.
+
+    Raises:
+        XaiError: It is none.
+    """
+    if output is None or isinstance(output, str) or callable(output):
+        return output
+    if isinstance(output, Integral) and not isinstance(output, bool):
+        return int(output)
+    raise XaiError(
+        "xai_output",
+        found=f"{shown(output)}, of type {kind_of(output)}",
+        expected="the name of a field, a position, or a function of what the model returns",
+        fix="return one of these from xai_output, or leave it out",
+    )
 
 
 def scores_of(result: object, output: Output) -> object:
@@ -33,7 +52,7 @@ def scores_of(result: object, output: Output) -> object:
         XaiError: It has no such field or position.
     """
     if callable(output):
-        return output(result)
+        return _answer(output, result)
     if isinstance(output, str):
         return _field(result, output)
     if isinstance(output, int):
@@ -54,6 +73,20 @@ def scores_of(result: object, output: Output) -> object:
             fix=f"name the field: a fixture xai_output that returns {tensors[0]!r}, or Bench(output={tensors[0]!r})",
         )
     return fields[tensors[0]] if tensors else result
+
+
+def _answer(output: Callable[[object], object], result: object) -> object:
+    try:
+        return output(result)
+    except XaiError:
+        raise
+    except Exception as error:
+        raise XaiError(
+            "xai_output",
+            found=f"{type(error).__name__} raised by the function for a {kind_of(result)}{said(error)}",
+            expected="a function that returns the scores in what the model returns",
+            fix="call it by hand on what the model returns for one batch of xai_inputs",
+        ) from error
 
 
 def _fields(result: object) -> dict[str, object]:

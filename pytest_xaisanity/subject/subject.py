@@ -30,7 +30,7 @@ from .devices import chosen_device, floating_dtype
 from .inputs import Memory, Raw, Stream, block_sizes, other_inputs, source_of
 from .layout import Axes, Layout, checked_axes
 from .mappings import Names
-from .outputs import HALF, Output, checked_output, columns, scores_of
+from .outputs import HALF, Output, check_output, checked_output, columns, scores_of
 from .presented import Presentation
 from .reading import other_reading
 from .tables import check_features, columns_of, from_frame, not_finite
@@ -122,7 +122,7 @@ class Subject:
             batch_size = check_whole("Bench", "batch_size", batch_size)
         self.model, self.seed = model, seed
         self.task = checked_task(task)
-        self._explain, self._output, self._mask = explain, output, mask
+        self._explain, self._output, self._mask = explain, check_output(output), mask
         self._embedding, self._embeds = embedding_of(model, embedding), embedding not in (None, False)
         self._names = Names(vocabulary_of(model, self._embedding).padding or 0)
         self.axes: Axes = checked_axes(axes)

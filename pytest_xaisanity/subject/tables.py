@@ -32,6 +32,14 @@ def from_frame(inputs: Any) -> Any:
     """
     if not _is_frame(inputs):
         return inputs
+    repeated = sorted({str(name) for name in inputs.columns if [*inputs.columns].count(name) > 1})
+    if repeated:
+        raise XaiError(
+            "xai_inputs",
+            found=f"a data frame with several columns of the name {repeated[0]!r}",
+            expected="columns of different names",
+            fix="rename them, or give the values alone: frame.to_numpy()",
+        )
     found = [_numbers(inputs[name]) for name in inputs.columns]
     text = [repr(str(name)) for name, column in zip(inputs.columns, found, strict=True) if column is None]
     if text or not found:

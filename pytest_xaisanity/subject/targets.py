@@ -32,7 +32,8 @@ def as_targets(targets: object) -> Tensor | None:
     tensor: Tensor | None = None
     cause: Exception | None = None
     try:
-        tensor = torch.as_tensor(from_numpy(targets, "xai_targets")).detach()
+        values = targets.to_numpy() if hasattr(targets, "to_numpy") else targets  # of a table beside its inputs
+        tensor = torch.as_tensor(from_numpy(values, "xai_targets")).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         cause = error
     if tensor is not None and are_flags(tensor):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..common.errors import XaiError, unknown_name
+from ..common.errors import XaiError, said, unknown_name
 from ..model.inventory import plain_name
 from .tensors import kind_of
 
@@ -56,7 +56,14 @@ def embedding_of(model: object, given: object) -> nn.Module | None:
         return None
     if given is None:
         return _own_embedding(model)
-    modules: dict[str, nn.Module] = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
+    if not isinstance(model, nn.Module):
+        raise XaiError(
+            "xai_embedding",
+            found=f"an embedding for a model of type {kind_of(model)}, whose modules cannot be seen",
+            expected="a torch.nn.Module as xai_model",
+            fix="wrap the function in a torch.nn.Module that holds the embedding, or leave xai_embedding out",
+        )
+    modules: dict[str, nn.Module] = dict(model.named_modules())
     if isinstance(given, str):
         names: dict[str, nn.Module] = {plain_name(name): module for name, module in modules.items() if name}
         if plain_name(given) not in names:
@@ -169,8 +176,7 @@ def _given(given: Any, ids: Tensor, named: dict[str | int, Tensor], indices: Seq
             raise unknown_name("xai_mask", given, [str(name) for name in named], kind="input")
         mask: object = named[given]
     elif callable(given) and not isinstance(given, Tensor):
-        by_name = all(isinstance(name, str) for name in named)
-        mask = given(dict(named)) if by_name else given(*named.values())
+        mask = _answer(given, named)
     else:
         rows = torch.as_tensor(given)
         if rows.ndim != 2 or len(rows) <= max(indices):
@@ -180,6 +186,23 @@ def _given(given: Any, ids: Tensor, named: dict[str | int, Tensor], indices: Seq
     if not isinstance(mask, Tensor) or mask.shape != ids.shape:
         raise _misshapen(mask, ids, "a value for each token")
     return mask != 0
+
+
+def _answer(given: Callable[..., object], named: dict[str | int, Tensor]) -> object:
+    """Return what a function says of inputs: of a mapping, where they have names."""
+    by_name = all(isinstance(name, str) for name in named)
+    tensors = {name: tensor.clone() for name, tensor in named.items()}
+    try:
+        return given(tensors) if by_name else given(*tensors.values())
+    except Exception as error:
+        raise XaiError(
+            "xai_mask",
+            found=f"{type(error).__name__} raised by the function{said(error)}",
+            expected="a function of "
+            + (f"the mapping of {', '.join(map(str, named))}" if by_name else f"{len(named)} tensors")
+            + " that returns a mask (N, T)",
+            fix="call it by hand on one batch of xai_inputs",
+        ) from error
 
 
 def _misshapen(mask: object, ids: Tensor, expected: str) -> XaiError:

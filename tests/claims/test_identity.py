@@ -216,6 +216,7 @@ def test_ids_are_the_same_in_every_process(capsys):
         (print, "print"),
         (PixelFlipping(), "pixel_flipping"),
         (np.zeros(3), "ndarray"),
+        (torch.zeros(3), "Tensor"),
     ],
 )
 def test_a_word_stands_for_any_object(spec, word):

@@ -360,11 +360,13 @@ def test_the_verdict_names_the_reduction(settings, name):
         ({"imputer": "mask_token"}, "pixel_flipping imputer", "imputer=MaskToken(id=tokenizer.mask_token_id)"),
         ({"imputer": "noise"}, "pixel_flipping imputer", "'mask_token', 'padding', 'zero_embedding' or 'deletion'"),
         ({"patch": 2}, "pixel_flipping patch", "patch=1"),
+        ({"mask": lambda inputs: inputs["ids"]}, "xai_mask", "KeyError raised by the function"),
+        ({"embedded": "yes"}, "xai.explainer embedded", "True, False or None"),
     ],
 )
 def test_mistakes_are_named(settings, where, said):
     given = dict(settings)
-    explaining = {"reduction": given.pop("reduction")} if "reduction" in given else {}
+    explaining = {name: given.pop(name) for name in ("reduction", "embedded") if name in given}
     source, inputs = given.pop("source", captum.attr.InputXGradient), given.pop("inputs", sentences(N))
     flipping = {name: given.pop(name) for name in ("imputer", "patch") if name in given}
 
@@ -376,6 +378,22 @@ def test_mistakes_are_named(settings, where, said):
         claim()
     assert caught.value.where.startswith(where)
     assert any(one in str(caught.value) for one in said.split("|"))
+
+
+@pytest.mark.parametrize("imputer", [MaskToken, Padding, Deletion])
+@pytest.mark.parametrize("number", [2.5, "x", True, -1])
+def test_the_id_of_a_token_is_a_whole_number(imputer, number):
+    with pytest.raises(XaiError, match=f"{imputer.__name__} id: found .* whole number from 0"):
+        imputer(number)
+    assert imputer(np.int64(3)) == imputer(3)
+
+
+def test_a_mask_function_cannot_change_the_inputs():
+    inputs = sentences(N)
+    before = inputs["input_ids"].clone()
+    bench = bench_of(inputs=inputs, mask=lambda given: given["input_ids"].mul_(0) == 0)
+    assert bench.explainer(captum.attr.Saliency).invariant_under("batch_order")
+    assert torch.equal(inputs["input_ids"], before)
 
 
 def test_gradients_of_tokens_need_an_embedding():

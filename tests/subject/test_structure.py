@@ -320,11 +320,22 @@ def test_a_function_reaches_the_layers_and_all_that_the_model_returns():
         ((IMAGES, SEX), {"explain": (0, "image")}, "xai_explain", "each once"),
         ((IMAGES, SEX), {"output": "logit"}, "xai_output", "use 'logits', the nearest known name"),
         ((IMAGES, SEX), {"output": 7}, "xai_output", "no positions"),
+        ((IMAGES, SEX), {"output": 0.5}, "xai_output", "0.5, of type float"),
+        ((IMAGES, SEX), {"output": True}, "xai_output", "a position, or a function"),
+        ((IMAGES, SEX), {"output": ["logits"]}, "xai_output", "of type list"),
+        (
+            (IMAGES, SEX),
+            {"output": lambda result: result.scores},
+            "xai_output",
+            "AttributeError raised by the function",
+        ),
+        ((IMAGES, SEX), {"embedding": "layer", "model": lambda *_: None}, "xai_embedding", "of type function"),
+        ({"image": IMAGES, "sx": SEX}, {"model": lambda image, uge: image}, "xai_inputs", "choose an argument"),
     ],
 )
 def test_mistakes_are_named_with_the_nearest_name(inputs, settings, where, said):
     with pytest.raises(XaiError) as caught:
-        blocks_of(Subject(Patient().eval(), inputs, **settings))
+        blocks_of(Subject(**{"model": Patient().eval(), "inputs": inputs, **settings}))
     assert caught.value.where.startswith(where)
     assert said in str(caught.value)
 

@@ -78,6 +78,19 @@ def test_columns_without_numbers_are_named(kind):
         Bench(model(), frame)
 
 
+def test_names_of_columns_are_different():
+    pandas = pytest.importorskip("pandas")
+    values = rows(8)
+    with pytest.raises(XaiError, match="several columns of the name 'a'"):
+        Bench(model(), pandas.DataFrame(np.asarray(values), columns=["a"] * values.shape[1]))
+
+
+def test_targets_may_be_a_column():
+    pandas = pytest.importorskip("pandas")
+    targets = pandas.Series([0, 1] * 4, index=range(50, 58))
+    assert Subject(model(), rows(8), targets).given_targets.tolist() == [0, 1] * 4
+
+
 def test_types_of_pandas_are_read():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [1, 2, 3], "b": [True, False, True], "c": pandas.array([1, 2, 3], dtype="Int64")})

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...common.checks import check_name
-from ...common.errors import XaiError
+from ...common.errors import XaiError, setting_error, shown
 from ...common.registry import Registry
 from ...maps.reduction import checked_reduction, with_reduction
 from ..explainer import Explainer, Tokens
@@ -67,6 +67,8 @@ def as_explainer(
     if isinstance(source, Explainer) and not settings and reduction is None and embedded is None:
         return source
     checked_reduction(reduction)
+    if embedded is not None and not isinstance(embedded, bool):
+        raise setting_error(where, "embedded", shown(embedded), "True, False or None")
     adapter = adapter_of(source)
     if adapter is None:
         raise _unknown(source, where)
