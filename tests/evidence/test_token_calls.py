@@ -1,10 +1,10 @@
-"""Which call of an embedding is meant, where it is used for more than the tokens that are explained."""
+"""Which call of an embedding is meant, and which axis of a layer holds the tokens."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from captum.attr import InputXGradient
+from captum.attr import InputXGradient, LayerGradCam, LayerGradientXActivation
 from torch import nn
 
 from pytest_xaisanity.bench.bench import Bench
@@ -41,9 +41,9 @@ class Pair(Reader):
         return self.head(torch.tanh(one).mean(1) * torch.tanh(two).mean(1) + self.read(tokens).detach().mean(1))
 
 
-def maps_of(model, inputs, **settings):
+def maps_of(model, inputs, *, source=InputXGradient, explaining=None, **settings):
     bench = Bench(model.eval(), inputs, embedding="embedding", **settings)
-    explainer, found = bench.explainer(InputXGradient).on(bench), {}
+    explainer, found = bench.explainer(source, **(explaining or {})).on(bench), {}
 
     def work():
         for block in bench.subject.blocks():
@@ -90,6 +90,31 @@ def test_a_model_may_change_its_ids():
     given = ids(7, 0)
     changed = maps_of(Reader(lambda tokens: tokens.clamp(max=9)), given)
     torch.testing.assert_close(changed, maps_of(Reader(), given.clamp(max=9)))
+
+
+class Convolutional(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.embedding = nn.Embedding(WORDS, 8)
+            self.convolution, self.head = nn.Conv1d(8, channels, 3, padding=1), nn.Linear(channels, 3)
+
+    def forward(self, tokens):
+        found = self.convolution(self.embedding(tokens).transpose(1, 2))
+        self.found = found if found.requires_grad else None
+        return self.head(torch.tanh(found).mean(-1))
+
+
+@pytest.mark.parametrize("channels", [6, 7, 1])  # 7 are as many as there are tokens
+@pytest.mark.parametrize("source", [LayerGradientXActivation, LayerGradCam])
+def test_channels_of_a_layer_of_tokens_are_no_tokens(source, channels):
+    model, given = Convolutional(channels), ids(7, 0)
+    maps = maps_of(model, given, source=source, explaining={"layer": "convolution"})
+    scores = model(given)
+    (gradient,) = torch.autograd.grad(scores.max(1).values.sum(), model.found)
+    gradient = gradient if source is LayerGradientXActivation else gradient.mean(-1, keepdim=True)
+    torch.testing.assert_close(maps, (gradient * model.found).sum(1).detach(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("imputer", ["marginal", "conditional_mean"])

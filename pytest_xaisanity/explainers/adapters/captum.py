@@ -266,6 +266,7 @@ def _of_instance(given: _Method, settings: Settings, model: object, where: str) 
     parameters = inspect.signature(given.attribute).parameters
     takes_target = "target" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     layered = "LayerAttribution" in classes_of(_inner(given) or given, "captum")
+    layer = getattr(_inner(given) or given, "layer", None)
     shared = ("baselines",) if _draws_baselines(given, settings) else ()
 
     def attribute(request: Request) -> object:
@@ -278,7 +279,7 @@ def _of_instance(given: _Method, settings: Settings, model: object, where: str) 
         leaves = tuple(t.requires_grad_() if t.is_floating_point() else t for t in request.inputs)
         with _watched(instance):
             result = instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **placed)
-        return as_map(result, request, where) if layered else result
+        return as_map(result, request, where, layer) if layered else result
 
     return attribute
 
