@@ -24,8 +24,8 @@ FOREIGN = {
     "report": "tolist",
     "plugin": "cache callspec fixturenames funcargs hypothesis ndim obj params tolist wasxfail workerinput "
     "workeroutput",
-    "explainers": "_orig_mod attribute attribution_method composite dtype forward_func layer model multiplies_by_inputs "
-    "operation",
+    "explainers": "_orig_mod attribute attribution_method composite dtype forward_func layer model "
+    "multiplies_by_inputs operation",
     "model": "_reset_parameters n_power_iterations original_name reset_parameters",
     "adversaries": "open_settings",
     "subject": "_fields columns config get_input_embeddings to_numpy",

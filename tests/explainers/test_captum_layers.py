@@ -90,3 +90,28 @@ def test_the_entries_of_a_token_stay_to_be_reduced():
     got = answer(captum.LayerIntegratedGradients, model, tokens, layer="embedding", n_steps=8)
     expected = captum.LayerIntegratedGradients(model, model.embedding).attribute(tokens, target=0, n_steps=8)
     torch.testing.assert_close(got, expected)
+
+
+def test_a_noise_tunnel_over_a_class_shares_its_settings_with_it():
+    model, settings = cnn(), {"nt_samples": 2, "stdevs": 0.0, "draw_baseline_from_distrib": False}
+    inner = {"attribution_method": captum.LayerGradCam, "layer": "2", "relu_attributions": True}
+    got = answer(captum.NoiseTunnel, model, IMAGES, **inner, **settings)
+    torch.testing.assert_close(got, answer(captum.LayerGradCam, model, IMAGES, layer="2", relu_attributions=True))
+    inner = {"attribution_method": captum.IntegratedGradients, "multiply_by_inputs": False, "n_steps": 4}
+    got = answer(captum.NoiseTunnel, model, IMAGES, **inner, **settings)
+    alone = answer(captum.IntegratedGradients, model, IMAGES, multiply_by_inputs=False, n_steps=4)
+    torch.testing.assert_close(got, alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"attribution_method": captum.LayerGradCam}, "no layer"),
+        ({"attribution_method": captum.LayerGradCam, "layer": "20"}, "'20'; expected one of"),
+        ({"attribution_method": captum.Saliency, "layer": "2"}, "'layer'; expected one of abs"),
+    ],
+)
+def test_settings_of_a_class_inside_a_noise_tunnel_are_checked(settings, said):
+    with pytest.raises(XaiError, match="NoiseTunnel") as caught:
+        answer(captum.NoiseTunnel, cnn(), IMAGES, **settings)
+    assert said in str(caught.value)

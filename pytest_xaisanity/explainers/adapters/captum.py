@@ -99,7 +99,8 @@ class CaptumAdapter(Adapter[_Method | _Kind]):
     """Attribution classes, which are built for the model, and instances that are bound to it.
 
     The settings beside a class are shared out between its constructor and its ``attribute``; those beside an instance
-    go to ``attribute``. A layer may be given by its name, and the method inside a ``NoiseTunnel`` by its class.
+    go to ``attribute``. A layer may be given by its name, and the method inside a ``NoiseTunnel`` by its class, which
+    has its share of the settings.
     What a layer's units are attributed is a map of the inputs, its channels summed (see :func:`~.layers.as_map`).
     Settings with a row for each input (see :func:`~.rows.following`) follow their inputs.
     """
@@ -229,18 +230,33 @@ def _of_class(kind: _Kind, model: object, settings: Settings, where: str) -> Att
             expected="a method of Captum's, which has attribute(...)",
             fix="choose one: Saliency, IntegratedGradients, Occlusion",
         )
+    method = _method(settings)
+    if isinstance(method, type):  # which is built with those settings that it takes
+        method, settings = _built_inner(cast(_Kind, method), model, settings, where)
     constructor = inspect.signature(kind).parameters
     first = next(iter(constructor), None)
     given = () if first == "attribution_method" else (first,)  # a NoiseTunnel takes another method, not the model
     own = ("self", "inputs", "target", *given)
-    method = _method(settings)
     called = None if method is None else method.attribute
     check_keywords(kind.attribute, settings, where, own=own, also=constructor, inner=called)
     check_missing((kind, kind.attribute), {*own, *settings}, where)
     building = {k: _resolve(k, v, model, where) for k, v in settings.items() if k in constructor}
     calling = {k: v for k, v in settings.items() if k not in constructor}
+    return _of_instance(_built(kind, [model] if given else [], building, where), calling, model, where)
+
+
+def _built_inner(kind: _Kind, model: object, settings: Settings, where: str) -> tuple[_Method, Settings]:
+    """Return the method inside a ``NoiseTunnel``, built with its part of the settings, and the settings with it."""
+    first, *others = inspect.signature(kind).parameters
+    own = {name: settings[name] for name in others if name in settings}
+    check_missing((kind,), {first, *own}, where)
+    method = _built(kind, [model], {k: _resolve(k, v, model, where) for k, v in own.items()}, where)
+    return method, {**{k: v for k, v in settings.items() if k not in own}, "attribution_method": method}
+
+
+def _built(kind: _Kind, first: list[object], settings: Settings, where: str) -> _Method:
     try:
-        instance = kind(*([model] if given else []), **building)
+        return kind(*first, **settings)
     except Exception as error:
         raise XaiError(
             where,
@@ -248,14 +264,11 @@ def _of_class(kind: _Kind, model: object, settings: Settings, where: str) -> Att
             expected=f"settings and a model that {kind.__name__} accepts",
             fix="build it by hand with xai_model",
         ) from error
-    return _of_instance(instance, calling, model, where)
 
 
 def _resolve(keyword: str, value: object, model: object, where: str) -> object:
-    """A layer given by its name is looked up; an attribution class given to a NoiseTunnel is built for the model."""
+    """Return a setting as it is, when it fits the model; a layer given by its name is looked up."""
     if keyword == "attribution_method":
-        if isinstance(value, type) and "Attribution" in classes_of(value, "captum"):
-            return value(model)
         _check_bound(value, model, where)
     if keyword == "layer" and isinstance(value, (str, nn.Module)):
         return module_of(value, model, f"{where} layer")
