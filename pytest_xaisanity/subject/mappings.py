@@ -197,17 +197,25 @@ def _tensor(name: object, value: object) -> Tensor:
 
 def _labels(labels: object, tensors: Mapping[str, Tensor]) -> object:
     """Return the labels of a mapping, unless there is one for each token, which explains no output."""
-    shape = tuple(labels.shape) if isinstance(labels, Tensor) else np.asarray(labels).shape
+    shape = tuple(one.shape) if isinstance(one := _array(labels), Tensor) else ()
     of_tokens = len(shape) > 1 and any(tuple(tensor.shape) == shape for tensor in tensors.values())
     return None if of_tokens else labels
 
 
 def _targets(labels: object) -> object:
-    """Return labels that can be targets; the values of a regression are not needed."""
-    if labels is None or isinstance(labels, str):
+    """Return labels that may be targets, which is checked later; the values of a regression are not needed."""
+    tensor = _array(labels)
+    return None if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.ndim < 2 else tensor
+
+
+def _array(labels: object) -> object:
+    """Return labels as a tensor where they are numbers, and as they are otherwise."""
+    if labels is None or isinstance(labels, (str, Tensor)):
         return labels
-    tensor = labels if isinstance(labels, Tensor) else torch.as_tensor(np.asarray(labels))
-    return None if tensor.is_floating_point() and tensor.ndim < 2 else tensor
+    try:
+        return torch.as_tensor(np.asarray(labels))
+    except (TypeError, ValueError, RuntimeError):
+        return labels
 
 
 def _error(found: str, expected: str, fix: str) -> XaiError:
