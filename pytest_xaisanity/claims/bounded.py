@@ -110,7 +110,8 @@ class Bounded(Claim):
         outcome = _both([side.decision.outcome for side in sides])
         if outcome is None:
             return None
-        side = next(side for side in sides if side.decision.outcome == outcome)
+        telling = [side for side in sides if side.decision.outcome == outcome]
+        side = _least_clear(telling, ranged=ranged)
         if outcome == "inconclusive":
             for one in sides:
                 require_inputs(look.n, one.question.smallest_n(look.level), f"{look.explainer} {self}")
@@ -125,7 +126,7 @@ class Bounded(Claim):
             side.decision,
             outcome=outcome,
             quantity=what if ranged else "share of inputs within the bound",
-            reason=f"{what} {verb} {side.words} {side.bound:g}{constant_note(constant)}{made}"
+            reason=f"{what} {verb} {_in_words(telling)}{constant_note(constant)}{made}"
             + settled_by(side.outlook, outcome)
             + remarked((*remarks, *remarks_in(look.parts[0])), outcome)
             + left_alone(look.parts[0]),
@@ -172,6 +173,24 @@ class Bounded(Claim):
         below = -inf if self.at_least is None else self.at_least - value
         above = -inf if self.at_most is None else value - self.at_most
         return max(below, above)
+
+
+def _in_words(sides: Sequence[_Side]) -> str:
+    return " and ".join(f"{side.words} {side.bound:g}" for side in sides)
+
+
+def _least_clear(sides: Sequence[_Side], *, ranged: bool) -> _Side:
+    """Return the side of which a verdict speaks, where those of both bounds have its outcome.
+
+    Both ask for the mean of the same scores, so that each end of the interval of a pass is that of the bound which it
+    keeps. Of scores without a range each asks for a share of its own, and the one that needs more inputs is told.
+    """
+    if ranged and sides[0].decision.outcome == "passed":
+        lows, highs = zip(*(side.decision.interval for side in sides), strict=True)
+        return replace(sides[0], decision=sides[0].decision._replace(interval=(max(lows), min(highs))))
+    if sides[0].decision.outcome == "inconclusive":
+        return max(sides, key=lambda side: inf if side.outlook is None else side.outlook.needed or inf)
+    return min(sides, key=lambda side: side.decision.interval[0])
 
 
 def _measurement(metric: Metric) -> Measurement[Measured]:

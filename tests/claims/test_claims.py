@@ -404,6 +404,24 @@ class TestBeats:
 
 
 class TestBounded:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_the_interval_of_two_bounds_agrees_with_both(self, seed):
+        """Wherever the lower one lies: a pass prints an interval above it, and the reason names both."""
+        values = np.random.default_rng(seed).uniform(0, 0.8, 64)
+        passed = 0
+        for at_least in np.linspace(0.2, 0.4, 61):
+            verdict = decided(bounded(Plain(), at_most=0.8, at_least=at_least), scored(values), "E")
+            assert not verdict.passed or at_least <= verdict.interval[0] <= verdict.interval[1] <= 0.8
+            assert not verdict.passed or f"is at most 0.8 and at least {at_least:g}" in verdict.reason
+            passed += verdict.passed
+        assert 20 < passed < 61
+
+    def test_of_two_bounds_each_is_of_a_share_where_scores_have_no_range(self):
+        values = np.concatenate([np.zeros(60), np.full(4, -9.0)])  # all are at most 1, some are not at least -1
+        verdict = decided(bounded(UNBOUNDED, at_most=1, at_least=-1), scored(values), "E")
+        assert verdict.passed and verdict.estimate == 60 / 64
+        assert verdict.reason == "plain of most inputs is at most 1 and at least -1"
+
     @pytest.mark.parametrize("metric", [Plain(), UNBOUNDED])
     @pytest.mark.parametrize(
         ("bound", "outcome"),
