@@ -1,8 +1,8 @@
 """Whether anybody looked at a verdict: a test that forgets its ``assert`` passes whatever was found.
 
-A verdict is looked at when its truth value is asked for, when it is compared, or when something that was found is read
-of it: ``passed``, ``outcome``, ``estimate``, ``evidence``, ... Printing it is no look, for a test that prints passes
-whatever is printed; a doctest, which compares what is printed, is not watched.
+A verdict is looked at when its truth value is asked for, when it is compared, copied or pickled, or when something that
+was found is read of it: ``passed``, ``outcome``, ``estimate``, ``evidence``, ... Printing it is no look, for a test
+that prints passes whatever is printed; a doctest, which compares what is printed, is not watched.
 
 Only a test that passes is held to it, and only when it is certain that nobody will look any more: a verdict that a
 fixture of a wider scope, a class or a module still holds when the test is over has time until it is let go, or until
@@ -62,7 +62,7 @@ class Watched(Verdict):
     def __eq__(self, other: object) -> bool:
         _note(self)
         if not isinstance(other, Verdict):
-            return False
+            return NotImplemented  # one that is not decided yet knows
         _note(other)
         return _plain(self) == _plain(other)
 
@@ -71,6 +71,12 @@ class Watched(Verdict):
 
     def __repr__(self) -> str:
         return repr(_plain(self))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what a copy or a pickle is made of: a plain verdict, which is no longer watched."""
+        _note(self)
+        plain = _plain(self)
+        return Verdict, tuple(getattr(plain, one.name) for one in fields(Verdict))
 
 
 def _note(verdict: Verdict) -> None:

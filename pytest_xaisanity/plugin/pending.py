@@ -47,6 +47,14 @@ class PendingVerdict:
         __tracebackhide__ = True
         return bool(self.decide())
 
+    def __eq__(self, other: object) -> bool:
+        __tracebackhide__ = True
+        return self.decide() == (other.decide() if isinstance(other, PendingVerdict) else other)
+
+    def __hash__(self) -> int:
+        __tracebackhide__ = True
+        return hash(self.decide())
+
     def __getattr__(self, name: str) -> Any:
         __tracebackhide__ = True
         if name.startswith("_"):

@@ -419,7 +419,8 @@ class TestBounded:
     def test_of_two_bounds_each_is_of_a_share_where_scores_have_no_range(self):
         values = np.concatenate([np.zeros(60), np.full(4, -9.0)])  # all are at most 1, some are not at least -1
         verdict = decided(bounded(UNBOUNDED, at_most=1, at_least=-1), scored(values), "E")
-        assert verdict.passed and verdict.estimate == 60 / 64
+        assert verdict.passed
+        assert verdict.estimate == 60 / 64
         assert verdict.reason == "plain of most inputs is at most 1 and at least -1"
 
     @pytest.mark.parametrize("metric", [Plain(), UNBOUNDED])

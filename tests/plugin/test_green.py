@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-IMPORTS = """import os, signal, time
+IMPORTS = """import copy, os, pickle, signal, time
 import pytest
 from subject import good, bad, noise
 BEATS = pytest.mark.xai_beats("random", on="pixel_flipping")
@@ -175,6 +175,17 @@ def test_all(xai):
 def test_equal(xai):
     assert decided(xai) == decided(xai)
     assert len({decided(xai), decided(xai, good)}) == 2 and decided(xai).failed
+def test_copies(xai):
+    assert [copy.copy(decided(xai)), copy.deepcopy(decided(xai)), pickle.loads(pickle.dumps(decided(xai)))] == (
+        [decided(xai)] * 3)
+@BEATS
+@BAD
+def test_equals_a_marked_one(xai, xai_verdict):
+    assert decided(xai) == xai_verdict == decided(xai) and xai_verdict == xai_verdict != 1
+@BEATS
+@BAD
+def test_of_a_marked_one(xai_verdict):
+    assert xai_verdict != "passed"
 def test_keeps(xai):
     KEPT.append(decided(xai))
 def test_looks_later():
@@ -203,7 +214,7 @@ def test_fails_before_it_looks(xai):
 
 def test_a_look_may_take_many_forms_and_come_late(suite):
     result = run(suite, LOOKED.replace("assert len({decided(xai), decided(xai, good)}) == 2 and ", "assert "))
-    result.assert_outcomes(passed=8, skipped=1, xfailed=1)
+    result.assert_outcomes(passed=11, skipped=1, xfailed=1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
