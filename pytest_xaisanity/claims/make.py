@@ -51,7 +51,7 @@ def changes_under(
             SSIM for images, are then measured beside it, and the verdict says where they would have decided otherwise.
         at_most: Decide on the raw similarity, which must be named: its mean is at most this (for ``"mse"``, a
             distance, at least this).
-        retention: Share of the similarity above chance that may be left, in (0, 1):
+        retention: Share of the similarity above chance that may be left, in [0, 1]:
             ``(s_after - s_chance) / (s_self - s_chance)``, averaged over all cells, each a seed and a position in the
             order of the layers, and over those of the upper third, the first third of the positions. Both must hold.
             Decided on the means of ``(s_after - s_chance) - retention (s_self - s_chance)`` over pairs of inputs, whose
@@ -372,6 +372,13 @@ def _similarities(given: object) -> list[Similarity]:
     from ..evidence.names import as_similarity
 
     several = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
+    if given is not None and not several:
+        raise XaiError(
+            "changes_under similarity",
+            found=shown(given),
+            expected="one similarity or several",
+            fix="name one, or leave similarity= out: sign_flip_spearman decides then",
+        )
     return [as_similarity(one, where="changes_under similarity") for one in several]
 
 

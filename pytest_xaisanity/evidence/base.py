@@ -655,7 +655,7 @@ class Baseline(ABC):
 
         Args:
             block: The inputs.
-            like: The explainer's own maps where ``from_explainer``; otherwise maps whose values say nothing.
+            like: The explainer's own maps where ``from_explainer``; otherwise maps that are all 0.
             seed: Seeds what is drawn.
         """
 

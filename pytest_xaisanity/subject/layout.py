@@ -115,7 +115,7 @@ class Layout:
         return self.places if self.channels is None else (self.channels, *self.places)
 
     def empty(self, count: int, *, like: Tensor, per_channel: bool = False) -> Tensor:
-        """Return an uninitialized batch of maps ``(count, *places)``, in double precision where ``like`` is.
+        """Return a batch of maps ``(count, *places)``, all 0, in double precision where ``like`` is.
 
         Args:
             count: How many maps.
@@ -124,7 +124,7 @@ class Layout:
         """
         dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
         shape = self.values if per_channel else self.places
-        return torch.empty(count, *shape, dtype=dtype, device=like.device)
+        return torch.zeros(count, *shape, dtype=dtype, device=like.device)
 
     def expand(self, attributions: Tensor, count: int) -> Tensor | None:
         """Return attributions of one tensor with a value for each channel, or None where they do not fit.

@@ -493,6 +493,7 @@ class TestArguments:
             (lambda: changes_under("batch_order"), "claim invariant_under"),
             (lambda: changes_under(CascadingRandomization), r"write CascadingRandomization\(...\)"),
             (lambda: changes_under(CascadingRandomization(), depth=1), "pass depth to CascadingRandomization"),
+            (lambda: changes_under(RANDOMIZATION, similarity=()), r"found \(\); .*leave similarity= out"),
             (lambda: changes_under(5), "found 5; expected an intervention, or its name.*cascading_randomization"),
             (lambda: invariant_under(RANDOMIZATION), "claim changes_under"),
             (lambda: invariant_under("batch_order", similarity="ssim"), "both or neither"),

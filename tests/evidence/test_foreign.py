@@ -217,6 +217,14 @@ def test_maps_of_a_baseline_that_are_none_are_named(explainer, kind):
     refused(lambda: explainer.beats(baseline(maps), on="pixel_flipping"), "baseline 'theirs'", found)
 
 
+def test_a_baseline_that_does_not_start_from_the_explainer_is_given_zeros(explainer):
+    """So that one that reads them all the same has the same verdict each time."""
+    given = []
+    explainer.beats(baseline(lambda like: [given.append(like.clone()) or torch.rand_like(like)]), on="pixel_flipping")
+    assert given
+    assert not any(like.any() for like in given)
+
+
 def test_a_baseline_may_not_change_the_maps_of_the_explainer(explainer):
     mine = baseline(lambda like: [like.zero_()], from_explainer=True)
     refused(lambda: explainer.beats(mine, on="pixel_flipping"), "baseline 'theirs'", "changed in place")
