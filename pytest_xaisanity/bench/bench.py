@@ -218,10 +218,10 @@ class Bench:
 
     def _check_enough(self, claim: Claim, explainer: Explainer) -> None:
         """Raise before anything is measured where the inputs are too few for any scores to decide the claim."""
-        count = self.subject.count
-        least = None if count is None else claim.fewest(self._level(claim))
-        if count is not None and least is not None:
-            require_inputs(count, least, f"{explainer.name} {claim}")
+        count, level = self.subject.count, self._level(claim)
+        least = None if count is None else claim.fewest(level)
+        if count is not None and least is not None and count < least:
+            require_inputs(count, claim.fewest(level, to_pass=True) or least, f"{explainer.name} {claim}")
 
     def _level(self, claim: Claim) -> Level:
         confidence = claim.confidence or self.confidence

@@ -181,8 +181,13 @@ class Claim(ABC):
     def needs(self) -> Sequence[Need]:
         """Return what to measure."""
 
-    def fewest(self, level: Level) -> int | None:
-        """Return the number of inputs below which no scores whatever decide it; None where no number does."""
+    def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
+        """Return the number of inputs below which no scores whatever decide it; None where no number does.
+
+        Args:
+            level: How sure the decision must be.
+            to_pass: Ask for a pass alone: below that number it can only fail.
+        """
         return 1
 
     def planned(self, places: tuple[int, ...]) -> Sequence[Claim]:
@@ -368,7 +373,7 @@ def check_scores(own: Scores, other: Scores, claim: str, limits: tuple[float, fl
 
 
 def require_inputs(n: int, least: int | None, claim: str) -> None:
-    """Raise when no scores whatever could decide the claim with n inputs."""
+    """Raise when no scores whatever could let the claim pass with n inputs."""
     if least is None:
         raise XaiError(
             claim,
@@ -380,7 +385,7 @@ def require_inputs(n: int, least: int | None, claim: str) -> None:
         raise XaiError(
             "xai_inputs",
             found=f"{n} input{'s' if n > 1 else ''} for the claim {claim!r}",
-            expected=f"at least {least}: with fewer, no scores whatever could decide it",
+            expected=f"at least {least}: with fewer, no scores whatever could let it pass",
             fix="give more inputs, lower confidence=, or move the bound where there is one",
         )
 

@@ -157,14 +157,17 @@ class Beats(Claim):
             return [Need(own), Need(Scoring(self.metric, self.baseline))]
         return [Need(own), Need(Scoring(self.metric), self.baseline)]
 
-    def fewest(self, level: Level) -> int | None:
+    def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return how many inputs it takes to beat the baseline by as much as can be in each of them, or in none."""
         if isinstance(self.baseline, Baseline) and self.baseline.random:
-            return self._of_orders.fewest(level)
+            return self._of_orders.fewest(level, to_pass=to_pass)
         questions = [self._of_signs]  # of scores without a bound, as those of a regression are
         if isfinite(self.metric.low) and isfinite(self.metric.high):
             questions.append(self._of_gains(self.metric.high - self.metric.low))
-        return min((n for n in (one.fewest(level) for one in questions) if n is not None), default=None)
+        if to_pass:
+            return questions[-1].smallest_n(level)
+        numbers = [one.fewest(level) for one in questions]
+        return min((n for n in numbers if n is not None), default=None)
 
     def _of_gains(self, width: float) -> Question:
         """Return the question of gains on a scale of a width."""
@@ -358,9 +361,9 @@ class BeatsFound(Beats):
 
     baseline: Uninformative
 
-    def fewest(self, level: Level) -> int | None:
+    def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return as many as leave enough that are not searched: half of them, or all but 32."""
-        least = super().fewest(level)
+        least = super().fewest(level, to_pass=to_pass)
         return None if least is None else min(2 * least - 1, least + SEARCHED)
 
     def needs(self) -> Sequence[Need]:

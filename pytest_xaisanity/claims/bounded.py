@@ -89,12 +89,13 @@ class Bounded(Claim):
         """The explainer's scores, or what the metric measures instead of an explainer's maps."""
         return [Need(_measurement(self.metric))]
 
-    def fewest(self, level: Level) -> int | None:
+    def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return how many inputs it takes to show a bound to be kept or broken."""
-        questions = [Question.of_share(0.5)]  # of scores without a bound
-        if isfinite(self.metric.low) and isfinite(self.metric.high):
-            questions += [Question(self.metric.low, self.metric.high, bound, way) for _, bound, way in self._asked()]
-        return min((n for n in (one.fewest(level) for one in questions) if n is not None), default=None)
+        low, high = self.metric.low, self.metric.high
+        share = Question.of_share(0.5)  # of scores without a bound
+        means = [Question(low, high, *one[1:]) for one in self._asked()] if isfinite(low) and isfinite(high) else []
+        numbers = [one.fewest(level, to_pass=to_pass) for one in (means or [share] if to_pass else [share, *means])]
+        return (max if to_pass else min)((n for n in numbers if n is not None), default=None)
 
     def decide(self, look: Look) -> Verdict | None:
         """On the mean where the metric has a range; otherwise on the share of inputs within the bound: the median.

@@ -212,9 +212,11 @@ class ChangesUnder(Claim):
             return _Test(view.outcome, lambda: view)
         return _retention_test(similarity, self.retention, seen)
 
-    def fewest(self, level: Level) -> int | None:
+    def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return how many inputs show that an explainer reproduces itself, or a raw bound to be kept or broken."""
-        return self._least(level) if self.at_most is None else inputs_of(self._raw(self.at_most).fewest(level))
+        if self.at_most is None:
+            return self._least(level)
+        return inputs_of(self._raw(self.at_most).fewest(level, to_pass=to_pass))
 
     def _least(self, level: Level) -> int | None:
         """Return how many inputs a pass takes."""

@@ -93,9 +93,9 @@ class InvariantUnder(Claim):
         """One comparison of the maps before and after."""
         return [Need(Comparison(self.intervention, (self.similarity or DISTANCE.name,)))]
 
-    def fewest(self, level: Level) -> int | None:
+    def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return two, which have an order, or how many it takes to show a bound to be kept or broken."""
-        return 2 if self.similarity is None else self._question(self.similarity).fewest(level)
+        return 2 if self.similarity is None else self._question(self.similarity).fewest(level, to_pass=to_pass)
 
     def _question(self, name: str) -> Question:
         assert self.at_least is not None

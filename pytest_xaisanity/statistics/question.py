@@ -306,8 +306,15 @@ class Question:
 
         return _first(passes, 1, limit)
 
-    def fewest(self, level: Level) -> int | None:
-        """Return the smallest number of inputs with which the claim could pass or fail at all, None as above."""
+    def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
+        """Return the smallest number of inputs with which the claim could pass or fail at all, None as above.
+
+        Args:
+            level: How sure the decision must be.
+            to_pass: Ask for a pass alone.
+        """
+        if to_pass:
+            return self.smallest_n(level)
         mirrored = replace(
             self,
             threshold=self.threshold + (self.margin if self.direction == "above" else -self.margin),

@@ -84,5 +84,5 @@ class Block:
         )
 
     def empty_maps(self, *, per_channel: bool = False) -> Tensor:
-        """Return an uninitialized batch of maps ``(b, *places)``, or with a value for each channel."""
+        """Return a batch of maps ``(b, *places)``, all 0, or with a value for each channel."""
         return self.layout.empty(len(self), like=self.inputs[0], per_channel=per_channel)

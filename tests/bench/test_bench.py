@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -17,7 +18,7 @@ from captum.attr import InputXGradient, IntegratedGradients, Saliency
 from torch import nn
 
 from pytest_xaisanity import Bench
-from pytest_xaisanity.claims.make import changes_under
+from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.report.records import plain_value
 
@@ -480,6 +481,26 @@ class TestBatchOrder:
 
 
 class TestDecide:
+    @pytest.mark.parametrize(
+        "claim",
+        [
+            beats("random", on="pixel_flipping"),
+            beats("edges", on="pixel_flipping"),
+            beats("random", on="pixel_flipping", confidence=0.999),
+            bounded("pixel_flipping", at_most=0.3),
+            bounded("pixel_flipping", at_most=0.9, at_least=-0.3),
+            changes_under("cascading_randomization", similarity="cosine", at_most=0.9),
+            changes_under("cascading_randomization", similarity="cosine", at_most=-0.5),
+            invariant_under("batch_order", similarity="cosine", at_least=0.5),
+        ],
+        ids=str,
+    )
+    def test_as_many_inputs_as_the_error_asks_for_are_enough(self, model, claim):
+        with pytest.raises(XaiError, match="expected at least") as caught:
+            Bench(model, images(1)).explainer(gradients).decide(claim)
+        asked = int(re.findall(r"expected at least (\d+): ", str(caught.value))[0])
+        assert Bench(model, images(asked)).explainer(gradients).decide(claim).n == asked
+
     def test_only_claims_are_decided(self, model):
         with pytest.raises(XaiError, match="found a str; expected a claim"):
             Bench(model, images()).explainer(gradients).decide("changes_under")
