@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..common.checks import is_number
 from ..common.digest import digest_of
 from ..common.errors import XaiError, said
 from ..common.seeding import generator, isolated, seed_of
@@ -331,6 +332,9 @@ def _too_few_targets(targets: int, inputs: str) -> XaiError:
 def _split_batch(batch: object) -> tuple[list[Tensor], Tensor | None]:
     if isinstance(batch, list) and len(batch) >= 2 and not _is_input(batch[-1]):
         inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
+        if is_number(batch[-1]) or (isinstance(batch[-1], (Tensor, np.ndarray)) and batch[-1].ndim == 0):
+            fix = "give the DataLoader a batch_size, or wrap a dataset of single inputs in one"
+            raise _batch_error("a batch whose targets have no batch axis, such as a single input and its target", fix)
         return _parts(inputs), as_targets(batch[-1])
     return _parts(batch), None
 
@@ -348,12 +352,14 @@ def _parts(inputs: object) -> list[Tensor]:
     return parts
 
 
-def _batch_error(found: str) -> XaiError:
+def _batch_error(
+    found: str, fix: str = "convert each batch in a generator function, or in the DataLoader's collate_fn"
+) -> XaiError:
     return XaiError(
         "xai_inputs",
         found=found,
         expected="batches that are a tensor, a tuple of the model's inputs, or a list of inputs and targets",
-        fix="convert each batch in a generator function, or in the DataLoader's collate_fn",
+        fix=fix,
     )
 
 

@@ -177,6 +177,13 @@ def test_batches_must_fit_one_another(second):
         blocks_of(Stream((batch for batch in (X, second)), None, 0))
 
 
+@pytest.mark.parametrize("target", [torch.tensor(0), np.int64(0), 0])
+def test_single_inputs_with_a_target_are_no_batches(target):
+    """As a DataLoader with ``batch_size=None`` gives them."""
+    with pytest.raises(XaiError, match=r"xai_inputs: found .*no batch axis.*give the DataLoader a batch_size"):
+        blocks_of(Stream(([row, target] for row in X), None, 0))
+
+
 def test_random_transforms_of_the_global_generators_are_drawn_alike_at_each_reading(held_64):
     class Noisy:
         def __iter__(self):
