@@ -283,7 +283,7 @@ class Bench:
             measured=tuple(run.found(count) for run in runs),
             parts=tuple(run.parts(count) for run in runs),
             seed=self.seed,
-            tolerance=5e-2 if half else 1e-3,
+            tolerance=5e-2 if half else 1e-2,
             drawn_from=self.subject.drawn_from,
         )
 

@@ -551,6 +551,7 @@ def test_all_claims_may_be_put_to_every_mutant(suite):
     assert statuses(first) == statuses(every)
 
 
+@pytest.mark.slow
 def test_workers_find_what_one_process_does_and_have_one_gate(suite):
     few(suite, "constant", "flipped_sign", "rounded", "one_channel", "edges")
     write(

@@ -28,7 +28,13 @@ SUITE = """
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n2")], ids=["one process", "two workers"])
+@pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param((), id="one process"),
+        pytest.param(("-p", "xdist", "-n2"), id="two workers", marks=pytest.mark.slow),
+    ],
+)
 def test_each_claim_has_a_line_and_none_is_decided(suite, workers):
     suite.makepyfile(test_it=SUITE)
     result = suite.runpytest(*workers, "--xai-dry-run", "--xai-json=out.json")
