@@ -81,6 +81,7 @@ def test_with_positive_weights_alone_relevance_is_parallel_within_four_layers(me
     assert min(curve(method("LRP z+"))[4:]) > 0.99
 
 
+@pytest.mark.slow
 def test_the_more_negative_weights_count_the_more_slowly_it_converges(method):
     """α1β0, which has none, α2β1, and α5β4, in which the two sides nearly balance."""
     one, two, five = (curve(method(f"LRP {rule}")) for rule in ("α1β0", "α2β1", "α5β4"))
@@ -89,6 +90,7 @@ def test_the_more_negative_weights_count_the_more_slowly_it_converges(method):
     assert five[-1] < 0.8
 
 
+@pytest.mark.slow
 def test_mixing_signs_is_what_keeps_deeplift_apart(method):
     """Without it, DeepLIFT converges like z+."""
     rescale, ablation = curve(method("DeepLIFT Rescale")), curve(method("DeepLIFT Ablation"))
@@ -96,6 +98,7 @@ def test_mixing_signs_is_what_keeps_deeplift_apart(method):
     assert min(ablation[4:]) > 0.99
 
 
+@pytest.mark.slow
 def test_dense_layers_by_another_rule_do_not_help(method):
     """The composite keeps relevance apart in the dense layers; the convolutions below lose it."""
     composite = curve(method("LRP composite"))

@@ -124,6 +124,7 @@ class TestSearch:
         search(SHAPE, lambda candidate: float(torch.rand(())) - 2, max_examples=10, search_seed=0)
         assert same_state(before, global_state())
 
+    @pytest.mark.slow
     @settings(max_examples=3, deadline=None, database=None)
     @given(st.integers(0, 100))
     def test_works_inside_a_given_test(self, number):
@@ -219,6 +220,7 @@ class TestAdversarial:
         assert scores.isnan().all()
         assert evidence == {}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("source", [contributions, noise])
     def test_does_not_depend_on_the_micro_batch(self, source):
         whole, _, evidence = measured(40, source)

@@ -161,6 +161,7 @@ class TestSubjects:
         with pytest.raises(XaiError, match=next(iter(options))):
             subjects(**options)
 
+    @pytest.mark.slow
     @settings(max_examples=12, deadline=None, database=None)
     @given(subjects(batch=16))
     def test_keep_their_model_and_their_verdicts(self, subject):
@@ -216,6 +217,7 @@ class TestSettings:
 
 
 class TestTorchGenerator:
+    @pytest.mark.slow
     def test_is_not_moved_by_importing_the_strategies(self):
         code = "import torch; torch.manual_seed(7); a = torch.rand(3); torch.manual_seed(7); "
         code += "import pytest_xaisanity.adversaries.strategies; print(torch.equal(a, torch.rand(3)))"

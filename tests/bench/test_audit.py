@@ -92,6 +92,7 @@ def _all_mutants(monkeypatch):
 # The table
 
 
+@pytest.mark.slow
 def test_the_table_has_survivors_first_and_the_claims_that_killed_the_others(suite):
     write(suite, asserting(CHANGES.format("good")))
     result = run(suite)
@@ -117,6 +118,7 @@ def test_the_table_has_survivors_first_and_the_claims_that_killed_the_others(sui
     assert len(set(order)) == 3
 
 
+@pytest.mark.slow
 def test_a_suite_of_two_claims_kills_what_either_does(suite):
     write(suite, asserting(CHANGES.format("good"), RANDOM.format("good")))
     record = only(audit_of(suite))
@@ -131,6 +133,7 @@ def test_a_suite_of_two_claims_kills_what_either_does(suite):
     assert record["words"][by["stale"][0]] == "changes_under cascading_randomization(similarity=spearman)"
 
 
+@pytest.mark.slow
 def test_what_would_catch_a_survivor_does_catch_it(suite):
     few(suite, "flipped_sign", "shuffled", "wrong_class")
     write(suite, asserting(CHANGES.format("good")))
@@ -685,6 +688,7 @@ def test_a_bar_is_shown_on_a_terminal_and_gone_at_the_end(suite):
     assert re.search(r"\r +\r", text[text.rindex("xai audit:") :])  # wiped
 
 
+@pytest.mark.slow
 def test_no_bar_is_written_to_a_pipe(suite):
     write(suite, asserting(RANDOM.format("good")))
     result = run(suite)

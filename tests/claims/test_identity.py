@@ -189,6 +189,7 @@ def test_no_setting_reads_like_another_with_a_value(registry):
         assert not [(one, other) for one, other in itertools.permutations(settings, 2) if other.startswith(f"{one}_")]
 
 
+@pytest.mark.slow
 def test_ids_are_the_same_in_every_process(capsys):
     """Whatever the hashes of strings and the addresses of objects are."""
     code = (

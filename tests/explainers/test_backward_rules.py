@@ -120,6 +120,7 @@ class TestAnyOperation:
         assert torch.allclose(got, expected, rtol=1e-10, atol=1e-12)
         assert not torch.allclose(got, gradient)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("explainer", [LRP("zplus"), DeepLift("revealcancel"), GuidedBackprop()], ids=repr)
     def test_a_network_of_torchvision_with_activations_in_place(self, explainer):
         torch.manual_seed(0)
@@ -495,6 +496,7 @@ class TestValues:
         assert PatternAttribution(patterns) != PatternAttribution(patterns)
         assert repr(PatternAttribution(patterns)) == "PatternAttribution(<patterns of 4 layers>)"
 
+    @pytest.mark.slow
     def test_zennit_is_imported_when_a_rule_of_its_own_is_used(self):
         code = (
             "import sys; from pytest_xaisanity.explainers import LRP, GuidedBackprop; LRP('zplus'); GuidedBackprop();"

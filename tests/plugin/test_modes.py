@@ -127,6 +127,7 @@ def test_pytest_finds_the_plugin_and_what_is_left_of_it_when_it_is_blocked():
     assert points == {"xaisanity": "pytest_xaisanity.plugin", "xaisanity_blocked": "pytest_xaisanity.plugin.blocked"}
 
 
+@pytest.mark.slow
 def test_the_plugin_may_be_named_by_hand(suite):
     """Where pytest is told to load no plugin by itself."""
     suite.makepyfile(test_it=SUITE)

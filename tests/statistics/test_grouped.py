@@ -175,6 +175,7 @@ FULL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "n", "size", "share"), QUICK)
 def test_clusters_at_the_threshold_are_seldom_decided_wrongly(what, n, size, share, monkeypatch):
     """All-or-nothing shares at one half, the same within a cluster; and at 0.6, where a fail would be wrong."""
