@@ -191,6 +191,7 @@ def against_another(name, rng, n, *, scale=SHARE, gain=0.0, spread=None):
     difference = gain + (0.5 * DISTRIBUTIONS[name](rng, n) if spread is None else spread * rng.standard_normal(n))
     other = rng.uniform(0.4, 0.6, n)
     if scale is SHARE:
+        difference = difference.clip(-1, 1)
         other = np.clip(other, np.maximum(0, -difference), np.minimum(1, 1 - difference))
     return beats(print, on=scale), [{"scores": (other + difference)[:, None]}, {"scores": other[:, None]}]
 
@@ -321,7 +322,7 @@ def test_what_is_not_so_seldom_passes(kind, n):
 SIZES = [
     (kind, n)
     for kind in NULLS
-    for n in ([64] if any(word in kind for word in ("groups", "fixed", "sorted")) else [None, 17, 64, 256])
+    for n in ([64] if any(word in kind for word in ("groups", "fixed", "sorted")) else [None, 17, 256])
 ]
 
 
