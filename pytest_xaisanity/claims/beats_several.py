@@ -53,11 +53,8 @@ class Resolutions(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeatsEach(Compound):
-    """A :class:`Beats` that must hold for each of several baselines: the parts of one.
-
-    A pass needs that of every part, each at full confidence; a fail of any is taken at an error split over the parts.
-    """
+class _BeatsSeveral(Compound):
+    """A claim about one baseline that several :class:`Beats` make up."""
 
     baseline: Baseline
     metric: AnyMapMetric
@@ -65,6 +62,14 @@ class BeatsEach(Compound):
     margin: float | None = None
     verb: ClassVar[str] = "beats"
     advice: ClassVar[str] = ADVICE
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeatsEach(_BeatsSeveral):
+    """A :class:`Beats` that must hold for each of several baselines: the parts of one.
+
+    A pass needs that of every part, each at full confidence; a fail of any is taken at an error split over the parts.
+    """
 
     def planned(self, places: tuple[int, ...]) -> Sequence[Claim]:
         """Return a claim against each part."""
@@ -99,18 +104,11 @@ class BeatsEach(Compound):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeatsEither(Compound):
+class BeatsEither(_BeatsSeveral):
     """A :class:`Beats` that must hold in one of several readings of the explainer's maps.
 
     A pass of any is taken at an error that is split over the readings; a fail needs that of each.
     """
-
-    baseline: Baseline
-    metric: AnyMapMetric
-    within: Literal["target"] | None = None
-    margin: float | None = None
-    verb: ClassVar[str] = "beats"
-    advice: ClassVar[str] = ADVICE
 
     @property
     def _read(self) -> Sequence[AnyMapMetric]:
