@@ -27,7 +27,12 @@ def times(model, inputs, targets):
     return inputs * model[0].weight.sum(0)
 
 
-ODD = [np.array([1, 2]), torch.tensor([1, 2]), np.array(["a"]), 10**30, float("nan"), {}, {1}, int, object(), 1j, "?"]
+class Odd:
+    def __repr__(self):  # without an address, which would name a test otherwise in each process
+        return "Odd()"
+
+
+ODD = [np.array([1, 2]), torch.tensor([1, 2]), np.array(["a"]), 10**30, float("nan"), {}, {1}, int, Odd(), 1j, "?"]
 CASCADE = ("changes_under", "cascading_randomization", {})
 FLIPPING = ("beats", "random", {"on": "pixel_flipping"})
 SETTINGS = [
