@@ -88,7 +88,7 @@ def test_absolute_ranks_of_guided_backprop_do_not_show_it(explainers):
     assert verdict.evidence.get_part(Readings)["abs_spearman"].chance > 0.55
 
 
-@pytest.mark.parametrize("order", [CASCADING, INDEPENDENT])
+@pytest.mark.parametrize("order", [CASCADING, LATER])
 def test_guided_backprop_changes_with_the_lowest_layers(explainers, order):
     """It is not invariant, as an early version of the paper said: each layer further down takes more of it away."""
     verdict = explainers["Guided Backprop"].changes_under(order, similarity="spearman", **WEIGHTS)
@@ -105,7 +105,7 @@ def test_guided_grad_cam_does_not_change_with_the_top_layer(explainers):
     assert verdict.failed, verdict.reason
 
 
-@pytest.mark.parametrize("order", [CASCADING, INDEPENDENT])
+@pytest.mark.parametrize("order", [CASCADING, LATER])
 def test_guided_grad_cam_changes_with_the_lowest_layers(explainers, order):
     """Layer by layer, down to what Guided Backprop keeps."""
     verdict = explainers["Guided GradCAM"].changes_under(order, similarity="spearman", target="dynamic", **WEIGHTS)
@@ -179,6 +179,7 @@ def test_an_edge_detector_changes_under_nothing(explainers, order):
     }
 
 
+@pytest.mark.slow
 def test_what_is_left_resembles_the_edges_of_the_image(explainers):
     """Gradients lose their likeness to edges with the weights; inputs multiplied by gradients do not."""
 

@@ -23,6 +23,8 @@ from sixt_networks import DeepCNN, trained_deep_cnn
 from pytest_xaisanity.claims.changes_under import Readings
 from pytest_xaisanity.evidence.metrics.cosine_similarity_convergence import Convergence
 
+pytestmark = pytest.mark.slow  # the network of ten layers takes half a minute to train
+
 RELATIVES_OF_Z_PLUS = ["LRP α1β0", "LRP α2β1", "LRP composite"]
 RELATIVES_OF_Z_PLUS += ["Deep Taylor", "Excitation Backprop", "DeepLIFT Ablation"]
 
@@ -45,8 +47,7 @@ def curve(one):
     return [at.median for at in verdict.evidence.get_part(Convergence).layers]
 
 
-SIGNED = ["Gradient", "Gradient × Input"]
-SIGNED += [pytest.param(name, marks=pytest.mark.slow) for name in ("LRP z", "DeepLIFT Rescale")]
+SIGNED = ["Gradient", "Gradient × Input", "LRP z", "DeepLIFT Rescale"]
 
 
 @pytest.mark.parametrize("name", SIGNED)
@@ -56,16 +57,7 @@ def test_signed_methods_are_sound(method, name, claim):
     assert CLAIMS[claim](method(name))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "LRP z+",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in RELATIVES_OF_Z_PLUS),
-        pytest.param("PatternAttribution", marks=pytest.mark.slow),
-        "Guided Backprop",
-        pytest.param("RectGrad", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("name", ["LRP z+", *RELATIVES_OF_Z_PLUS, "PatternAttribution", "Guided Backprop", "RectGrad"])
 def test_converging_methods_fail_all_three(method, name):
     """Their maps are the same for another class, and for other weights above the last pooling."""
     assert flags(method(name)) == list(CLAIMS)
@@ -81,7 +73,6 @@ def test_with_positive_weights_alone_relevance_is_parallel_within_four_layers(me
     assert min(curve(method("LRP z+"))[4:]) > 0.99
 
 
-@pytest.mark.slow
 def test_the_more_negative_weights_count_the_more_slowly_it_converges(method):
     """α1β0, which has none, α2β1, and α5β4, in which the two sides nearly balance."""
     one, two, five = (curve(method(f"LRP {rule}")) for rule in ("α1β0", "α2β1", "α5β4"))
@@ -90,7 +81,6 @@ def test_the_more_negative_weights_count_the_more_slowly_it_converges(method):
     assert five[-1] < 0.8
 
 
-@pytest.mark.slow
 def test_mixing_signs_is_what_keeps_deeplift_apart(method):
     """Without it, DeepLIFT converges like z+."""
     rescale, ablation = curve(method("DeepLIFT Rescale")), curve(method("DeepLIFT Ablation"))
@@ -98,7 +88,6 @@ def test_mixing_signs_is_what_keeps_deeplift_apart(method):
     assert min(ablation[4:]) > 0.99
 
 
-@pytest.mark.slow
 def test_dense_layers_by_another_rule_do_not_help(method):
     """The composite keeps relevance apart in the dense layers; the convolutions below lose it."""
     composite = curve(method("LRP composite"))
