@@ -13,7 +13,7 @@ from ..common.errors import XaiError
 from ..common.seeding import State, global_state, restore_state, seed_globally
 from ..common.undoing import undoing, undone
 from .inventory import plain_name
-from .snapshot import Changes, Snapshot, TorchState, modules_with_modes, plain_attributes
+from .snapshot import REWRAPPED, Changes, Snapshot, TorchState, modules_with_modes, plain_attributes
 
 __all__ = ["Lending", "evaluating", "own_changes"]
 
@@ -39,7 +39,7 @@ class Lending:
         self._model = model if isinstance(model, nn.Module) else None
         self._device, self._seed, self._own = device, seed, own
         self._torch = TorchState()
-        self._inference = ExitStack()
+        self._modes = ExitStack()
         self._given: Snapshot | None = None
         self._moved_from: torch.device | None = None
         self._generators: State | None = None
@@ -82,7 +82,7 @@ class Lending:
             self._lent.restore_structure()
 
     def _begin(self) -> None:
-        self._inference.enter_context(torch.inference_mode(False))
+        self._modes.enter_context(torch.inference_mode(False))
         if self._model is None:
             self._seed_generators()
             return
@@ -93,6 +93,8 @@ class Lending:
             self._moved_from = homes.pop()
             _move(self._model, self._device)
         self._seed_generators()  # now that the device is in use
+        if self._device.type == "cuda" and any(isinstance(module, nn.RNNBase) for module in self._model.modules()):
+            self._modes.enter_context(_without_cudnn())
         evaluating(self._model)
         # Where the model was moved, the memory that it came from holds its values.
         self._lent = Snapshot(self._model, values=self._given.memory() if moves else None)
@@ -103,7 +105,7 @@ class Lending:
 
     def _end(self) -> None:
         with ExitStack() as steps:  # the last first, and each whatever becomes of the others
-            steps.callback(self._inference.close)
+            steps.callback(self._modes.close)
             steps.callback(self._torch.restore)
             steps.callback(self._restore_generators)
             steps.callback(self._give_back)
@@ -130,7 +132,7 @@ class Lending:
         changes = {
             (kind, name): what
             for (kind, name), what in self._changes.items()
-            if kind not in _SILENT and (kind != "buffer" or name not in self._own)
+            if kind not in _SILENT and what != REWRAPPED and (kind != "buffer" or name not in self._own)
         }
         if not changes:
             return
@@ -188,6 +190,17 @@ def own_changes(model: object, run: Callable[[], T]) -> tuple[T, set[str]]:
     }
     counted = {name for name, value in plain_attributes(model).items() if plain.get(name, value) != value}
     return result, changed | (now.keys() - before.keys()) | counted
+
+
+@contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """Let recurrent layers run without cuDNN, whose backward pass works in training mode alone."""
+    before = torch.backends.cudnn.enabled
+    try:
+        torch.backends.cudnn.enabled = False
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
 
 
 def _move(model: nn.Module, device: torch.device) -> None:

@@ -20,6 +20,7 @@ from .reinit.parametrizations import old_style_hooks
 from .tracing import function_modes, put_function_modes
 
 __all__ = [
+    "REWRAPPED",
     "Changes",
     "Hooks",
     "Kept",
@@ -33,6 +34,8 @@ __all__ = [
 
 Changes: TypeAlias = dict[tuple[str, str], str]
 """Kind and name of what was found changed (``("buffer", "norm.running_mean")``) to how (``"replaced"``)."""
+
+REWRAPPED = "rewrapped"  # what became of a tensor in whose place stands another one of the same memory: no change
 
 COPIED_BYTES = 2**31  # of parameters; of more, no copy is kept
 _KINDS = {"_parameters": "parameter", "_buffers": "buffer", "_modules": "module"}
@@ -231,7 +234,15 @@ class _Contents:
                 if name not in now or name not in before:
                     yield str(name), "deleted" if name in before else "added"
                 elif now[name] is not before[name]:
-                    yield str(name), "replaced"
+                    yield str(name), REWRAPPED if _same_memory(now[name], before[name]) else "replaced"
+
+
+def _same_memory(one: object, other: object) -> bool:
+    """Whether two parameters are of the same memory, read alike."""
+    if type(one) is not nn.Parameter or type(other) is not nn.Parameter or one.requires_grad != other.requires_grad:
+        return False
+    plain = all(each.layout == torch.strided and not each.is_quantized for each in (one, other))
+    return plain and one.is_set_to(other)
 
 
 class _Tree:

@@ -121,6 +121,7 @@ HARMLESS = {
     "Captum's DeepLift": lambda m: DeepLift(nn.Sequential(m.first, nn.ReLU(), m.last)).attribute(X, target=0),
     "Captum's LRP": lambda m: LRP(nn.Sequential(m.first, nn.ReLU(), m.last)).attribute(X, target=0),
     "what Captum leaves when it is cut off": lambda m: setattr(m.first, "input", X),
+    "a parameter in new clothes": lambda m: setattr(m.first, "weight", nn.Parameter(m.first.weight.data)),
     "an attribute": lambda m: setattr(m, "slope", 3.0),
     "an attribute deleted": lambda m: delattr(m, "slope"),
     "a tensor that is an attribute": lambda m: setattr(m, "mask", torch.zeros(3)),

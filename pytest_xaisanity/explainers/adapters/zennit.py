@@ -121,6 +121,7 @@ def _hooked(composite: _Composite, model: nn.Module) -> Context:
 
     needed = "modules that its composite maps to a rule"
     seen = seen_by_hooks(model, Hooked("zennit's hooks", changes, once=True, needed=needed, more={"sum": Sum}))
+    found = [(module, dict(module._parameters), {*vars(module)}) for module in model.modules()]
 
     def begin() -> None:
         composite.register(model)
@@ -129,5 +130,10 @@ def _hooked(composite: _Composite, model: nn.Module) -> Context:
     def end() -> None:
         seen.end()
         composite.remove()
+        # zennit 1.0 leaves parameters of the same memory in their places, and merged weights as attributes beside them.
+        for module, parameters, names in found:
+            module._parameters.update(parameters)
+            for name in vars(module).keys() - names:
+                del vars(module)[name]
 
     return undone(end, begin)

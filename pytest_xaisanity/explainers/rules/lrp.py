@@ -182,7 +182,7 @@ def _by(rule: Any) -> Callable[[Operation, Tensor, Tensor], Tensor]:
 
     def backward(operation: Operation, inputs: Tensor, relevance: Tensor) -> Tensor:
         hook = rule.copy()
-        hook.stored_tensors["input"] = (inputs,)
+        hook.stored_tensors |= {"input": (inputs,), "kwargs": {}}  # the latter is read from zennit 1.0 on
         result: Tensor = hook.backward(operation, (inputs,), (relevance,))[0]
         return result
 
