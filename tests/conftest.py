@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # most tests hold tensors of the processor against what comes back
 
 import captum.attr  # noqa: F401 - the inner sessions forget what they import, and torch cannot be imported twice
 import hypothesis  # noqa: F401

@@ -129,9 +129,9 @@ class _Reach:
                     parameter.requires_grad_(True)
             explained = self._answers().explained
             mixture = torch.rand(explained.shape, generator=generator("reach")).to(explained)
-            if explained.requires_grad:
+            asking = [parameter for parameter in parameters if parameter.requires_grad]
+            if explained.requires_grad and asking:
                 total = (explained * (0.5 + mixture)).sum()
-                asking = [parameter for parameter in parameters if parameter.requires_grad]
                 gradients = iter(torch.autograd.grad(total, asking, allow_unused=True))
                 of = {id(parameter): next(gradients) for parameter in asking}
                 found.append({n: of.get(id(p)) for n, p in zip(names, parameters, strict=True)})

@@ -45,13 +45,19 @@ def _automatic_device(model: object) -> torch.device:
     homes = {tensor.device for tensor in tensors}
     if len(homes) > 1 or (homes and next(iter(homes)).type != "cpu"):
         return next(iter(parameter.device for parameter in tensors))  # a model that has chosen its place stays there
-    if not homes:
+    if not homes or _quantized(model):
         return torch.device("cpu")
     if torch.cuda.is_available():
         return _cuda_device()
     if torch.backends.mps.is_available() and all(tensor.dtype != torch.float64 for tensor in tensors):
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _quantized(model: object) -> bool:
+    """Whether a model has layers of packed integer weights, whose kernels are those of a processor."""
+    parts = model.modules() if isinstance(model, nn.Module) else ()
+    return any(".nn.quantized." in f"{type(part).__module__}." for part in parts)
 
 
 def _cuda_device() -> torch.device:
