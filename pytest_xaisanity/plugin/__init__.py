@@ -26,6 +26,7 @@ from .running import RUNNING, Running, fixtures_of
 from .taken import Taken, check_not_added, remember
 from .terminal import VERDICTS_OF_SESSION, Verdicts
 from .zero_code import add_battery
+from .zero_code import remember as remember_folder
 
 _PASSED = pytest.StashKey[bool]()  # whether the call of a test passed
 _OVERLOOKED = pytest.StashKey[bool]()  # whether it did without a look at its verdict
@@ -70,6 +71,11 @@ def pytest_configure(config: pytest.Config) -> None:
     elif setting(config, "audit"):
         config.stash[AUDIT] = Auditor(config)
         config.pluginmanager.register(config.stash[AUDIT], "xaisanity-audit")
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Know the folder of the session."""
+    remember_folder(collector)
 
 
 @pytest.hookimpl(wrapper=True)

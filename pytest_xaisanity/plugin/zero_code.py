@@ -14,9 +14,10 @@ from .markers import mark_of
 from .options import given, setting
 from .running import fixtures_of
 
-__all__ = ["BATTERY", "add_battery"]
+__all__ = ["BATTERY", "add_battery", "remember"]
 
 BATTERY = "xai"  # the node id of the battery, which is no file of the user's
+_ROOT = pytest.StashKey[pytest.Directory]()
 
 
 def add_battery(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -32,9 +33,27 @@ def add_battery(session: pytest.Session, config: pytest.Config, items: list[pyte
     complete = all(setting(config, name) is not None for name in ("model", "inputs"))
     if asked or complete or not any("xai_explainer" in fixtures_of(item) for item in items):
         file = Path(__file__).with_name("battery.py")
-        module: pytest.Module = pytest.Module.from_parent(session, path=file, nodeid=BATTERY)  # type: ignore[no-untyped-call, unused-ignore]
+        home = _common(items) or config.stash.get(_ROOT, session)
+        module: pytest.Module = pytest.Module.from_parent(home, path=file, nodeid=BATTERY)  # type: ignore[no-untyped-call, unused-ignore]
         module.obj = _module(config)
         items.extend(session.genitems(module))
+
+
+def remember(collector: pytest.Collector) -> None:
+    """Keep the folder of the whole session, whose fixtures are those of a session without tests."""
+    if isinstance(collector, pytest.Directory):
+        collector.config.stash.setdefault(_ROOT, collector)
+
+
+def _common(items: list[pytest.Item]) -> pytest.Directory | None:
+    """Return the innermost folder that holds all tests, whose fixtures, and those of the folders above, all may use."""
+    chains = [[node for node in item.listchain() if isinstance(node, pytest.Directory)] for item in items]
+    found = None
+    for level in zip(*chains, strict=False):
+        if len({*level}) > 1:
+            break
+        found = level[0]
+    return found
 
 
 def _module(config: pytest.Config) -> ModuleType:

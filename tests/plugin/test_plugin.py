@@ -267,7 +267,7 @@ def test_explainers_of_tests_are_ranked_against_one_another(suite):
 @pytest.mark.parametrize(
     ("claim", "error"),
     [
-        ('beats("random")', "beats: found arguments that do not fit (missing a required argument: 'on')*"),
+        ('beats("random")', "beats: found arguments that do not fit (missing a required *argument: 'on')*"),
         ('beats(None, on="pixel_flipping")', "beats: found None; expected a baseline or an explainer*"),
         ('bounded("pixel_flipping", 0.3)', "bounded: found arguments that do not fit (too many positional*"),
         ('changes_under("cascading_randomization", similarity="sim")', "*changes_under similarity: found 'sim'*"),

@@ -287,6 +287,16 @@ def test_an_explainer_that_no_test_takes_is_put_to_the_battery_on_the_fixtures_o
     run(suite, "--xai-explainer=subject:bad", "-k", "beats-random").assert_outcomes(failed=1, deselected=5)
 
 
+def test_the_battery_has_the_fixtures_of_the_folder_that_holds_all_tests(suite):
+    """Of one below the root too, where suites keep their tests."""
+    for folder in ("suite/one", "suite/two"):
+        (suite.path / folder).mkdir(parents=True)
+        (suite.path / folder / f"test_{folder[-3:]}.py").write_text("def test():\n    pass\n")
+    for file in ("conftest.py", "subject.py"):
+        (suite.path / file).rename(suite.path / "suite" / file)
+    run(suite, "--xai-explainer=subject:good", "-k", "beats-random").assert_outcomes(passed=1, deselected=7)
+
+
 @pytest.mark.parametrize(("left_out", "missing"), [(0, "model"), (1, "inputs")])
 def test_an_explainer_without_a_model_or_inputs_is_an_error(bare, left_out, missing):
     result = run(bare, *(option for place, option in enumerate(options()) if place != left_out))
