@@ -252,7 +252,7 @@ class Beats(Claim):
             clipped = "" if reach >= width else f", clipped to [-{reach:g}, {reach:g}]"
             values = np.clip(gain, -reach, reach)
             seen = "its mean gain is {estimate}, shown to be below {bound}"
-            quantity = f"mean gain in {metric.name}{clipped}"
+            quantity = f"mean gain in {metric.called}{clipped}"
             return _Asked(question, Grouped.of(values, values, groups), quantity, seen, "score")
         # Scores without a bound are decided on the sign of the paired difference; ties count for the baseline.
         flags = (gain > 0).astype(float)
@@ -314,7 +314,7 @@ class Beats(Claim):
         )
 
     def _conclude(self, look: Look, asked: _Asked, left: LeftOut, one: _Concluded, targets: ByTarget) -> Verdict:
-        against, on = label(self.baseline), f"on {self.metric.name}{one.where}"
+        against, on = label(self.baseline), f"on {self.metric.called}{one.where}"
         reasons = {
             "passed": f"better than {against} {on}",
             "failed": f"{asked.standing(one.decision.estimate)} better than {against} {on}: "

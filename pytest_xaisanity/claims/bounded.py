@@ -116,7 +116,7 @@ class Bounded(Claim):
         if outcome == "inconclusive":
             for one in sides:
                 require_inputs(look.n, one.question.smallest_n(look.level), f"{look.explainer} {self}")
-        what = f"mean {self.metric.name}" if ranged else f"{self.metric.name} of most inputs"
+        what = f"mean {self.metric.called}" if ranged else f"{self.metric.called} of most inputs"
         verb = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[outcome]
         constant, made = len(values) - len(known), Groups.of(counted(scored.groups), look.n)
         remarks = self.metric.remarks(scored, look.parts[0])

@@ -506,6 +506,11 @@ class Metric(ABC):
         """Return what the definition leaves open, the simplest first, for maps of these places where they are known."""
         return {}
 
+    @property
+    def called(self) -> str:
+        """What its scores are called in a verdict: by default its name."""
+        return self.name
+
     def limits(self, described: Sequence[Part]) -> tuple[float, float]:
         """Return the least and the greatest possible score on a subject, given what was described of it.
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w/]+\.py)`:\n\n```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
 LINES = {
-    "metric": (METRICS, "infidelity", "contributed.infidelity:Infidelity"),
+    "metric": (METRICS, "prediction_error", "contributed.prediction_error:PredictionError"),
     "intervention": (INTERVENTIONS, "rounded_weights", "contributed.rounded_weights:RoundedWeights"),
     "adapter": (ADAPTERS, "patchwork", "contributed.patchwork_adapter:PatchworkAdapter"),
     "baseline": (BASELINES, "center_blob", "contributed.center_blob:CenterBlob"),
@@ -113,7 +113,7 @@ def test_the_commands_of_the_fast_lane_select_what_the_markers_name(pytestconfig
 class TestInfidelity:
     def test_scores_follow_the_definition(self, curved):
         """A slow twin in float64, one input, one noise and one value at a time."""
-        metric = of("contributed.infidelity", "Infidelity")(noises=3, scale=0.5)
+        metric = of("contributed.prediction_error", "PredictionError")(noises=3, scale=0.5)
         verdict = curved.explainer(gradient).bounded(metric, at_most=100.0, early=False)
         scores = dict(zip(verdict.evidence["indices"], verdict.evidence["scores"]["explainer"], strict=True))
         model = copy.deepcopy(curved.subject.model).double()
@@ -133,15 +133,15 @@ class TestInfidelity:
 
     def test_the_gradient_of_a_smooth_model_is_faithful_and_half_of_it_is_not(self, curved):
         """Both rank alike, so that a metric of ranks would not tell."""
-        assert curved.explainer(gradient).bounded("infidelity", at_most=1e-5)
-        verdict = curved.explainer(half_of_it).bounded("infidelity", at_most=1e-5)
+        assert curved.explainer(gradient).bounded("prediction_error", at_most=1e-5)
+        verdict = curved.explainer(half_of_it).bounded("prediction_error", at_most=1e-5)
         assert verdict.failed
         assert "look for a factor" in verdict.advice
 
     @pytest.mark.parametrize("baseline", ["random", "edges", "center_blob", "uninformative", half_of_it])
     def test_it_serves_against_baselines_too(self, curved, baseline):
         """Their maps have the explainer's norm, and its channels."""
-        assert curved.explainer(gradient).beats(baseline, on="infidelity")
+        assert curved.explainer(gradient).beats(baseline, on="prediction_error")
 
     def test_it_serves_models_of_several_inputs(self):
         """The values of all stand in a row."""
@@ -160,37 +160,37 @@ class TestInfidelity:
             return torch.autograd.grad(outputs, leaves)
 
         bench = Bench(Sum().eval(), (torch.randn(48, 4), images()))
-        assert bench.explainer(both).bounded("infidelity", at_most=1e-5)
+        assert bench.explainer(both).bounded("prediction_error", at_most=1e-5)
 
     def test_what_it_leaves_open_is_drawn_from(self, curved):
-        metric = of("contributed.infidelity", "Infidelity")
+        metric = of("contributed.prediction_error", "PredictionError")
 
         @settings(max_examples=5, deadline=None, database=None)
-        @given(settings_of("infidelity", noises=4))
+        @given(settings_of("prediction_error", noises=4))
         def holds(drawn):
             assert drawn in [metric(4, scale) for scale in (0.1, 0.05, 0.2)]
 
         holds()
-        verdict = curved.explainer(gradient).beats("random", on="infidelity", across="settings", noises=4)
+        verdict = curved.explainer(gradient).beats("random", on="prediction_error", across="settings", noises=4)
         assert verdict
         assert set(verdict.evidence["settings"]) <= {repr(metric(4, scale)) for scale in (0.1, 0.05, 0.2)}
 
     @pytest.mark.parametrize(
         ("wrong", "words"),
         [
-            ({"noises": 0}, "infidelity noises: found 0"),
-            ({"scale": -1.0}, "infidelity scale: found -1.0"),
+            ({"noises": 0}, "prediction_error noises: found 0"),
+            ({"scale": -1.0}, "prediction_error scale: found -1.0"),
             ({"noise": 3}, "use 'noises', the nearest known name"),
         ],
     )
     def test_a_wrong_setting_is_found_before_anything_is_measured(self, linear, wrong, words):
         with pytest.raises(XaiError, match=re.escape(words)):
-            linear.explainer(gradient).bounded("infidelity", at_most=1.0, **wrong)
+            linear.explainer(gradient).bounded("prediction_error", at_most=1.0, **wrong)
 
     def test_reports_show_its_part_of_the_evidence(self, linear):
         """As a type, for people, and under its names."""
-        evidence = linear.explainer(gradient).bounded("infidelity", at_most=1e-6, noises=4).evidence
-        assert evidence.find(of("contributed.infidelity", "Disturbed")).noises == 4
+        evidence = linear.explainer(gradient).bounded("prediction_error", at_most=1e-6, noises=4).evidence
+        assert evidence.find(of("contributed.prediction_error", "Disturbed")).noises == 4
         assert ("disturbed", "by 4 noises of standard deviation 0.1") in list(evidence.rows())
         assert evidence["noises"] == 4
 
@@ -330,14 +330,14 @@ SUITE = """
     from captum.attr import Saliency
     from subject import half
 
-    @pytest.mark.xai_bounded("infidelity", at_most=1e-6)
-    @pytest.mark.xai_beats("center_blob", on="infidelity", noises=4)
+    @pytest.mark.xai_bounded("prediction_error", at_most=1e-6)
+    @pytest.mark.xai_beats("center_blob", on="prediction_error", noises=4)
     @pytest.mark.xai_invariant_under("rounded_weights", bits=12, similarity="overlap", at_least=0.7)
     @pytest.mark.xai_explainer(Saliency, abs=False)
     def test_gradient(xai_verdict):
         assert xai_verdict
 
-    @pytest.mark.xai_bounded("infidelity", at_most=1e-6)
+    @pytest.mark.xai_bounded("prediction_error", at_most=1e-6)
     @pytest.mark.xai_explainer(half)
     def test_half(xai_verdict):
         assert xai_verdict
@@ -388,10 +388,10 @@ def test_another_package_has_them_in_markers_in_the_battery_and_in_reports(packa
     )
     result.stdout.fnmatch_lines_random(
         [
-            "test_claims.py::test_gradient*bounded-infidelity-at_most1e-06* PASSED*",
-            "test_claims.py::test_gradient*beats-center_blob-on-infidelity*noises4* PASSED*",
+            "test_claims.py::test_gradient*bounded-prediction_error-at_most1e-06* PASSED*",
+            "test_claims.py::test_gradient*beats-center_blob-on-prediction_error*noises4* PASSED*",
             "test_claims.py::test_gradient*invariant_under-rounded_weights*bits12* PASSED*",
-            "test_claims.py::test_half*bounded-infidelity* FAILED*",
+            "test_claims.py::test_half*bounded-prediction_error* FAILED*",
             "xai::test_battery*beats-random-on-pixel_flipping* PASSED*",
             "disturbed    by 16 noises of standard deviation 0.1",
             "try          the map is no gradient in the units of the output*",

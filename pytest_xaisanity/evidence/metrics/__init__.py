@@ -9,6 +9,7 @@ METRICS = Registry(
     "metric",
     {
         "efficient_mprt": ".evidence.metrics.efficient_mprt:EfficientMPRT",
+        "infidelity": ".evidence.metrics.infidelity:Infidelity",
         "pixel_flipping": ".evidence.metrics.pixel_flipping:PixelFlipping",
         "scale_preservation": ".evidence.metrics.scale_preservation:ScalePreservation",
         "cosine_similarity_convergence": ".evidence.metrics.cosine_similarity_convergence:CosineSimilarityConvergence",

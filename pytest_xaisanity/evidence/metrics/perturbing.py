@@ -1,0 +1,233 @@
+"""Perturbations of a block of inputs, what the output does under them, and what maps predict of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ...common.errors import XaiError
+from ...common.seeding import generator
+from ...subject.block import Block, Inputs
+from ...subject.outputs import select
+from ..base import Lab
+from ..spread import check_floating, spreads
+
+__all__ = ["Kind", "Perturbation", "Perturbing"]
+
+Kind: TypeAlias = Literal["gaussian", "square", "binary"]
+_DRAWN = 2**18  # numbers that one generator draws of an input, at most, where one sample has no more
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """What perturbs an input.
+
+    Attributes:
+        kind: How the numbers are drawn.
+        size: Standard deviation of noise, side of the square, or probability of removal.
+        samples: How many for each input.
+        by_value: Whether maps are told ``I``: noise in each value, or what is removed of each channel. Otherwise they
+            are told how much of each place is gone.
+        baseline: What removed values become.
+        spread: Whether noise in values is in units of their spread.
+    """
+
+    kind: Kind
+    size: float
+    samples: int
+    by_value: bool
+    baseline: float
+    spread: bool
+
+
+class Perturbing:
+    """The perturbations of one block: numbers of each input, samples times places or values, drawn by itself.
+
+    They are drawn again wherever they are needed, since they may be large; what the output does under them is kept.
+
+    Args:
+        lab: The subject and the seed.
+        block: The inputs.
+        owner: The metric, for errors, and for what is drawn.
+        how: What perturbs them.
+
+    Attributes:
+        before: The outputs of the inputs as they are, ``(b,)``.
+    """
+
+    def __init__(self, lab: Lab, block: Block, owner: str, how: Perturbation) -> None:
+        check_floating(owner, block)
+        self.subject, self.block, self.seed, self.owner, self.how = lab.subject, block, lab.seed, owner, how
+        self.layouts = block.layout.each
+        self.additive = how.by_value and how.kind == "gaussian"
+        self.embedded = self._embedding() if block.mask is not None else None
+        self.scales = self._scales() if self.additive else []
+        by_value = self.additive and self.embedded is None
+        self.sizes = [prod(one.values if by_value else one.places) for one in self.layouts]
+        outputs = self.subject.outputs(block.arguments) if block.outputs is None else block.outputs
+        self.before = self._explained(outputs, slice(None))
+        self._changes: Tensor | None = None
+
+    # ------------------------------------------------------------------------------------------------------ measuring
+
+    def measured(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what ``maps`` predict of the changes, and the changes ``f(x) - f(x - I)``: ``(b, samples)`` each."""
+        weights = self._weights(maps)
+        parts = [self._some(weights, first, count) for first, count in self._chunks()]
+        if self._changes is None:
+            after = torch.cat([part[:, 1] for part in parts], dim=1)
+            if not torch.isfinite(after).all():
+                raise XaiError(
+                    self.owner,
+                    found="outputs of xai_model that are NaN or infinite on perturbed inputs",
+                    expected="finite outputs",
+                    fix="choose a smaller sigma=, or another perturbation= or baseline=",
+                )
+            self._changes = self.before[:, None] - after
+        return torch.cat([part[:, 0] for part in parts], dim=1), self._changes
+
+    def _chunks(self) -> list[tuple[int, int]]:
+        """Return the first and the number of samples that one generator draws."""
+        most = max(1, min(self.how.samples, _DRAWN // sum(self.sizes)))
+        return [(first, min(most, self.how.samples - first)) for first in range(0, self.how.samples, most)]
+
+    def _some(self, weights: Tensor, first: int, count: int) -> Tensor:
+        """Return the predictions and, unless they are known, the outputs under some samples: ``(b, 1 or 2, count)``."""
+        batches = self.subject.batches
+
+        def work(part: slice) -> Tensor:
+            numbers = self._numbers(part, first, count)
+            found = [torch.bmm(numbers, weights[part, :, None])[:, :, 0]]
+            if self._changes is None:
+                found.append(self._outputs(part, numbers).reshape(-1, count).to(found[0].dtype))
+            return torch.stack(found, dim=1)
+
+        with torch.inference_mode(False), torch.no_grad():
+            return batches.of(max(1, batches.size // count)).run(len(self.block), work)
+
+    def _outputs(self, part: slice, numbers: Tensor) -> Tensor:
+        """Return the explained output of each perturbed input, those of one input in a row."""
+        count = numbers.shape[1]
+        rows = torch.arange(part.start, part.stop, device=numbers.device).repeat_interleave(count)
+        perturbed = self._perturbed(rows, numbers.flatten(0, 1))
+        context = tuple(tensor[rows] for tensor in self.block.context)
+
+        def work(few: slice) -> Tensor:
+            given, more = (tuple(tensor[few] for tensor in tensors) for tensors in (perturbed, context))
+            return self._explained(self._answer(given, more, rows[few]), rows[few])
+
+        return self.subject.batches.run(len(rows), work)
+
+    def _explained(self, outputs: Tensor, rows: Tensor | slice) -> Tensor:
+        wide = outputs if outputs.dtype == torch.float64 else outputs.float()
+        return select(wide, None if self.block.targets is None else self.block.targets[rows])
+
+    # ----------------------------------------------------------------------------------------------------- perturbing
+
+    def _numbers(self, part: slice, first: int, count: int) -> Tensor:
+        """Return the numbers of some inputs, ``(p, count, places or values)``, each input's by its own generator."""
+        draw = self._draw(count)
+        indices = self.block.indices[part]
+        drawn = [draw(generator(self.seed, self.owner, self.how.kind, first, index)) for index in indices]
+        numbers = torch.stack(drawn).to(self.before.device, self.before.dtype)
+        if self.block.mask is not None:
+            numbers = numbers * self.block.mask[part, None]
+        return numbers
+
+    def _draw(self, count: int) -> Callable[[torch.Generator], Tensor]:
+        """Return what draws ``(count, places or values)``."""
+        shape = (count, sum(self.sizes))
+        if self.how.kind == "gaussian":
+            return lambda rng: torch.randn(shape, generator=rng, dtype=torch.float32).mul_(self.how.size)
+        if self.how.kind == "binary":
+            return lambda rng: (torch.rand(shape, generator=rng, dtype=torch.float32) < self.how.size).float()
+        places, side = self.layouts[0].places, int(self.how.size)
+
+        def squares(rng: torch.Generator) -> Tensor:
+            inside = torch.ones(count, *places, dtype=torch.bool)
+            for axis, length in enumerate(places):
+                corner = torch.randint(0, length - side + 1, (count, 1), generator=rng)
+                along = torch.arange(length)
+                hit = (along >= corner) & (along < corner + side)
+                inside &= hit.reshape(count, *[-1 if other == axis else 1 for other in range(len(places))])
+            return inside.flatten(1).float()
+
+        return squares
+
+    def _perturbed(self, rows: Tensor, numbers: Tensor) -> Inputs:
+        """Return the inputs at some rows, or their embedded tokens, each perturbed by its row of numbers."""
+        if self.embedded is not None:
+            return (self._moved(self.embedded[rows], numbers[..., None], 0, rows),)
+        moved = []
+        for place, part in enumerate(torch.split(numbers, self.sizes, dim=1)):
+            layout, tensor = self.layouts[place], self.block.inputs[place][rows]
+            if self.additive:
+                each = layout.as_given(part.reshape(-1, *layout.values)).reshape(tensor.shape)
+            else:
+                each = layout.like_inputs(part.reshape(-1, *layout.places), tensor)
+            moved.append(self._moved(tensor, each, place, rows))
+        return tuple(moved)
+
+    def _moved(self, tensor: Tensor, numbers: Tensor, place: int, rows: Tensor) -> Tensor:
+        """Return rows of a tensor less noise, or with so much of them replaced by the baseline."""
+        numbers = numbers.to(tensor.dtype)
+        if not self.additive:
+            return torch.lerp(tensor, tensor.new_full((), self.how.baseline), numbers)
+        scale = self.scales[place].to(tensor.dtype)
+        return torch.addcmul(tensor, numbers, scale if len(scale) == 1 else scale[rows], value=-1)
+
+    def _answer(self, given: Inputs, context: Inputs, rows: Tensor) -> Tensor:
+        if self.embedded is None:
+            return self.subject.answer((*given, *context))
+        return self.subject.answer((self.block.inputs[0][rows], *context), given[0])
+
+    # -------------------------------------------------------------------------------------------------------- weights
+
+    def _weights(self, maps: Tensor) -> Tensor:
+        """Return what the numbers are multiplied by to predict a change: ``(b, places or values)``."""
+        flat = maps.flatten(1).to(self.before.dtype)
+        if not self.how.by_value:
+            return flat
+        if self.embedded is not None:
+            return flat * self.scales[0][:, :, 0].to(flat)
+        parts = torch.split(flat, [prod(layout.values) for layout in self.layouts], dim=1)
+        found = []
+        for place, (layout, part) in enumerate(zip(self.layouts, parts, strict=True)):
+            tensor = self.block.inputs[place]
+            if self.additive:
+                scale = layout.channels_first(self.scales[place].expand_as(tensor))
+                found.append(part * scale.reshape(len(tensor), -1).to(part))
+            else:
+                removed = layout.channels_first(tensor - self.how.baseline).reshape(len(tensor), -1).to(part)
+                found.append((part * removed).reshape(len(part), layout.channels or 1, -1).sum(1))
+        return torch.cat(found, dim=1)
+
+    def _scales(self) -> list[Tensor]:
+        """Return what a unit of noise is, as it broadcasts against each tensor, or against the embedded tokens."""
+        if self.embedded is None:
+            if self.how.spread:
+                return spreads(self.subject, self.block)
+            return [tensor.new_ones((1,) * tensor.ndim) for tensor in self.block.inputs]
+        if not self.how.spread:
+            return [self.embedded.new_ones(1, 1, 1)]
+        mask = self.block.mask
+        assert mask is not None
+        squares = self.embedded.square().mean(2).masked_fill(~mask, 0)
+        return [(squares.sum(1) / mask.sum(1).clamp_min(1)).sqrt()[:, None, None]]
+
+    def _embedding(self) -> Tensor:
+        """Return what the embedding makes of the tokens of the block, ``(b, T, D)``."""
+        presentation = self.subject.presentation
+        if presentation.embedding is None:
+            raise XaiError(
+                self.owner,
+                found="token ids, whose numbers cannot be perturbed, and no embedding",
+                expected="the module whose output is perturbed in their place",
+                fix="name it in xai_embedding, or Bench(embedding=...)",
+            )
+        return presentation.embedded(self.block.arguments)
