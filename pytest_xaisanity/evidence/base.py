@@ -554,9 +554,11 @@ class MapMetric(Metric, Generic[T]):
         ranks: Whether the scores depend on the order of the places alone. Where they do not, a baseline's map is given
             the Euclidean norm of the explainer's before it is scored.
         per_channel: Whether it takes a value for each channel, maps ``(b, C, *places)``, not one for each place.
+        shares_passes: Whether its passes are the same for all maps of a block, and done once.
     """
 
     ranks: ClassVar[bool] = True
+    shares_passes: ClassVar[bool] = False
 
     @property
     def per_channel(self) -> bool:
@@ -601,7 +603,7 @@ class MapMetric(Metric, Generic[T]):
         return ()
 
     def passes(self, block: Block) -> float:
-        """Return how many passes of the model it takes to score a map of one input; none by default."""
+        """Return how many passes of the model it takes to score a map of one input, or all; none by default."""
         return 0.0
 
     def describe(self, prepared: T) -> tuple[Part, ...]:

@@ -59,7 +59,8 @@ class Scoring(Measurement[Scored]):
         prepared_by(self.metric, lab, block)  # so that what it would refuse is refused
         if self.baseline is None:
             return Cost(explanations=1, passes=2 + self.metric.passes(block))
-        return self.baseline.cost() + Cost(passes=self.baseline.count * self.metric.passes(block))
+        maps = 0 if self.metric.shares_passes else self.baseline.count
+        return self.baseline.cost() + Cost(passes=maps * self.metric.passes(block))
 
     def start(self, lab: Lab, block: Block) -> _Scoring:
         """Begin on the first block."""
@@ -112,7 +113,7 @@ class _Scoring(Measuring[Scored]):
         if self.baseline is None:
             self.leading.update(metric.leading(prepared, candidates[0]))
         if not self.described:
-            self.described = (*metric.describe(prepared), *self._controls(block, candidates[0]))
+            self.described = (*metric.describe(prepared), *self._controls(block, prepared, candidates[0]))
         shapes = [{name: curve.shape for name, curve in one.curves.items()} for one in scored]
         if any(shape != shapes[0] for shape in shapes):
             raise XaiError(
@@ -170,14 +171,16 @@ class _Scoring(Measuring[Scored]):
         self.draws = len(made)
         return [checked_maps(where, maps, like, channels=self.metric.per_channel, whole=True) for maps in made]
 
-    def _controls(self, block: Block, like: Tensor) -> tuple[Controls, ...]:
+    def _controls(self, block: Block, prepared: object, like: Tensor) -> tuple[Controls, ...]:
         if not self.control or not block.layout.is_image:
             return ()
-        few = block.part(0, CONTROLLED)
-        maps = _shaped(Edges().maps(few, like, seed=self.lab.seed)[0], like[:CONTROLLED])
-        maps = maps if self.metric.ranks else _of_norm(maps, like[:CONTROLLED])
-        values = scores_by(self.metric, prepared_by(self.metric, self.lab, few), maps, "edges").values
-        return (Controls((Score("edges", float(values.mean()), len(few)),)),)
+        if not self.metric.shares_passes:
+            block, like = block.part(0, CONTROLLED), like[:CONTROLLED]
+            prepared = prepared_by(self.metric, self.lab, block)
+        maps = _shaped(Edges().maps(block, like, seed=self.lab.seed)[0], like)
+        maps = maps if self.metric.ranks else _of_norm(maps, like)
+        values = scores_by(self.metric, prepared, maps, "edges").values[:CONTROLLED]
+        return (Controls((Score("edges", float(values.mean()), len(values)),)),)
 
 
 def _shaped(maps: Tensor, like: Tensor) -> Tensor:

@@ -321,6 +321,7 @@ def test_many_samples_of_large_inputs_are_drawn_a_few_at_a_time(monkeypatch):
     from pytest_xaisanity.evidence.metrics import perturbing
 
     monkeypatch.setattr(perturbing, "_DRAWN", 25)
+    monkeypatch.setattr(perturbing, "_KEPT", 0)
     model, inputs, maps = network(10), normal(9, 10), normal(9, 10, seed=1)
     few = scores_of(Infidelity(samples=7), model, inputs, maps, batch_size=2)
     np.testing.assert_allclose(scores_of(Infidelity(samples=7), model, inputs, maps), few, rtol=1e-9)
@@ -342,9 +343,11 @@ def test_the_model_is_called_once_for_all_maps_of_a_block():
         prepared = Infidelity().prepare(lab_of(subject), block)
         Infidelity().score(prepared, normal(16, 5))
         before = len(calls)
-        Infidelity().score(prepared, normal(16, 5, seed=1))
+        second = Infidelity().score(prepared, normal(16, 5, seed=1)).values
+        assert len(calls) == before
+        alone = Infidelity().score(Infidelity().prepare(lab_of(subject), block), normal(16, 5, seed=1)).values
     handle.remove()
-    assert len(calls) == before
+    assert torch.equal(second, alone)
 
 
 # ----------------------------------------------------------------------------------------------------------- tokens

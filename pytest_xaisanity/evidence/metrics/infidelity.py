@@ -76,6 +76,7 @@ class Infidelity(MapMetric[Perturbing]):
     low: ClassVar[float] = 0.0
     higher_is_better: ClassVar[bool] = False
     ranks: ClassVar[bool] = False
+    shares_passes: ClassVar[bool] = True
     advice: ClassVar[str] = (
         "look for a factor or a lost sign; contributions, as of Integrated Gradients or SHAP, are no gradients: read "
         'them with perturbation="binary" or "square"; normalize=True leaves the size of maps aside'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Literal, TypeAlias
@@ -21,6 +20,7 @@ __all__ = ["Kind", "Perturbation", "Perturbing"]
 
 Kind: TypeAlias = Literal["gaussian", "square", "binary"]
 _DRAWN = 2**18  # numbers that one generator draws of an input, at most, where one sample has no more
+_KEPT = 2**24  # numbers of a block that are kept for other maps, at most
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Perturbation:
 class Perturbing:
     """The perturbations of one block: numbers of each input, samples times places or values, drawn by itself.
 
-    They are drawn again wherever they are needed, since they may be large; what the output does under them is kept.
+    What the output does under them is kept for all maps of the block; they themselves are kept where they are few, and
+    otherwise drawn again.
 
     Args:
         lab: The subject and the seed.
@@ -72,6 +73,8 @@ class Perturbing:
         outputs = self.subject.outputs(block.arguments) if block.outputs is None else block.outputs
         self.before = self._explained(outputs, slice(None))
         self._changes: Tensor | None = None
+        self._keeps = len(block) * how.samples * sum(self.sizes) <= _KEPT
+        self._kept: dict[tuple[int, int, int], Tensor] = {}
 
     # ------------------------------------------------------------------------------------------------------ measuring
 
@@ -114,8 +117,8 @@ class Perturbing:
         """Return the explained output of each perturbed input, those of one input in a row."""
         count = numbers.shape[1]
         rows = torch.arange(part.start, part.stop, device=numbers.device).repeat_interleave(count)
-        perturbed = self._perturbed(rows, numbers.flatten(0, 1))
-        context = tuple(tensor[rows] for tensor in self.block.context)
+        perturbed = [tensor.flatten(0, 1) for tensor in self._perturbed(part, numbers)]
+        context = [tensor[rows] for tensor in self.block.context]
 
         def work(few: slice) -> Tensor:
             given, more = (tuple(tensor[few] for tensor in tensors) for tensors in (perturbed, context))
@@ -131,55 +134,63 @@ class Perturbing:
 
     def _numbers(self, part: slice, first: int, count: int) -> Tensor:
         """Return the numbers of some inputs, ``(p, count, places or values)``, each input's by its own generator."""
-        draw = self._draw(count)
+        key = (first, part.start, part.stop)
+        if key in self._kept:
+            return self._kept[key]
         indices = self.block.indices[part]
-        drawn = [draw(generator(self.seed, self.owner, self.how.kind, first, index)) for index in indices]
-        numbers = torch.stack(drawn).to(self.before.device, self.before.dtype)
+        drawn = torch.empty(len(indices), count, sum(self.sizes), dtype=torch.float32)
+        for row, index in enumerate(indices):
+            self._draw(drawn[row], generator(self.seed, self.owner, self.how.kind, first, index))
+        numbers = drawn.to(self.before.device, self.before.dtype)
         if self.block.mask is not None:
-            numbers = numbers * self.block.mask[part, None]
+            numbers *= self.block.mask[part, None]
+        if self._keeps:
+            self._kept[key] = numbers
         return numbers
 
-    def _draw(self, count: int) -> Callable[[torch.Generator], Tensor]:
-        """Return what draws ``(count, places or values)``."""
-        shape = (count, sum(self.sizes))
+    def _draw(self, numbers: Tensor, rng: torch.Generator) -> None:
+        """Draw ``(count, places or values)``: normal numbers, or 1 where a place is removed and 0 where it stays."""
         if self.how.kind == "gaussian":
-            return lambda rng: torch.randn(shape, generator=rng, dtype=torch.float32).mul_(self.how.size)
-        if self.how.kind == "binary":
-            return lambda rng: (torch.rand(shape, generator=rng, dtype=torch.float32) < self.how.size).float()
+            numbers.normal_(generator=rng)
+        elif self.how.kind == "binary":
+            torch.lt(numbers.uniform_(generator=rng), self.how.size, out=numbers)
+        else:
+            numbers.copy_(self._squares(len(numbers), rng))
+
+    def _squares(self, count: int, rng: torch.Generator) -> Tensor:
         places, side = self.layouts[0].places, int(self.how.size)
+        inside = torch.ones(count, *places, dtype=torch.bool)
+        for axis, length in enumerate(places):
+            corner = torch.randint(0, length - side + 1, (count, 1), generator=rng)
+            along = torch.arange(length)
+            hit = (along >= corner) & (along < corner + side)
+            inside &= hit.reshape(count, *[-1 if other == axis else 1 for other in range(len(places))])
+        return inside.flatten(1)
 
-        def squares(rng: torch.Generator) -> Tensor:
-            inside = torch.ones(count, *places, dtype=torch.bool)
-            for axis, length in enumerate(places):
-                corner = torch.randint(0, length - side + 1, (count, 1), generator=rng)
-                along = torch.arange(length)
-                hit = (along >= corner) & (along < corner + side)
-                inside &= hit.reshape(count, *[-1 if other == axis else 1 for other in range(len(places))])
-            return inside.flatten(1).float()
-
-        return squares
-
-    def _perturbed(self, rows: Tensor, numbers: Tensor) -> Inputs:
-        """Return the inputs at some rows, or their embedded tokens, each perturbed by its row of numbers."""
+    def _perturbed(self, part: slice, numbers: Tensor) -> list[Tensor]:
+        """Return some inputs, or their embedded tokens, each under ``count`` perturbations: ``(p, count, ...)``."""
         if self.embedded is not None:
-            return (self._moved(self.embedded[rows], numbers[..., None], 0, rows),)
-        moved = []
-        for place, part in enumerate(torch.split(numbers, self.sizes, dim=1)):
-            layout, tensor = self.layouts[place], self.block.inputs[place][rows]
+            return [self._moved(self.embedded[part], numbers[..., None], 0, part)]
+        moved, shape = [], numbers.shape[:2]
+        for place, each in enumerate(torch.split(numbers, self.sizes, dim=2)):
+            layout, tensor = self.layouts[place], self.block.inputs[place][part]
+            flat = each.flatten(0, 1)
             if self.additive:
-                each = layout.as_given(part.reshape(-1, *layout.values)).reshape(tensor.shape)
+                given = layout.as_given(flat.reshape(-1, *layout.values)).reshape(-1, *tensor.shape[1:])
             else:
-                each = layout.like_inputs(part.reshape(-1, *layout.places), tensor)
-            moved.append(self._moved(tensor, each, place, rows))
-        return tuple(moved)
+                given = layout.like_inputs(flat.reshape(-1, *layout.places), tensor)
+            moved.append(self._moved(tensor, given.reshape(*shape, *given.shape[1:]), place, part))
+        return moved
 
-    def _moved(self, tensor: Tensor, numbers: Tensor, place: int, rows: Tensor) -> Tensor:
+    def _moved(self, tensor: Tensor, numbers: Tensor, place: int, part: slice) -> Tensor:
         """Return rows of a tensor less noise, or with so much of them replaced by the baseline."""
-        numbers = numbers.to(tensor.dtype)
+        tensor, numbers = tensor[:, None], numbers.to(tensor.dtype)
         if not self.additive:
-            return torch.lerp(tensor, tensor.new_full((), self.how.baseline), numbers)
+            factor = self.how.size if self.how.kind == "gaussian" else 1.0
+            return torch.addcmul(tensor, numbers, tensor - self.how.baseline, value=-factor)
         scale = self.scales[place].to(tensor.dtype)
-        return torch.addcmul(tensor, numbers, scale if len(scale) == 1 else scale[rows], value=-1)
+        scale = scale if len(scale) == 1 else scale[part]
+        return torch.addcmul(tensor, numbers, scale[:, None], value=-self.how.size)
 
     def _answer(self, given: Inputs, context: Inputs, rows: Tensor) -> Tensor:
         if self.embedded is None:
@@ -191,17 +202,18 @@ class Perturbing:
     def _weights(self, maps: Tensor) -> Tensor:
         """Return what the numbers are multiplied by to predict a change: ``(b, places or values)``."""
         flat = maps.flatten(1).to(self.before.dtype)
+        factor = self.how.size if self.how.kind == "gaussian" else 1.0
         if not self.how.by_value:
-            return flat
+            return factor * flat
         if self.embedded is not None:
-            return flat * self.scales[0][:, :, 0].to(flat)
+            return factor * flat * self.scales[0][:, :, 0].to(flat)
         parts = torch.split(flat, [prod(layout.values) for layout in self.layouts], dim=1)
         found = []
         for place, (layout, part) in enumerate(zip(self.layouts, parts, strict=True)):
             tensor = self.block.inputs[place]
             if self.additive:
                 scale = layout.channels_first(self.scales[place].expand_as(tensor))
-                found.append(part * scale.reshape(len(tensor), -1).to(part))
+                found.append(factor * part * scale.reshape(len(tensor), -1).to(part))
             else:
                 removed = layout.channels_first(tensor - self.how.baseline).reshape(len(tensor), -1).to(part)
                 found.append((part * removed).reshape(len(part), layout.channels or 1, -1).sum(1))
