@@ -11,7 +11,7 @@ from ..common.errors import XaiError
 from ..subject.block import Block, Inputs
 from ..subject.subject import Subject
 
-__all__ = ["check_floating", "spreads"]
+__all__ = ["check_floating", "embedded_spread", "spreads"]
 
 
 def check_floating(owner: str, block: Block) -> None:
@@ -47,6 +47,17 @@ def spreads(subject: Subject, block: Block) -> list[Tensor]:
             places, axes = layout.over_places(tensor)
             found.append(places.std(axes, correction=0, keepdim=True))
     return found
+
+
+def embedded_spread(embedded: Tensor, mask: Tensor) -> Tensor:
+    """Return the root mean square of what an embedding makes of the tokens that count, ``(b, 1, 1)``.
+
+    Args:
+        embedded: ``(b, T, D)``.
+        mask: Which tokens count, ``(b, T)``.
+    """
+    squares = embedded.square().mean(2).masked_fill(~mask, 0)
+    return (squares.sum(1) / mask.sum(1).clamp_min(1)).sqrt()[:, None, None]
 
 
 def _of_features(inputs: Inputs, tables: Sequence[int]) -> tuple[Tensor, ...]:

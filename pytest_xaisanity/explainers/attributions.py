@@ -104,6 +104,7 @@ class Attributions:
         self._per_channel = False
         self._embedded: bool | None = None  # whether what the embedding makes of tokens is given; None: not known yet
         self._reduced = False  # whether values of dimensions were reduced to one for each token
+        self._move: Callable[[Request], Tensor] | None = None  # what is added to what the embedding makes of tokens
         self._expands = False  # whether it calls a model that takes context with other rows than those explained
 
     def remember(self, fingerprint: str) -> None:
@@ -197,6 +198,25 @@ class Attributions:
         """
         twin = copy.copy(self)
         twin._per_channel = True
+        return twin
+
+    def of_moved(self, move: Callable[[Request], Tensor]) -> Attributions:
+        """Return the same of tokens to whose embedding something is added; only :meth:`answered` is to be asked.
+
+        Args:
+            move: Returns what is added for the rows of a request, whose tokens are embedded, ``(r, T, D)``.
+
+        Raises:
+            XaiError: The explainer explains token ids, which cannot be moved.
+        """
+        if not self._embedded:
+            raise self._error(
+                "an explainer of token ids, which cannot be moved by a little",
+                "one that explains what the embedding makes of them, as gradients do",
+                "claim it of a gradient method, or pass embedded=True where the explainer is a function",
+            )
+        twin = copy.copy(self)
+        twin._move = move
         return twin
 
     def reordered(self, block: Block, order: Tensor) -> Tensor:
@@ -298,7 +318,7 @@ class Attributions:
         if self._embedded is None:
             self._embedded = self._must_embed(request)
         if self._embedded is not None:
-            return self._explained(request.embed() if self._embedded else request, request.inputs, stage)
+            return self._explained(self._placed(request) if self._embedded else request, request.inputs, stage)
         try:
             maps = self._explained(request, request.inputs, stage)
             self._embedded = False
@@ -308,6 +328,13 @@ class Attributions:
             maps = self._explained(request.embed(), request.inputs, stage)
             self._embedded = True
         return maps
+
+    def _placed(self, request: Request) -> Request:
+        """Return the request to explain what the embedding makes of tokens, moved where it is to be."""
+        embedded = request.embed()
+        return (
+            embedded if self._move is None else replace(embedded, inputs=(embedded.inputs[0] + self._move(embedded),))
+        )
 
     def _must_embed(self, request: Request) -> bool | None:
         """Return whether tokens are given as what the embedding makes of them; None where it has to be tried."""

@@ -9,6 +9,7 @@ METRICS = Registry(
     "metric",
     {
         "efficient_mprt": ".evidence.metrics.efficient_mprt:EfficientMPRT",
+        "max_sensitivity": ".evidence.metrics.max_sensitivity:MaxSensitivity",
         "infidelity": ".evidence.metrics.infidelity:Infidelity",
         "pixel_flipping": ".evidence.metrics.pixel_flipping:PixelFlipping",
         "scale_preservation": ".evidence.metrics.scale_preservation:ScalePreservation",

@@ -14,7 +14,7 @@ from ...common.seeding import generator
 from ...subject.block import Block, Inputs
 from ...subject.outputs import select
 from ..base import Lab
-from ..spread import check_floating, spreads
+from ..spread import check_floating, embedded_spread, spreads
 
 __all__ = ["Kind", "Perturbation", "Perturbing"]
 
@@ -227,10 +227,8 @@ class Perturbing:
             return [tensor.new_ones((1,) * tensor.ndim) for tensor in self.block.inputs]
         if not self.how.spread:
             return [self.embedded.new_ones(1, 1, 1)]
-        mask = self.block.mask
-        assert mask is not None
-        squares = self.embedded.square().mean(2).masked_fill(~mask, 0)
-        return [(squares.sum(1) / mask.sum(1).clamp_min(1)).sqrt()[:, None, None]]
+        assert self.block.mask is not None
+        return [embedded_spread(self.embedded, self.block.mask)]
 
     def _embedding(self) -> Tensor:
         """Return what the embedding makes of the tokens of the block, ``(b, T, D)``."""
