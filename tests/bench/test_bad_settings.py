@@ -53,6 +53,7 @@ SETTINGS = [
         ("bounded", "infidelity", {"at_most": 0.5}),
         "perturbation reading samples sigma unit side share baseline relative normalize",
     ),
+    (("bounded", "completeness", {"at_most": 0.5}), "baseline relative"),
     (("bounded", "max_sensitivity", {"at_most": 0.5}), "radius samples unit relative"),
     (("bounded", "efficient_mprt", {"at_least": 0.1}), "bins seeds reinit"),
     (("bounded", "scale_preservation", {"at_least": 0.1}), "layer seeds axis reduction reinit"),

@@ -9,6 +9,9 @@ METRICS = Registry(
     "metric",
     {
         "efficient_mprt": ".evidence.metrics.efficient_mprt:EfficientMPRT",
+        "completeness": ".evidence.metrics.completeness:Completeness",
+        "complexity": ".evidence.metrics.concentration:Complexity",
+        "sparseness": ".evidence.metrics.concentration:Sparseness",
         "max_sensitivity": ".evidence.metrics.max_sensitivity:MaxSensitivity",
         "infidelity": ".evidence.metrics.infidelity:Infidelity",
         "pixel_flipping": ".evidence.metrics.pixel_flipping:PixelFlipping",

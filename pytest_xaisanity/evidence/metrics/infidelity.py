@@ -45,7 +45,7 @@ class Infidelity(MapMetric[Perturbing]):
             Integrated Gradients, DeepLIFT, SHAP and occlusion are. By default sensitivities under Gaussian noise, and
             contributions where places are removed. Noise under which contributions are read is a normal ``z``.
         samples: How many perturbations of each input, 1 to 1,000.
-        sigma: Of Gaussian noise, above 0: standard deviation in units of ``unit``; of ``z`` as it is.
+        sigma: Of Gaussian noise, above 0 and at most 1,000: standard deviation in units of ``unit``; of ``z`` as it is.
         unit: ``"spread"``: the standard deviation of each channel over the input's places, of a feature of a table over
             the data, of tokens the root mean square of what the embedding makes of the sentence. ``"absolute"``: 1.
         side: Of the square, in places.
@@ -89,9 +89,9 @@ class Infidelity(MapMetric[Perturbing]):
         check_choice(self.name, "unit", self.unit, ("spread", "absolute"))
         self._set("samples", check_whole(self.name, "samples", self.samples, most=FEW))
         self._set("side", check_whole(self.name, "side", self.side))
-        self._set("sigma", check_number(f"{self.name} sigma", self.sigma, 0.0))
+        self._set("sigma", check_number(f"{self.name} sigma", self.sigma, 0.0, 1000.0))
         self._set("share", check_number(f"{self.name} share", self.share, 0.0, 1.0))
-        self._set("baseline", check_number(f"{self.name} baseline", self.baseline))
+        self._set("baseline", check_number(f"{self.name} baseline", self.baseline, -1e9, 1e9))
         if not self.sigma:
             raise _error("sigma", "0", "a number above 0")
         if self.share in (0.0, 1.0):

@@ -38,7 +38,7 @@ class MaxSensitivity(OwnMetric):
     Samples only bound it from below.
 
     Args:
-        radius: Above 0, in units of ``unit``.
+        radius: Above 0 and at most 1,000, in units of ``unit``.
         samples: How many points of the ball, 1 to 1,000.
         unit: ``"spread"``: the standard deviation of each channel over the input's places, of a feature of a table over
             the data, of tokens the root mean square of what the embedding makes of the sentence. ``"absolute"``: 1.
@@ -66,7 +66,7 @@ class MaxSensitivity(OwnMetric):
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", check_number(f"{self.name} radius", self.radius, 0.0))
+        object.__setattr__(self, "radius", check_number(f"{self.name} radius", self.radius, 0.0, 1000.0))
         if not self.radius:
             raise setting_error(self.name, "radius", "0", "a number above 0")
         object.__setattr__(self, "samples", check_whole(self.name, "samples", self.samples, most=FEW))
