@@ -200,6 +200,15 @@ class Attributions:
         twin._per_channel = True
         return twin
 
+    def drawn_alike(self, block: Block, *, stage: str) -> Tensor:
+        """Return maps that are not kept, for which what is drawn is what was drawn on the model as given.
+
+        Args:
+            block: The inputs.
+            stage: What was done to them or to the model, in words, for error texts.
+        """
+        return _where_counted(self.measured(block, block.targets, stage, (0, repr(()))), block)
+
     def of_moved(self, move: Callable[[Request], Tensor]) -> Attributions:
         """Return the same of tokens to whose embedding something is added; only :meth:`answered` is to be asked.
 

@@ -43,6 +43,8 @@ SETTINGS = [
     (("changes_under", "other_target", {}), "seeds"),
     (("changes_under", "label_randomization", {}), "seeds accuracy"),
     (("invariant_under", "batch_order", {}), "tolerance confidence early seeds"),
+    (("invariant_under", "input_shift", {}), "shift"),
+    (("invariant_under", "no_op_layer", {}), "form layer"),
     (("invariant_under", "batch_order", {"similarity": "spearman"}), "at_least"),
     (("invariant_under", "batch_order", {"at_least": 0.5}), "similarity"),
     (FLIPPING, "draws across within margin confidence early steps imputer patch order output"),

@@ -16,6 +16,8 @@ INTERVENTIONS = Registry(
         "batch_order": ".evidence.interventions.batch_order:BatchOrder",
         "other_target": ".evidence.interventions.other_target:OtherTarget",
         "later_layers": ".evidence.interventions.later_layers:LaterLayers",
+        "input_shift": ".evidence.interventions.input_shift:InputShift",
+        "no_op_layer": ".evidence.interventions.no_op_layer:NoOpLayer",
         "smoothed": ".evidence.interventions.smoothed:Smoothed",
     },
 )

@@ -104,7 +104,7 @@ class Added(Part):
 
 
 class _Differences:
-    """What each input of a block adds to the output, ``added`` ``(b,)``, and how far rounding may move it, ``floor``."""
+    """What each input of a block adds to the output: ``added`` ``(b,)``, and ``floor``: how much rounding may add."""
 
     def __init__(self, subject: Subject, block: Block, baseline: float) -> None:
         outputs = subject.outputs(block.arguments) if block.outputs is None else block.outputs
