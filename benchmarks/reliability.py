@@ -2,10 +2,10 @@
 
 Run it as ``python benchmarks/reliability.py [--network mnist] [--inputs 64]``. Each metric scores the maps that each
 explainer gives the same inputs. Printed are, for each metric, how much inputs agree on which explainer is better
-(Krippendorff's alpha of their rankings: 1 is full agreement, 0 none; Tomsett et al. found far less than the 0.65 that is
-asked of raters) and how alike two explainers score over inputs (mean Spearman correlation); and for each two metrics how
-alike they score the same maps over inputs (mean Spearman correlation over explainers, each metric turned so that more is
-better). A metric that is not installed yet is left out.
+(Krippendorff's alpha of their rankings: 1 is full agreement, 0 none; Tomsett et al. found far less than the 0.65 that
+is asked of raters) and how alike two explainers score over inputs (mean Spearman correlation); and for each two metrics
+how alike they score the same maps over inputs (mean Spearman correlation over explainers, each metric turned so that
+more is better). A metric that is not installed yet is left out.
 """
 
 from __future__ import annotations
