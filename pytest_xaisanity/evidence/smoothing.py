@@ -125,7 +125,7 @@ class SmoothedNetwork:
         """Return what is predicted for each input, ``(b, ...)``: a class, or whether each label is present."""
         link = self.subject.link
         self._values = not link.gives_probabilities
-        if link.task == "classification" and outputs.shape[1] > 1:
+        if link.task in ("classification", "next_token") and outputs.shape[1] > 1:
             return outputs.argmax(1, keepdim=True)
         return link(outputs) > 0.5 if link.gives_probabilities else outputs
 

@@ -52,6 +52,13 @@ class Request:
     kept: tuple[Tensor, int] | None = None
 
     @property
+    def continued(self) -> int:
+        """How many tokens of a continuation a causal language model is given behind those that are explained."""
+        decoder = None if self.presentation is None else self.presentation.decoder
+        beyond = () if decoder is None else self.context[decoder.arrangement.count - len(self.inputs) :]
+        return beyond[0].shape[-1] if beyond and not self.embedded else 0
+
+    @property
     def layout(self) -> Layout:
         """Where the inputs have places and channels."""
         return Layout.of(self.inputs, self.axes)

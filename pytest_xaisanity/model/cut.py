@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from .layers import Layer, Layers, find_layers
 from .tracing import Call, Watch
 
 __all__ = ["Cut", "calls", "find_cut", "has_cut", "hookable"]
+
+
+_USED_BELOW = "used below the cut as well"
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,10 @@ def find_cut(
     above = tuple(layer for layer in found.top_down() if not below & {*layer.parameters})
     if not above:
         raise _error(where, f"{path!r} with no weights above it", "a module below the weights to be randomized")
-    return Cut(path, module, shapes[0], above, found)
+    start = min(layer.first_use for layer in above)
+    tied = [layer for layer in found if layer not in above and layer.last_use > start]
+    shared = dict.fromkeys((name for layer in tied for name in layer.parameters), _USED_BELOW)
+    return Cut(path, module, shapes[0], above, replace(found, not_randomized={**found.not_randomized, **shared}))
 
 
 def has_cut(model: nn.Module, run: Callable[[], object], found: Layers) -> bool:
@@ -106,7 +112,7 @@ def _last_with_channels(inventory: Inventory, found: Layers, run: Callable[[], o
     """Return the last module below the topmost weights that has places in its output, or else the last one, if any."""
     seen = calls(hookable(inventory), run)
     paths = [path for path, _ in seen]
-    top = found.top_down()[0].name
+    top = found.bottom_up()[-1].name  # weights of the head that are tied to the embedding's are used below any cut
     end = len(paths) - 1 - paths[::-1].index(top) if top in paths else len(paths)
     fit = [(path, shape) for path, shape in seen[:end] if len(shape) > 1 and paths.count(path) == 1]
     chosen = [path for path, shape in fit if len(shape) > 2] or [path for path, _ in fit]

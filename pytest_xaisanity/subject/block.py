@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from .layout import Layout
@@ -29,6 +30,8 @@ class Block:
         sentences: Which places are no padding, ``(b, T)``, likewise.
         last: Whether no block follows.
         outputs: The model's outputs ``(b, ...)`` where they have just been computed, or None.
+        continued: Whether continuations of several tokens are explained, whose last are the targets; the others are
+            what comes last in the context, ``(b, 1, K - 1)``, -1 where there is none.
     """
 
     number: int
@@ -41,6 +44,7 @@ class Block:
     sentences: Tensor | None = None
     last: bool = True
     outputs: Tensor | None = None
+    continued: bool = False
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -55,7 +59,10 @@ class Block:
         """The target of each input as whole numbers: the same for inputs of the same target; () where there is one."""
         if self.targets is None:
             return ((),) * len(self)
-        return tuple(tuple(row) for row in self.targets.reshape(len(self), -1).tolist())
+        targets = self.targets.reshape(len(self), -1)
+        if self.continued:
+            targets = torch.cat([self.context[-1].flatten(1), targets], dim=1)
+        return tuple(tuple(row) for row in targets.tolist())
 
     def part(self, start: int, stop: int) -> Block:
         """Return the inputs from ``start`` to ``stop`` as a block.

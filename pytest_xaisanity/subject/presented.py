@@ -14,6 +14,7 @@ from ..model.inventory import PRESENTED
 from ..model.tracing import Call, Watch
 from .arrangement import Arrangement
 from .block import Inputs
+from .decoder import Decoder, Prompts
 from .outputs import Output, scores_of
 from .tokens import Vocabulary
 
@@ -81,6 +82,7 @@ class Presentation:
         output: Where in what it returns the scores are.
         embedding: The module that embeds the token ids that are explained, or None.
         vocabulary: What is known of the ids.
+        decoder: How it is read, where it is a causal language model whose next tokens are explained.
     """
 
     model: Callable[..., object]
@@ -88,11 +90,18 @@ class Presentation:
     output: Output = None
     embedding: nn.Module | None = None
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    decoder: Decoder | None = None
 
     def __call__(self, arguments: Sequence[Any], more: Mapping[str, object] | None = None) -> object:
         """Return the scores for arguments, or all that the model returns where there are keywords."""
+        if self.decoder is not None:
+            return self._decoded(self.decoder, self.decoder.prompts(arguments), more)
         result = self.arrangement.call(self.model, arguments, more)
         return result if more else scores_of(result, self.output)
+
+    def _decoded(self, decoder: Decoder, prompts: Prompts, more: Mapping[str, object] | None) -> object:
+        result = self.arrangement.call(self.model, prompts.arguments, {**prompts.more, **(more or {})})
+        return result if more else decoder.scores(scores_of(result, self.output), prompts)
 
     def module(self) -> Presented:
         """Return the model as a module that takes the arguments, and returns scores."""
@@ -105,6 +114,7 @@ class Presentation:
             XaiError: It is not called, or returns something else.
         """
         found: list[Tensor] = []
+        own = arguments[: self.arrangement.count]
 
         def note(output: Tensor, *, swapped: bool) -> NoReturn:
             found.append(output.transpose(0, 1) if swapped else output)
@@ -112,7 +122,7 @@ class Presentation:
 
         try:
             with torch.no_grad():
-                self._at_tokens(note, arguments)
+                self._at_tokens(note, own, lambda: self(own))
         except _Seen:
             pass
         return found[0].detach().clone()
@@ -125,14 +135,14 @@ class Presentation:
         self, embedded: Tensor, arguments: Sequence[Any], more: Mapping[str, object] | None = None
     ) -> object:
         """Return the scores with these in place of what the embedding makes of the token ids."""
+        if self.decoder is None:
+            return self._at_tokens(_in_place(lambda _: embedded), arguments, lambda: self(arguments, more))
+        decoder, prompts = self.decoder, self.decoder.prompts(arguments)
+        put = _in_place(lambda output: prompts.embedded(output, embedded))
+        return self._at_tokens(put, prompts.arguments, lambda: self._decoded(decoder, prompts, more))
 
-        def put(output: Tensor, *, swapped: bool) -> Tensor:
-            return embedded.transpose(0, 1) if swapped else embedded
-
-        return self._at_tokens(put, arguments, more)
-
-    def _at_tokens(self, put: _Put, arguments: Sequence[Any], more: Mapping[str, object] | None = None) -> object:
-        """Return the scores, with what ``put`` makes of the embedding's output in its place.
+    def _at_tokens(self, put: _Put, arguments: Sequence[Any], run: Callable[[], object]) -> object:
+        """Return the scores of ``run``, with what ``put`` makes of the embedding's output in its place.
 
         An embedding may be used for other tokens as well, or as the head: the call is meant that is given the ids, or
         else, of a model that changes them first, the first whose output has their shape.
@@ -143,7 +153,7 @@ class Presentation:
         calls = _Calls(self.embedding, arguments, put)
         for calls.anything in (False, True):
             with calls.watch().block():
-                scores = self(arguments, more)
+                scores = run()
             if calls.placed:
                 return scores
             if not calls.others:
@@ -168,6 +178,15 @@ class Presentation:
             return self.with_embedded(explained[0], held, more) if embedded else self((*explained, *held), more)
 
         return Presented(self.model, called)
+
+
+def _in_place(make: Callable[[Tensor], Tensor]) -> _Put:
+    """Return what puts another tensor in place of an embedding's output, made of it as ``(b, T, D)``."""
+
+    def put(output: Tensor, *, swapped: bool) -> Tensor:
+        return make(output.transpose(0, 1)).transpose(0, 1) if swapped else make(output)
+
+    return put
 
 
 class _Seen(BaseException):

@@ -11,6 +11,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from ..model.snapshot import modules_with_modes
 from .arrangement import Arrangement, Explained, arguments_of, arrangement_of
 from .batches import MicroBatches, out_of_memory
 from .block import Block, Inputs
+from .decoder import Decoder, continuations, generates
 from .devices import chosen_device, floating_dtype
 from .inputs import Memory, Raw, Stream, block_sizes, other_inputs, source_of
 from .layout import Axes, Layout, checked_axes
@@ -35,7 +37,7 @@ from .presented import Presentation
 from .reading import other_reading
 from .tables import check_features, columns_of, from_frame, not_finite
 from .targets import Sizes, are_flags, explained, has_several, is_multi_hot
-from .task import Link, checked_task, lie_in_unit, link_of
+from .task import Link, checked_task, lie_in_unit, link_of, next_token
 from .tensors import kind_of
 from .tokens import SPECIAL, Mask, attended, attention_of, check_ids, counted, embedding_of, vocabulary_of
 
@@ -95,6 +97,7 @@ class Subject:
     _link: Link | None = None
     touched = False  # whether hooks or plain attributes had to be put back, the last time
     _known_as = ""
+    _read_as = False  # whether it is known if the model is a causal language model
     _bare: bool | None = None  # whether the model returns its scores as a tensor
     _presentation: Presentation | None = None
     _sizes: Sizes = ()
@@ -149,6 +152,8 @@ class Subject:
     def given_targets(self) -> Tensor | None:
         """The positions ``(N,)`` or ``(N, k)`` that were given beside inputs in memory, or None."""
         targets = self._source.targets if isinstance(self._source, Memory) else None
+        if self._presentation is not None and self._presentation.decoder is not None:
+            return None  # one head gives the logits of all tokens
         return None if is_multi_hot(targets, self._sizes) else targets
 
     @property
@@ -254,6 +259,8 @@ class Subject:
                 continue
             explained, context = self._present(inputs).arrangement.split(tuple(map(self._place, inputs)))
             mask, sentences = self._counted((*explained, *context), indices)
+            targets, before = self._continuation(targets, (*explained, *context), indices)
+            context = (*context, *before)
             outputs = None
             if indices not in self._predicted:
                 outputs, self._predicted[indices] = self._explained((*explained, *context), targets, start)
@@ -268,6 +275,7 @@ class Subject:
                 sentences=sentences,
                 last=raw is None,
                 outputs=outputs,
+                continued=bool(before),
             )
             start += len(indices)
 
@@ -299,6 +307,33 @@ class Subject:
         sentences = attended(ids, named, arguments_of(self.model)[0], vocabulary.padding)
         return counted(self._mask, ids, named, sentences, vocabulary, indices), sentences
 
+    def _continuation(
+        self, targets: Tensor | None, arguments: Inputs, indices: tuple[int, ...]
+    ) -> tuple[Tensor | None, Inputs]:
+        """Return the targets of a block; where they are continuations their last tokens, and the others as context."""
+        if not self._read_as:
+            few = tuple(tensor[: self._few] for tensor in arguments)
+            self._presentation, self._read_as = replace(self.presentation, decoder=self._decoder(few)), True
+        decoder = self.presentation.decoder
+        if decoder is None or targets is None:
+            return targets, ()
+        before, last = continuations(targets.to(self.device), decoder, indices)
+        return last, () if before is None else (before,)
+
+    def _decoder(self, arguments: Inputs) -> Decoder | None:
+        """Return how the model is read if it is a causal language model, of which a few inputs are arguments."""
+        named = self.task == "next_token"
+        tokens = Layout.of(arguments[: len(self.arrangement.explained)], self.axes).kind == "tokens"
+        if named and not tokens:
+            raise _no_tokens(arguments[: len(self.arrangement.explained)], "a task of tokens")
+        if not named and not (tokens and self.task == "auto" and generates(self.model)):
+            return None
+        with torch.inference_mode(False), torch.no_grad():
+            outputs = self._scores(arguments, None)
+        if not named and not (isinstance(outputs, Tensor) and outputs.shape[:2] == arguments[0].shape):
+            return None  # the user has made scores of each input of them
+        return Decoder.of(self.model, self.arrangement, self.presentation.vocabulary, outputs)
+
     @property
     def presentation(self) -> Presentation:
         """How the model is called, and what of its output counts; known once a block has been read."""
@@ -316,7 +351,7 @@ class Subject:
 
         It is the model itself where that is how it is called, and returns its scores as a tensor.
         """
-        plain = self.arrangement.is_plain and self._output is None and self._bare
+        plain = self.arrangement.is_plain and self._output is None and self._bare and not self.presentation.decoder
         return self.model if plain else self.presentation.module()
 
     def _scores(self, inputs: Inputs, embedded: Tensor | None) -> object:
@@ -475,8 +510,11 @@ class Subject:
 
         One alone would not do for a model that drops the axis of a batch of one, or takes batches of one size.
         """
-        count = min(self._batch_size or 2, self.batches.size)
-        return tuple(tensor[:count] for tensor in block.arguments)
+        return tuple(tensor[: self._few] for tensor in block.arguments)
+
+    @property
+    def _few(self) -> int:
+        return min(self._batch_size or 2, self.batches.size)
 
     def _checked_outputs(self, inputs: Inputs, targets: Tensor | None, start: int) -> Tensor:
         outputs = self.outputs(inputs)
@@ -492,7 +530,11 @@ class Subject:
             self._checked, self._sizes = True, tuple(outputs.shape[1:])
             telling = self._source.telling
             several = has_several(targets if telling is None else telling, self._sizes)
-            self._link = link_of(self.task, self._to_judge_by(inputs, outputs), several=several)
+            if self.presentation.decoder is not None:
+                several, given = len(inputs) > self.arrangement.count, self.task == "next_token"
+                self._link = next_token(several=several, given=given)
+            else:
+                self._link = link_of(self.task, self._to_judge_by(inputs, outputs), several=several)
         return outputs
 
     def _to_judge_by(self, inputs: Inputs, outputs: Tensor) -> Tensor:
@@ -525,13 +567,13 @@ class Subject:
             )
 
 
-def _no_tokens(explained: Inputs) -> XaiError:
+def _no_tokens(explained: Inputs, what: str = "an embedding or a mask of tokens") -> XaiError:
     shown = ", ".join(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in explained)
     return XaiError(
         "xai_inputs",
-        found=f"an embedding or a mask of tokens, and inputs {shown}",
+        found=f"{what}, and inputs {shown}",
         expected="token ids (N, T), whole numbers",
-        fix="name the token ids in xai_explain, or leave xai_embedding and xai_mask out",
+        fix="name the token ids in xai_explain, or leave xai_embedding, xai_mask and xai_task out",
     )
 
 

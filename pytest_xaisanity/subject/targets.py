@@ -138,7 +138,8 @@ def _check_single_axis(outputs: Tensor) -> None:
             "xai_targets",
             found=f"no targets for outputs of shape {tuple(outputs.shape)}",
             expected="targets of shape (N, k) for a model with more than one output axis",
-            fix="override the xai_targets fixture, or wrap the model so that it returns (N, classes)",
+            fix="override the xai_targets fixture, or wrap the model so that it returns (N, classes); if it is a "
+            "causal language model, set xai_task (Bench(task=)) to 'next_token'",
         )
 
 
@@ -152,7 +153,9 @@ def _check_fit(targets: Tensor, sizes: Sizes) -> None:
             f"{_shape(sizes)}"
             if len(sizes) == 1
             else f"{len(sizes)} positions for each input: whole targets of shape (N, {len(sizes)})",
-            fix="give whole positions" if len(sizes) > 1 else "give class indices or multi-hot labels",
+            fix="give whole positions, or set xai_task (Bench(task=)) to 'next_token' for a causal language model"
+            if len(sizes) > 1
+            else "give class indices or multi-hot labels",
         )
     if sizes == (1,) and targets.any():
         raise XaiError(

@@ -11,11 +11,11 @@ from torch import Tensor
 from ..common.errors import XaiError, unknown_name
 from .outputs import HALF
 
-__all__ = ["TASKS", "Function", "Link", "Task", "checked_task", "lie_in_unit", "link_of"]
+__all__ = ["TASKS", "Function", "Link", "Task", "checked_task", "lie_in_unit", "link_of", "next_token"]
 
-Task = Literal["classification", "multilabel", "regression"]
-Function = Literal["softmax", "sigmoid", "identity"]
-TASKS = ("auto", "classification", "multilabel", "regression")
+Task = Literal["classification", "multilabel", "regression", "next_token"]
+Function = Literal["softmax", "sigmoid", "exp", "identity"]
+TASKS = ("auto", "classification", "multilabel", "regression", "next_token")
 
 
 def checked_task(task: object) -> str:
@@ -35,8 +35,8 @@ class Link:
 
     Attributes:
         task: What the outputs are to the task.
-        function: ``"softmax"`` over the classes; ``"sigmoid"`` of each output by itself; ``"identity"`` where outputs
-            are probabilities already, or values.
+        function: ``"softmax"`` over the classes; ``"sigmoid"`` of each output by itself; ``"exp"`` of
+            log-probabilities; ``"identity"`` where outputs are probabilities already, or values.
         outputs: What the outputs were taken for, in words.
         given: Whether the user named the task.
     """
@@ -55,6 +55,8 @@ class Link:
         """Return the probabilities or values that outputs ``(b, ...)`` stand for, in the same shape."""
         if self.function == "softmax":
             return F.softmax(outputs, dim=1)
+        if self.function == "exp":
+            return outputs.exp()
         return outputs.sigmoid() if self.function == "sigmoid" else outputs
 
     def __str__(self) -> str:
@@ -108,6 +110,16 @@ def link_of(task: str, outputs: Tensor, *, several: bool) -> Link:
     if within and not _sum_to_one(outputs):
         return _labels(True)
     return _classes(outputs, within)
+
+
+def next_token(*, several: bool, given: bool) -> Link:
+    """Return what makes probabilities of the log-probabilities of continuations of one token, or of ``several``.
+
+    Those of several are averaged over their tokens first, whose geometric mean then is the probability: it stays in
+    [0, 1], and does not vanish as the product does.
+    """
+    what = "log-probabilities of continuations, averaged over their tokens" if several else ""
+    return Link("next_token", "exp", what or "log-probabilities of the next token", given)
 
 
 def lie_in_unit(outputs: Tensor) -> bool:

@@ -34,12 +34,14 @@ class Vocabulary:
         mask: The id of the mask token, or None.
         special: The ids of special tokens, padding included.
         size: How many ids there are, or None.
+        end: The id that ends texts, or None.
     """
 
     padding: int | None = None
     mask: int | None = None
     special: tuple[int, ...] = ()
     size: int | None = None
+    end: int | None = None
 
 
 def embedding_of(model: object, given: object) -> nn.Module | None:
@@ -101,7 +103,7 @@ def vocabulary_of(model: object, embedding: nn.Module | None) -> Vocabulary:
     if padding is not None:
         special[padding] = None
     size = embedding.num_embeddings if isinstance(embedding, nn.Embedding) else None
-    return Vocabulary(padding, ids.get("mask_token_id"), tuple(special), size)
+    return Vocabulary(padding, ids.get("mask_token_id"), tuple(special), size, ids.get("eos_token_id"))
 
 
 def attended(ids: Tensor, named: dict[str | int, Tensor], argument_names: Sequence[str], padding: int | None) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -36,6 +36,7 @@ class OtherTarget(Intervention):
         seeds: How many classes are drawn, each anew, for each input, 1 to 1,000.
 
     Targets with several positions ``(N, k)`` get another one along the first axis of the outputs, that of the classes.
+    Continuations of several tokens get another token in the place of each.
 
     Raises:
         XaiError: ``seeds`` is out of range, or the model has no other class.
@@ -78,7 +79,8 @@ class _Retargeting(Sweep):
         every = self._targets(block)
         for (seed, position), rows in wanted.items():
             stage, state = f"another class (seed {seed})", ("other_target", seed)
-            maps = self.attributions.of_some(block, rows, stage=stage, state=state, targets=every[seed])
+            other = self._continued(block, seed)
+            maps = self.attributions.of_some(other, rows, stage=stage, state=state, targets=every[seed])
             yield (seed, position), maps
 
     def _targets(self, block: Block) -> list[Tensor]:
@@ -92,6 +94,18 @@ class _Retargeting(Sweep):
         columns = block.targets.reshape(len(block), -1)
         first = (columns[:, 0] + steps) % self.classes
         return [torch.column_stack([one, columns[:, 1:]]).reshape(block.targets.shape) for one in first]
+
+    def _continued(self, block: Block, seed: int) -> Block:
+        """Return the block, with other tokens before the last of each continuation too where they are explained."""
+        if not block.continued:
+            return block
+        before = block.context[-1]
+        drawn = [
+            torch.randint(1, self.classes, before.shape[1:], generator=generator(self.seed, "token", seed, i))
+            for i in block.indices
+        ]
+        other = (before + torch.stack(drawn).to(before.device)) % self.classes
+        return replace(block, context=(*block.context[:-1], torch.where(before < 0, before, other)))
 
     def describe(self) -> tuple[Part, ...]:
         """Return the number of classes, and how many were drawn for each input."""

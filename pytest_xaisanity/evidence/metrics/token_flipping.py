@@ -41,7 +41,8 @@ def default_imputer(subject: Subject) -> TokenImputer:
 class TokenFlipping:
     """The pixel flipping of one block of sentences.
 
-    A step removes the same share of each sentence's counted tokens, rounded to whole ones.
+    A step removes the same share of each sentence's counted tokens, rounded to whole ones. Of continuations of several
+    tokens the probability is that of each token, the geometric mean.
 
     Attributes:
         fractions: The removed share at each point of a curve.
@@ -60,6 +61,8 @@ class TokenFlipping:
         self.count = int(self.lengths.max())
         self._check()
         self.probability = output == "probability" and subject.link.gives_probabilities
+        decoder = subject.presentation.decoder
+        self.tokens = decoder.lengths(block.arguments) if block.continued and decoder is not None else None
         outputs = subject.outputs(block.arguments) if block.outputs is None else block.outputs
         self.untouched = self._explained(outputs, slice(None))
         self.fractions = torch.arange(steps + 1, dtype=self.untouched.dtype, device=self.mask.device) / steps
@@ -112,7 +115,9 @@ class TokenFlipping:
 
     def _explained(self, outputs: Tensor, rows: Tensor | slice) -> Tensor:
         wide = outputs if outputs.dtype == torch.float64 else outputs.float()
-        wide = self.subject.link(wide) if self.probability else wide
+        if self.probability:
+            each = 1 if self.tokens is None else self.tokens[rows].unsqueeze(1)
+            wide = self.subject.link(wide / each)
         return select(wide, None if self.block.targets is None else self.block.targets[rows])
 
     def _answer(self, rows: Tensor, gone: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ def as_map(result: object, request: Request, where: str, layer: object = None) -
     inputs = request.inputs[0]
     layout = request.layout
     if result.ndim == 3 and inputs.ndim == 2:
+        if request.continued and result.shape[1] == inputs.shape[1] + request.continued:
+            result = result[:, : inputs.shape[1]]  # without the tokens of the continuation
         return _of_tokens(result, inputs.shape[1], channels_first=isinstance(layer, _CHANNELS_FIRST))
     if layout.axis > 1 and result.shape[1:-1] == layout.places:
         return result.sum(-1)
