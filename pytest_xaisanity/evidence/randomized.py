@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..common.checks import FEW, check_whole
@@ -39,6 +39,7 @@ class Randomized(Part):
         cut: The module whose activations stay as they were, for what randomizes the layers above one.
         samples: How many noisy copies a map is the mean over.
         noise: Standard deviation of that noise, as a share of the input's range.
+        tied: Other names of the weights of a layer, which were randomized with it, once.
     """
 
     layers: tuple[str, ...]
@@ -50,6 +51,7 @@ class Randomized(Part):
     cut: str | None = None
     samples: int = 1
     noise: float = 0.0
+    tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -63,7 +65,9 @@ class Randomized(Part):
         cut: str | None = None,
     ) -> Randomized:
         """Return what was done to ``layers`` of a model whose layers are ``found``."""
-        return cls(layers, dict(found.not_randomized), found.order, str(reinit), seeds, target, cut)
+        tied = {layer.name: layer.tied for layer in found if layer.tied and layer.name in layers}
+        left = dict(found.not_randomized)
+        return cls(layers, left, found.order, str(reinit), seeds, target, cut, tied=tied)
 
     def plain(self) -> dict[str, object]:
         """Return all of it; ``cut``, ``samples`` and ``noise`` where there are any."""
@@ -75,6 +79,7 @@ class Randomized(Part):
             "reinit": self.reinit,
             "target": self.target,
             "seeds": self.seeds,
+            **({"tied": {name: list(others) for name, others in self.tied.items()}} if self.tied else {}),
             **({"samples": self.samples, "noise": self.noise} if self.samples > 1 else {}),
         }
 
@@ -83,6 +88,8 @@ class Randomized(Part):
         more = f", ... ({len(self.layers)} in all)" if len(self.layers) > _SHOWN else ""
         how = f"seeds {self.seeds}, weights from {self.reinit}, target {self.target}"
         yield "randomized", f"{', '.join(self.layers[:_SHOWN])}{more}; {how}"
+        for name, others in self.tied.items():
+            yield "tied", f"{', '.join(others)} to the weights of {name}: randomized once, with these"
         if self.order != "execution":
             yield "order", "that of registration, for the inside of TorchScript cannot be watched"
         for why, names in self._by_reason().items():

@@ -98,8 +98,7 @@ class Decoder:
         Positions are counted from the first token of a prompt, as in generation, where it stands behind padding.
         """
         own, beyond = tuple(arguments[: self.arrangement.count]), arguments[self.arrangement.count :]
-        ids, named = own[0], self.arrangement.named(own)
-        seen = attended(ids, named, self.names, self.vocabulary.padding)
+        ids, seen = own[0], self.seen(own)
         last = ids.shape[1] - 1 - seen.flip(1).int().argmax(1)
         before = beyond[0].flatten(1) if beyond else ids.new_empty(len(ids), 0)
         first = seen.int().argmax(1)
@@ -110,6 +109,11 @@ class Decoder:
         if before.shape[1]:
             own = tuple(self._continued(number, one, ids, last, before) for number, one in enumerate(own))
         return Prompts(own, last, before, more)
+
+    def seen(self, arguments: Sequence[Tensor]) -> Tensor:
+        """Return where the tokens of prompts are ``(b, T)``, and not their padding."""
+        own = tuple(arguments[: self.arrangement.count])
+        return attended(own[0], self.arrangement.named(own), self.names, self.vocabulary.padding)
 
     @property
     def _positions(self) -> int | None:

@@ -256,7 +256,8 @@ class Flipped(Part):
             that their number allows is removed.
         output: ``"probability"`` or ``"raw output"``.
         regions: How many pixels, or regions, an input has; None where each has its own number.
-        task: ``"classification"``, ``"multilabel"`` or ``"regression"``, as the user named it or as it was judged.
+        task: ``"classification"``, ``"multilabel"``, ``"regression"`` or ``"next_token"``, as the user named it or as it
+            was judged.
         taken: What the model's outputs were taken for, in words, and who said so.
         reading: What maps were taken for.
     """
@@ -328,7 +329,9 @@ class Saturated(Remark):
 
     def __str__(self) -> str:
         other = (
-            "" if self.task == "multilabel" else ", or xai_task='multilabel' or 'regression' if these are no classes"
+            ""
+            if self.task in ("multilabel", "next_token")
+            else ", or xai_task='multilabel' or 'regression' if these are no classes"
         )
         return (
             f"the probability of {self.still} of {self.inputs} inputs moves by less than {STILL:g} whatever is "

@@ -21,6 +21,7 @@ ADAPTERS = Registry(
     "adapter",
     {
         "on_smoothed": ".explainers.adapters.on_smoothed:OnSmoothedAdapter",
+        "captum_llm": ".explainers.adapters.captum_llm:CaptumLLMAdapter",
         "captum": ".explainers.adapters.captum:CaptumAdapter",
         "zennit": ".explainers.adapters.zennit:ZennitAdapter",
         "cam": ".explainers.adapters.cam:CamAdapter",
