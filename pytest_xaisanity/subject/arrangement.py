@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, Unpack, get_args, get_origin, is_typeddict
 
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ __all__ = ["Arrangement", "Explained", "arguments_of", "arrangement_of"]
 
 Explained = str | int | Sequence[str | int] | None
 """Names or positions of the inputs that are explained; None for the default."""
+
+_NEAR = 0.92  # how alike two names are where one is a slip for the other
 
 
 @dataclass(frozen=True)
@@ -180,17 +183,28 @@ def _withheld(names: tuple[str, ...] | None, model: object, masks: Sequence[str]
     """Return the masks that the model takes no argument for; raise where that is so of another input."""
     known, open_ended = arguments_of(model)
     for name in names or ():
-        if known and not open_ended and name not in (*known, *masks):
+        if known and name not in (*known, *masks) and (not open_ended or _slip(name, known)):
             raise unknown_name("xai_inputs", name, known, kind="argument of the model")
     return tuple(name for name in names or () if name in masks and name not in known)
 
 
+def _slip(name: str, known: Iterable[str]) -> bool:
+    """Whether a name is but a slip for one of these, of a model that takes any and would ignore it."""
+    return bool(get_close_matches(name, known, n=1, cutoff=_NEAR))
+
+
 def arguments_of(model: object) -> tuple[list[str], bool]:
-    """Return the names of a model's arguments, and whether it takes others too, or its arguments are not known."""
+    """Return the names of a model's arguments, and whether it takes others too, or its arguments are not known.
+
+    Others whose names are told by a ``TypedDict``, as models of Hugging Face's do, are known.
+    """
     called = model.forward if isinstance(model, nn.Module) else model
     try:
         parameters = inspect.signature(called).parameters.values()  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return [], True
     named = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-    return named, any(one.kind is one.VAR_KEYWORD for one in parameters)
+    others = [one.annotation for one in parameters if one.kind is one.VAR_KEYWORD]
+    told = [kind for one in others if get_origin(one) is Unpack for kind in get_args(one) if is_typeddict(kind)]
+    keys = [key for kind in told for key in sorted(kind.__required_keys__ | kind.__optional_keys__)]
+    return [*named, *keys], bool(others) and not told

@@ -95,9 +95,13 @@ class Presentation:
     def __call__(self, arguments: Sequence[Any], more: Mapping[str, object] | None = None) -> object:
         """Return the scores for arguments, or all that the model returns where there are keywords."""
         if self.decoder is not None:
-            return self._decoded(self.decoder, self.decoder.prompts(arguments), more)
+            return self._decoded(self.decoder, self._prompts(self.decoder, arguments, more), more)
         result = self.arrangement.call(self.model, arguments, more)
         return result if more else scores_of(result, self.output)
+
+    def _prompts(self, decoder: Decoder, arguments: Sequence[Any], more: Mapping[str, object] | None) -> Prompts:
+        """Return prompts with their continuations; without, where all that the model returns is asked for."""
+        return decoder.prompts(arguments[: self.arrangement.count] if more else arguments)
 
     def _decoded(self, decoder: Decoder, prompts: Prompts, more: Mapping[str, object] | None) -> object:
         result = self.arrangement.call(self.model, prompts.arguments, {**prompts.more, **(more or {})})
@@ -137,7 +141,7 @@ class Presentation:
         """Return the scores with these in place of what the embedding makes of the token ids."""
         if self.decoder is None:
             return self._at_tokens(_in_place(lambda _: embedded), arguments, lambda: self(arguments, more))
-        decoder, prompts = self.decoder, self.decoder.prompts(arguments)
+        decoder, prompts = self.decoder, self._prompts(self.decoder, arguments, more)
         put = _in_place(lambda output: prompts.embedded(output, embedded))
         return self._at_tokens(put, prompts.arguments, lambda: self._decoded(decoder, prompts, more))
 

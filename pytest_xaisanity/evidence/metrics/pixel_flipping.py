@@ -256,8 +256,8 @@ class Flipped(Part):
             that their number allows is removed.
         output: ``"probability"`` or ``"raw output"``.
         regions: How many pixels, or regions, an input has; None where each has its own number.
-        task: ``"classification"``, ``"multilabel"``, ``"regression"`` or ``"next_token"``, as the user named it or as it
-            was judged.
+        task: ``"classification"``, ``"multilabel"``, ``"regression"`` or ``"next_token"``, as the user named it, or as
+            it was judged.
         taken: What the model's outputs were taken for, in words, and who said so.
         reading: What maps were taken for.
     """
