@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
 import captum.attr
 import numpy as np
 import pytest
 import torch
+from alike import assert_alike
 from sentences import READERS, WIDTH, Convolutional, Recurrent, Transformer, sentences
 from torch import nn
 
@@ -188,27 +187,6 @@ def test_what_counts_may_be_said(mask, entry):
 
 
 # ------------------------------------------------------------------------------------------------ padding
-
-
-def plain_of(verdict):
-    """Return all numbers of a verdict and its evidence, in order."""
-
-    def numbers(value):
-        if isinstance(value, dict):
-            return list(itertools.chain.from_iterable(numbers(one) for one in value.values()))
-        if isinstance(value, (list, tuple, np.ndarray)):
-            return list(itertools.chain.from_iterable(numbers(one) for one in value))
-        return [float(value)] if isinstance(value, (int, float, np.number)) else []
-
-    return numbers([verdict.estimate, verdict.interval, verdict.n, dict(verdict.evidence)])
-
-
-def assert_alike(near, far):
-    """Two verdicts, and all numbers of their evidence, are equal to 1e-6."""
-    assert (near.passed, near.failed) == (far.passed, far.failed)
-    expected, found = plain_of(near), plain_of(far)
-    assert len(expected) > 20
-    np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
 
 
 CLAIMS = {
