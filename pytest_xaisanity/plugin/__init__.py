@@ -227,7 +227,7 @@ def xai_inputs(pytestconfig: pytest.Config) -> object:
 
 @pytest.fixture(scope="session")
 def xai_targets() -> object:
-    """Override it to return class indices (N,) or multi-hot labels (N, k); by default predictions are explained."""
+    """Override it to return class indices (N,), multi-hot labels (N, k) or continuations; by default predictions."""
     return None
 
 
@@ -235,7 +235,8 @@ def xai_targets() -> object:
 def xai_task(pytestconfig: pytest.Config) -> str:
     """Override it to return what the model's outputs are; by default ``--xai-task``.
 
-    That is classification, multilabel (each label by itself), regression (the output as it is), or auto.
+    That is classification, multilabel (each label by itself), regression (the output as it is), next_token (of a causal
+    language model), or auto.
     """
     return str(setting(pytestconfig, "task"))
 

@@ -100,10 +100,10 @@ _OPTIONS = (
         "task",
         "TASK",
         "what the outputs of the model are, when no fixture xai_task is written: classes, labels that do not exclude "
-        "one another, or values; auto judges by the outputs",
+        "one another, values, or logits of the next token; auto judges by the outputs",
         "auto",
         str,
-        ("auto", "classification", "multilabel", "regression"),
+        ("auto", "classification", "multilabel", "regression", "next_token"),
     ),
     _Option(
         "axes",

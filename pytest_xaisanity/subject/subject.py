@@ -65,12 +65,14 @@ class Subject:
             MiB, are held at once, and it is read again for others. Of an iterator, which can be read only once, as many
             are drawn at random.
         targets: Class indices ``(N,)``; output positions ``(N, k)`` for outputs of k axes behind the batch; multi-hot
-            labels ``(N, labels)`` of 0 and 1, of which the highest label that is present is explained; or None: the
+            labels ``(N, labels)`` of 0 and 1, of which the highest label that is present is explained; token ids
+            ``(N,)`` or ``(N, K)`` that continue the prompts of a causal language model, padded with -100; or None: the
             targets that the batches carry, or else the highest output, which is the predicted class, or the only output
             of a model that has one.
         task: What the outputs are: ``"classification"``, ``"multilabel"`` (each label by itself), ``"regression"`` (the
-            output as it is, whichever the targets name), or ``"auto"`` to judge by the outputs (see
-            :func:`~pytest_xaisanity.subject.task.link_of`).
+            output as it is, whichever the targets name), ``"next_token"`` (logits of the next token behind each, see
+            :mod:`~pytest_xaisanity.subject.decoder`), or ``"auto"`` to judge by the outputs (see
+            :func:`~pytest_xaisanity.subject.task.link_of`) and by what a model of Hugging Face's says of itself.
         explain: Names or positions of the inputs that are explained; the others are context. By default the
             floating-point ones but for masks, or the token ids.
         output: Where the scores are in what the model returns: the name of a field, a position, or a function of it; by

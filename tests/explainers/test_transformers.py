@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import captum.attr
 import pytest
+import tokenizers
 import torch
+import transformers
 
 from pytest_xaisanity.bench.bench import Bench
 
-transformers = pytest.importorskip("transformers")
 torch.set_num_threads(1)
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.long]
 N = 16
@@ -113,3 +117,103 @@ def test_a_pair_of_image_and_text_may_be_explained_by_either():
     embedding = "text_model.embeddings.token_embedding"
     read = Bench(model, inputs, output=own_caption, embedding=embedding).explainer(captum.attr.InputXGradient)
     assert "reduction=sum" in repr(read.invariant_under("batch_order"))
+
+
+# ------------------------------------------------------------------------------------------------ README.md
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+SECTION = README.partition("### From import to verdict\n")[2].partition("\n### ")[0]
+IMPORTS, *BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+SENTENCES = ["the film is good", "a long and bad film", "good", "not a film but a long story"] * (N // 4)
+
+
+def tokenizer(**special):
+    """Return a tokenizer of a few words."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<end>", *sorted({word for one in SENTENCES for word in one.split()})]
+    model = tokenizers.Tokenizer(tokenizers.models.WordLevel({word: i for i, word in enumerate(words)}, "[UNK]"))
+    model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    if "cls_token" in special:
+        ends = [("[CLS]", 2), ("[SEP]", 3)]
+        model.post_processor = tokenizers.processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=ends)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=model, unk_token="[UNK]", **special)
+
+
+def pixels(images, **_):
+    return transformers.BatchEncoding({"pixel_values": images})
+
+
+def pairs(images, text, **settings):
+    words = tokenizer(cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]")(text, **settings)
+    return {**pixels(images), "input_ids": words["input_ids"], "attention_mask": words["attention_mask"]}
+
+
+class Clinic(torch.nn.Module):
+    """Reads an image with the age of a patient and the site where it was taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.sites, self.head = torch.nn.Embedding(3, 8), torch.nn.Linear(3 * 16 * 16 + 9, 3)
+
+    def forward(self, image, age, site):
+        return self.head(torch.cat([image.flatten(1), age[:, None], self.sites(site)], dim=1))
+
+
+def clip():
+    text = {name: SMALL[name] for name in SMALL if name != "num_labels"}
+    image = {**{name: text[name] for name in text if name != "vocab_size"}, "image_size": 16, "patch_size": 4}
+    return made("CLIPModel", "CLIPConfig", text_config=text, vision_config=image, projection_dim=8)
+
+
+def gpt2():
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 32, "initializer_range": 0.3}
+    return made("GPT2LMHeadModel", "GPT2Config", vocab_size=40, bos_token_id=4, eos_token_id=4, **sizes)
+
+
+ENCODED = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
+SNIPPETS = {
+    "Bert": (
+        0,
+        {"AutoModelForSequenceClassification": ENCODERS["Bert"], "AutoTokenizer": lambda: tokenizer(**ENCODED)},
+    ),
+    "DistilBert": (
+        0,
+        {"AutoModelForSequenceClassification": ENCODERS["DistilBert"], "AutoTokenizer": lambda: tokenizer(**ENCODED)},
+    ),
+    "GPT-2": (1, {"AutoModelForCausalLM": gpt2, "AutoTokenizer": lambda: tokenizer(eos_token="<end>")}),
+    "ViT": (
+        2,
+        {
+            "AutoModelForImageClassification": lambda: made(
+                "ViTForImageClassification", "ViTConfig", image_size=16, patch_size=4, **SMALL
+            ),
+            "AutoImageProcessor": lambda: pixels,
+        },
+    ),
+    "CLIP": (3, {"CLIPModel": clip, "CLIPProcessor": lambda: pairs}),
+    "an image with metadata": (4, {}),
+}
+
+
+@pytest.mark.parametrize(("place", "loaded"), SNIPPETS.values(), ids=SNIPPETS)
+def test_the_readme_goes_from_import_to_verdict_in_ten_lines(place, loaded, monkeypatch):
+    """As it is written there, with small models in place of what would be downloaded."""
+    for kind, make in loaded.items():
+        monkeypatch.setattr(getattr(transformers, kind), "from_pretrained", lambda name, make=make: make())
+    code = IMPORTS + BLOCKS[place]
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= 10
+    torch.manual_seed(1)
+    given = {
+        "name": "a model",
+        "sentences": SENTENCES,
+        "images": torch.randn(N, 3, 16, 16),
+        "model": Clinic().eval(),
+        "ages": torch.rand(N),
+        "sites": torch.arange(N) % 3,
+    }
+    exec(code, given)
+    assert given["verdict"].n >= N / 2
+    assert given["verdict"].reason
+
+
+def test_the_readme_has_no_other_snippets():
+    assert {place for place, _ in SNIPPETS.values()} == set(range(len(BLOCKS)))

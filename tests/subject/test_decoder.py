@@ -23,7 +23,6 @@ from pytest_xaisanity.subject.outputs import select
 from pytest_xaisanity.subject.subject import Subject
 
 torch.set_num_threads(1)
-pytest.importorskip("transformers")
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.long]
 N = 16
 TARGETS = {"its own next token": None, "a token": continuations(N)[:, 0], "several tokens": continuations(N)}
