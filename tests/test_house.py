@@ -24,11 +24,11 @@ FOREIGN = {
     "report": "tolist",
     "plugin": "cache callspec fixturenames funcargs hypothesis ndim obj params tolist wasxfail workerinput "
     "workeroutput",
-    "explainers": "_orig_mod attribute attribution_method composite dtype forward_func layer model "
-    "multiplies_by_inputs operation",
+    "explainers": "_orig_mod attr_method attr_target attribute attribution_method composite dtype forward_func layer "
+    "model multiplies_by_inputs operation",
     "model": "_reset_parameters n_power_iterations original_name reset_parameters",
     "adversaries": "open_settings",
-    "subject": "_fields columns config get_input_embeddings to_numpy",
+    "subject": "_fields can_generate columns config get_input_embeddings is_encoder_decoder to_numpy",
 }
 """What each room may look for in objects that are not ours: pytest's items, others' explainers, torch's modules.
 

@@ -59,6 +59,15 @@ def find_cut(
     path = _last_with_channels(inventory, found, run) if path is None else path
     if path is None:
         name, _, setting = where.rpartition(" ")
+        top = found.top_down()[0]
+        if top.tied and top.first_use < top.last_use:
+            raise XaiError(
+                name,
+                found=f"topmost weights, {top.tied[0]}, that are tied to those of {top.name} at the bottom",
+                expected="weights above a module that are not used below it as well",
+                fix=f"give the head weights of its own (tie_word_embeddings=False), or name with {setting}= a module "
+                "below other weights: what is not tied above it is randomized",
+            )
         raise XaiError(
             name,
             found="no module, used once, with channels in its output below the topmost weights",
@@ -112,7 +121,7 @@ def _last_with_channels(inventory: Inventory, found: Layers, run: Callable[[], o
     """Return the last module below the topmost weights that has places in its output, or else the last one, if any."""
     seen = calls(hookable(inventory), run)
     paths = [path for path, _ in seen]
-    top = found.bottom_up()[-1].name  # weights of the head that are tied to the embedding's are used below any cut
+    top = found.top_down()[0].name
     end = len(paths) - 1 - paths[::-1].index(top) if top in paths else len(paths)
     fit = [(path, shape) for path, shape in seen[:end] if len(shape) > 1 and paths.count(path) == 1]
     chosen = [path for path, shape in fit if len(shape) > 2] or [path for path, _ in fit]

@@ -149,7 +149,7 @@ def test_an_unknown_task_is_named(task):
     with pytest.raises(XaiError) as caught:
         Subject(nn.Identity(), normal(20, 3), task=task)
     assert caught.value.where == "xai_task"
-    assert "auto, classification, multilabel, regression" in caught.value.expected
+    assert "auto, classification, multilabel, next_token, regression" in caught.value.expected
     if task == "regresion":
         assert "'regression'" in caught.value.fix
 
