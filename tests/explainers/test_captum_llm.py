@@ -52,7 +52,7 @@ def test_maps_are_those_of_the_method_inside(settings, plain, its, targets):
     bench = bench_of(targets)
     found = maps_of(bench, kind_of(settings), tokenizer=Numbers(), **settings)
     expected = maps_of(bench, plain, baselines=END, **its)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
 
 
 def test_objects_are_taken_as_they_are():
@@ -62,7 +62,8 @@ def test_objects_are_taken_as_they_are():
     state = dict(vars(source))
     bench = bench_of(TARGETS["several tokens"], model)
     found = maps_of(bench, source, baselines="7")
-    torch.testing.assert_close(found, maps_of(bench, captum.attr.FeatureAblation, baselines=7), rtol=0, atol=1e-5)
+    expected = maps_of(bench, captum.attr.FeatureAblation, baselines=7)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
     assert vars(source) == state
     assert bench.explainer(source).name == "LLMAttribution[FeatureAblation]"
 

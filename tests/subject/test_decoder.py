@@ -370,3 +370,32 @@ def test_what_does_not_fit_is_one_error(make, found):
     with pytest.raises(XaiError) as caught:
         block_of(make())
     assert found in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------ retraining
+
+
+def trained(inputs, targets, seed):
+    torch.manual_seed(seed)
+    model = Recurrent().train()
+    nn.init.normal_(model.embedding.weight)
+    optimizer, last = torch.optim.Adam(model.parameters(), 0.02), inputs["attention_mask"].sum(1) - 1
+    for _ in range(120):
+        optimizer.zero_grad()
+        logits = model(**inputs).logits[torch.arange(len(last)), last]
+        nn.functional.cross_entropy(logits, targets).backward()
+        optimizer.step()
+    return model.eval()
+
+
+@pytest.mark.training
+def test_models_are_retrained_on_other_next_tokens():
+    data = prompts(160)
+    last = data["attention_mask"].sum(1) - 1
+    tokens = data["input_ids"][torch.arange(len(last)), last] // 14 + 5
+    half = [{name: one[part] for name, one in data.items()} for part in (slice(120), slice(120, None))]
+    model = trained(half[0], tokens[:120], 5)
+    known = {"task": "next_token", "embedding": "embedding"}
+    bench = Bench(model, half[1], train=trained, training_data=(half[0], tokens[:120], half[1], tokens[120:]), **known)
+    verdict = bench.explainer(captum.attr.InputXGradient).changes_under("label_randomization", seeds=1)
+    assert verdict.n == 40

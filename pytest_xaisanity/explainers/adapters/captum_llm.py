@@ -120,11 +120,13 @@ def _attributed(source: Any, settings: Settings, where: str, request: Request) -
     baseline = _baseline(settings, presentation)
     ids = request.inputs[0]
     seen, tokens = decoder.seen((ids, *request.context)), _continued(decoder, request)
-    maps = torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)
+    maps = torch.zeros(ids.shape, device=ids.device)
     for row, kept in enumerate(seen):
         prompt = TextTokenInput("", _Known(ids[row, kept], source.tokenizer), baselines=baseline)
         result = instance.attribute(prompt, target=tokens[row], **calling)
-        maps[row, kept] = result.seq_attr.detach().to(maps)
+        found = result.seq_attr.detach().to(ids.device)
+        maps = maps.to(found.dtype)
+        maps[row, kept] = found
     return maps
 
 
