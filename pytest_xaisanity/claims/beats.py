@@ -337,7 +337,7 @@ class Beats(Claim):
             reason=reasons[one.outcome]
             + self._rival_found(look, one.outcome)
             + one.addition
-            + remarked((*remarks_in(look.parts[0]), *remarks), one.outcome),
+            + remarked(remarks_in((*look.parts[0], *remarks)), one.outcome),
             evidence=(
                 Means({name: mean(np.array(plain(value), float)) for name, value in scores.items()}, curves),
                 *look.parts[0],

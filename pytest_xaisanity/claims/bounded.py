@@ -129,7 +129,7 @@ class Bounded(Claim):
             quantity=what if ranged else "share of inputs within the bound",
             reason=f"{what} {verb} {_in_words(telling)}{constant_note(constant)}{made}"
             + settled_by(side.outlook, outcome)
-            + remarked((*remarks, *remarks_in(look.parts[0])), outcome)
+            + remarked(remarks_in((*remarks, *look.parts[0])), outcome)
             + left_alone(look.parts[0]),
             evidence=(
                 Means({"explainer": mean(values)}, {"explainer": curves}),

@@ -6,14 +6,14 @@ prints, compares and is written to JSON as any other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf, isfinite
 from numbers import Integral, Real
 from typing import TypeGuard
 
 from .errors import XaiError, setting_error, shown
 
-__all__ = ["FEW", "check_choice", "check_name", "check_number", "check_whole", "is_number"]
+__all__ = ["FEW", "check_choice", "check_fractions", "check_name", "check_number", "check_whole", "is_number"]
 
 FEW = 1000
 """The most randomizations, random orders or the like: each costs passes, and a verdict needs no more."""
@@ -64,6 +64,27 @@ def check_number(where: str, value: object, low: float = -inf, high: float = inf
     if not isfinite(high):
         limits = f"a finite number of at least {low:g}" if isfinite(low) else "a finite number"
     raise XaiError(where, found=shown(value), expected=limits, fix=fix or f"change {where.split()[-1]}=")
+
+
+def check_fractions(owner: str, setting: str, value: object, *, below_one: bool = False) -> tuple[float, ...]:
+    """Return ``value`` as fractions in rising order, each once, when it is one or several above 0 and up to 1.
+
+    Args:
+        owner: What has the setting: the name of a metric.
+        setting: Its keyword.
+        value: What was given.
+        below_one: Whether 1 itself is not accepted.
+
+    Raises:
+        XaiError: It is none, or no sequence of numbers, or empty.
+    """
+    given = [value] if is_number(value) else value
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+        numbers = [_plain(one) if is_number(one) else inf for one in given]
+        if numbers and all(0 < one < 1 or (one == 1 and not below_one) for one in numbers):
+            return tuple(sorted(set(numbers)))
+    limits = "above 0 and below 1" if below_one else "above 0 and at most 1"
+    raise setting_error(owner, setting, shown(value), f"fractions {limits}, such as (0.1, 0.2, 0.3)")
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..common.errors import XaiError
 from ..explainers.attributions import Attributions
 from ..model.training import Retraining
-from ..statistics.evidence import Part, Remark
+from ..statistics.evidence import Part
 from ..subject.block import Block
 from ..subject.subject import Subject
 
@@ -518,8 +518,12 @@ class Metric(ABC):
         """
         return self.low, self.high
 
-    def remarks(self, scored: Scored, described: Sequence[Part]) -> tuple[Remark, ...]:
-        """Return what a reader of the verdict should know of an explainer's scores, such as that they hardly differ."""
+    def remarks(self, scored: Scored, described: Sequence[Part]) -> tuple[Part, ...]:
+        """Return what a reader of the verdict should know of an explainer's scores, such as that they hardly differ.
+
+        A :class:`~pytest_xaisanity.statistics.evidence.Remark` stands in the reason too, any other part in the evidence
+        alone.
+        """
         return ()
 
 

@@ -34,6 +34,8 @@ IMPUTERS = Registry(
         "mean": ".maps.imputation:Mean",
         "blur": ".maps.imputation:Blur",
         "noise": ".maps.imputation:Noise",
+        "uniform": ".maps.uniform:Uniform",
+        "noisy_linear": ".maps.noisy_linear:NoisyLinear",
         "mask_token": ".maps.token_imputation:MaskToken",
         "padding": ".maps.token_imputation:Padding",
         "zero_embedding": ".maps.token_imputation:ZeroEmbedding",
@@ -71,13 +73,18 @@ class Conditional(ABC):
     def __call__(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
         """Return the reference where every feature is removed, of the shape and type of ``inputs``."""
 
+    def drawn(self, inputs: Tensor, *, seed: int, indices: Sequence[int]) -> Tensor:
+        """Return what is drawn for each input, ``(b, ...)``, the same at every removal; nothing by default."""
+        return inputs.new_empty(len(inputs), 0)
+
     @abstractmethod
-    def given(self, inputs: Tensor, removed: Tensor) -> Tensor:
+    def given(self, inputs: Tensor, removed: Tensor, drawn: Tensor) -> Tensor:
         """Return the reference where some features are removed; where they are not, it is not looked at.
 
         Args:
             inputs: ``(k, C, *places)`` or ``(k, F)``; rows of the inputs, in any order and number.
             removed: Which of their values are removed, of the same shape.
+            drawn: The rows of what was :meth:`drawn` for them.
         """
 
 

@@ -118,7 +118,7 @@ class FittedMean(Conditional):
         """Return the means of the data."""
         return self.mean.to(inputs.dtype).expand(len(inputs), -1).reshape(inputs.shape)
 
-    def given(self, inputs: Tensor, removed: Tensor) -> Tensor:
+    def given(self, inputs: Tensor, removed: Tensor, drawn: Tensor) -> Tensor:
         """Return the means of the removed values given those that are kept."""
         kept = (~removed).reshape(len(removed), -1).double()
         units = (inputs.reshape(len(inputs), -1).double() - self.mean) / self.scale * kept

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import inf, prod
 from typing import Any
@@ -16,7 +17,17 @@ from ..common.errors import XaiError, unknown_name
 from ..subject.block import Block
 from ..subject.layout import Layout
 
-__all__ = ["Groups", "Regions"]
+__all__ = ["Groups", "Regions", "said_by"]
+
+
+@contextmanager
+def said_by(owner: str) -> Iterator[None]:
+    """Put the name of the metric whose groups they are before what is said of them in an error."""
+    try:
+        yield
+    except XaiError as error:
+        where = f"{owner} {error.where}"
+        raise XaiError(where, found=error.found, expected=error.expected, fix=error.fix) from error.__cause__
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +252,7 @@ def _place(feature: int | str, count: int, features: Sequence[str]) -> int:
 
 def _error(found: str) -> XaiError:
     return XaiError(
-        "pixel_flipping groups",
+        "groups",
         found=found,
         expected="whole numbers with the places' shape, or with a row for each input in the order of the data; a "
         "function inputs -> labels; or a mapping of names to features",

@@ -11,6 +11,7 @@ from pytest_xaisanity.maps.imputation import IMPUTERS
 from pytest_xaisanity.maps.learned_imputation import ConditionalMean, Marginal
 
 torch.set_num_threads(1)
+NOTHING = torch.empty(0)  # is drawn
 
 
 def table(count, features=6, seed=0):
@@ -44,7 +45,7 @@ def test_the_conditional_mean_is_that_of_least_squares(collinear):
     rows = data[[4, 9, 4, 30, 11, 0, 1, 2]]
     removed = torch.rand(len(rows), 6, generator=torch.Generator().manual_seed(1)) < 0.5
     removed[0], removed[1] = True, False
-    found = imputer.given(rows, removed)
+    found = imputer.given(rows, removed, NOTHING)
     for row, gone, got in zip(rows, removed.numpy(), found.numpy(), strict=True):
         assert got[gone] == pytest.approx(slow_means(data, row, gone)[gone], rel=1e-6, abs=1e-8)
     assert torch.allclose(imputer(rows, seed=0, indices=range(8)), data.mean(0).expand(8, -1))
@@ -60,14 +61,14 @@ def test_the_conditional_mean_of_normal_data_is_the_closed_form():
     row, kept, gone = data[:1], [0, 2], [1, 3]
     solved = np.linalg.solve(covariance[np.ix_(kept, kept)], row[0].numpy()[kept] - mean[kept])
     expected = mean[gone] + covariance[np.ix_(gone, kept)] @ solved
-    found = imputer.given(row, torch.tensor([[False, True, False, True]]))[0, gone]
+    found = imputer.given(row, torch.tensor([[False, True, False, True]]), NOTHING)[0, gone]
     assert found.numpy() == pytest.approx(expected, abs=0.03)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_the_conditional_mean_is_computed_in_double_precision(dtype):
     data = table(50)[:, 2:5].to(dtype)
-    found = ConditionalMean().fitted(data, range(50)).given(data[:1], torch.tensor([[True, False, False]]))
+    found = ConditionalMean().fitted(data, range(50)).given(data[:1], torch.tensor([[True, False, False]]), NOTHING)
     assert found.dtype == dtype
     expected = slow_means(data, data[0], np.array([True, False, False]))
     assert float(found[0, 0]) == pytest.approx(float(torch.tensor(expected[0]).to(dtype)), rel=1e-2)

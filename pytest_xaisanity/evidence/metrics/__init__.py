@@ -8,14 +8,20 @@ __all__ = ["METRICS", "Metric", "Scores"]
 METRICS = Registry(
     "metric",
     {
+        "comprehensiveness": ".evidence.metrics.comprehensiveness:Comprehensiveness",
+        "deletion": ".evidence.metrics.deletion:Deletion",
         "efficient_mprt": ".evidence.metrics.efficient_mprt:EfficientMPRT",
         "completeness": ".evidence.metrics.completeness:Completeness",
         "complexity": ".evidence.metrics.concentration:Complexity",
         "sparseness": ".evidence.metrics.concentration:Sparseness",
         "max_sensitivity": ".evidence.metrics.max_sensitivity:MaxSensitivity",
         "infidelity": ".evidence.metrics.infidelity:Infidelity",
+        "insertion": ".evidence.metrics.deletion:Insertion",
         "pixel_flipping": ".evidence.metrics.pixel_flipping:PixelFlipping",
+        "region_perturbation": ".evidence.metrics.region_perturbation:RegionPerturbation",
+        "road": ".evidence.metrics.road:Road",
         "scale_preservation": ".evidence.metrics.scale_preservation:ScalePreservation",
+        "sufficiency": ".evidence.metrics.comprehensiveness:Sufficiency",
         "cosine_similarity_convergence": ".evidence.metrics.cosine_similarity_convergence:CosineSimilarityConvergence",
     },
 )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf, prod
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
@@ -19,7 +18,7 @@ from ...common.checks import check_choice, check_whole
 from ...common.errors import XaiError, setting_error
 from ...common.seeding import generator
 from ...maps.imputation import IMPUTERS, Conditional, Imputer, Learning, Mean
-from ...maps.regions import Groups, Regions
+from ...maps.regions import Groups, Regions, said_by
 from ...statistics.evidence import Evidence, Part, Remark, Row
 from ...subject.block import Block, Inputs
 from ...subject.layout import Layout
@@ -30,14 +29,15 @@ from ..base import Lab, MapMetric, Scored, Scores
 from ..foreign import asked, checked_numbers
 from .token_flipping import TokenFlipping, token_imputer
 
-__all__ = ["Flipped", "PixelFlipping", "Saturated"]
+__all__ = ["CURVES", "Flipped", "PixelFlipping", "Saturated"]
 
-_error = partial(setting_error, "pixel_flipping")
-
+_MANY = 10**6  # regions, where their number is not known
 STILL = 0.01  # a probability that changes less along its curves hardly moves
+RAW = "raw output"
+Output: TypeAlias = Literal["probability", "logit", "accuracy"]
 Reading: TypeAlias = Literal["contribution", "sensitivity", "either"]
 _READINGS = ("contribution", "sensitivity", "either")
-_CURVES = {"morf": "most relevant first", "lerf": "least relevant first"}
+CURVES = {"morf": "most relevant first", "lerf": "least relevant first"}
 
 
 @dataclass(frozen=True)
@@ -88,30 +88,45 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
     patch: int = 1
     groups: Any = None
     order: Literal["srg", "morf", "lerf"] = "srg"
-    output: Literal["probability", "logit"] = "probability"
+    output: Output = "probability"
     reading: Reading | None = None
     name: ClassVar[str] = "pixel_flipping"
+    outputs: ClassVar[tuple[Output, ...]] = ("probability", "logit")
+    token_defaults: ClassVar[tuple[type, ...]] = (Mean,)  # imputers in whose place tokens have the model's own
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", check_whole(self.name, "steps", self.steps))
-        object.__setattr__(self, "patch", check_whole(self.name, "patch", self.patch))
-        if self.groups is not None and not isinstance(self.groups, Groups):
-            object.__setattr__(self, "groups", Groups(self.groups))
-        if self.groups is not None and self.patch > 1:
-            raise _error(
-                "patch", f"patch={self.patch} beside groups=", "one of both, which say what is removed together"
-            )
+        self._check_patch()
+        self._check_regions()
         check_choice(self.name, "order", self.order, ("srg", "morf", "lerf"))
-        check_choice(self.name, "output", self.output, ("probability", "logit"))
+        check_choice(self.name, "output", self.output, self.outputs)
         if self.reading is not None:
             check_choice(self.name, "reading", self.reading, _READINGS)
         if isinstance(self.imputer, (str, type)):
-            object.__setattr__(self, "imputer", IMPUTERS.build(self.imputer, {}, where="pixel_flipping imputer"))
+            object.__setattr__(self, "imputer", IMPUTERS.build(self.imputer, {}, where=f"{self.name} imputer"))
         usable = callable(self.imputer) or isinstance(self.imputer, Learning)
         if not usable or not isinstance(self.imputer, Hashable):
             lacks = "cannot be hashed" if usable else "cannot be called"
             expected = "a name, or a hashable object called with (inputs, seed=, indices=)"
-            raise _error("imputer", f"a {type(self.imputer).__name__}, which {lacks}", expected)
+            raise self.error("imputer", f"a {type(self.imputer).__name__}, which {lacks}", expected)
+
+    def _check_patch(self) -> None:
+        object.__setattr__(self, "patch", check_whole(self.name, "patch", self.patch))
+
+    def _check_regions(self) -> None:
+        if self.groups is None:
+            return
+        if not isinstance(self.groups, Groups):
+            with said_by(self.name):
+                object.__setattr__(self, "groups", Groups(self.groups))
+        if (self.patch or 1) > 1:
+            found = f"patch={self.patch} beside groups="
+            raise self.error("patch", found, "one of both, which say what is removed together")
+
+    @classmethod
+    def error(cls, setting: str, found: str, expected: str) -> XaiError:
+        """Return the error for a setting that cannot be."""
+        return setting_error(cls.name, setting, found, expected)
 
     @classmethod
     def open_settings(cls, places: tuple[int, ...] | None) -> dict[str, Sequence[object]]:
@@ -134,6 +149,11 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
     def high(self) -> float:
         """The greatest possible score."""
         return inf if self.output == "logit" else 1.0
+
+    @property
+    def orders(self) -> tuple[Literal["morf", "lerf"], ...]:
+        """The orders in which regions are removed."""
+        return ("morf", "lerf") if self.order == "srg" else (self.order,)
 
     @property
     def higher_is_better(self) -> bool:
@@ -170,9 +190,11 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
         if block.mask is not None:
             if self.patch > 1 or self.groups is not None:
                 setting = "groups" if self.groups is not None else "patch"
-                raise _error(setting, "regions of tokens", "patch=1 and no groups: one token is removed after another")
-            imputer = token_imputer(self.imputer, lab.subject, default=(Mean,))
-            return TokenFlipping(imputer, self.steps, self.output, lab.subject, block, lab.seed)
+                expected = "patch=1 and no groups: one token is removed after another"
+                raise self.error(setting, "regions of tokens", expected)
+            imputer = token_imputer(self.imputer, lab.subject, default=self.token_defaults, owner=self.name)
+            fractions = [step / self.steps for step in range(self.steps + 1)]
+            return TokenFlipping(imputer, fractions, self.output, lab.subject, block, lab.seed, owner=self.name)
         return _Flipping(self, lab.subject, block, lab.seed)
 
     def score(self, prepared: _Flipping | TokenFlipping, maps: Tensor, *, draw: str = "") -> Scores:
@@ -189,19 +211,41 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
         """Return the scores of maps ``(b, *places)`` whose values rank the places."""
         ranks = prepared.ranks(maps, draw)
         curves = {}
-        if self.order != "lerf":
-            curves[_CURVES["morf"]] = prepared.curve(ranks)
-        if self.order != "morf":
-            curves[_CURVES["lerf"]] = prepared.curve(prepared.reversed(ranks))
-        areas = [torch.trapezoid(curve, prepared.fractions, dim=1) for curve in curves.values()]
-        return Scores(areas[1] - areas[0] if self.order == "srg" else areas[0], curves)
+        for order in self.orders:
+            curves[CURVES[order]] = prepared.curve(ranks if order == "morf" else prepared.reversed(ranks))
+        return Scores(self.value([*curves.values()], prepared.fractions), curves)
+
+    def value(self, curves: Sequence[Tensor], fractions: Tensor) -> Tensor:
+        """Return the scores ``(b,)`` of the curves ``(b, points)`` of :attr:`orders`.
+
+        Args:
+            curves: The explained output at each point.
+            fractions: The removed fraction at each point, ``(points,)``, or ``(b, points)``.
+        """
+        areas = [torch.trapezoid(curve, fractions, dim=1) for curve in curves]
+        return areas[1] - areas[0] if len(areas) == 2 else areas[0]
+
+    def removals(self, counts: Tensor, *, own: bool) -> Tensor:
+        """Return how many regions are removed at each point of a curve, from 0 on, ``(points, b)``.
+
+        Args:
+            counts: How many regions each input has, ``(b,)``, or ``(1,)`` where all have the same; in double precision.
+            own: Whether each input has regions of its own.
+        """
+        steps = self.steps if own else min(self.steps, int(counts.max()))
+        return (torch.arange(steps + 1, dtype=counts.dtype)[:, None] * counts / steps).round()
+
+    def side(self, layout: Layout) -> int:
+        """Return the side of the patches of inputs of a layout."""
+        return self.patch
 
     def passes(self, block: Block) -> float:
         """Return the removals of each order, but for the ends, which all maps share."""
         own = self.groups is not None and self.groups.own is not False
-        steps = self.steps if own else min(self.steps, _patches(block, self.patch).most)
-        orders = (2 if self.order == "srg" else 1) * (2 if self.reading == "either" else 1)
-        return float(orders * max(0, steps - 1))
+        counts = torch.tensor([_MANY]) if own or block.mask is not None else _patches(self, block).counts.cpu()
+        removed = self.removals(counts.double(), own=own)
+        inner = len(removed) - 1 - int(bool((removed[-1] == counts).all()))
+        return float(len(self.orders) * (2 if self.reading == "either" else 1) * inner)
 
     def evened(self, prepared: _Flipping | TokenFlipping, noise: Tensor) -> Tensor:
         """Return noise under which all regions come first alike, however large they are."""
@@ -211,18 +255,16 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
 
     def describe(self, prepared: _Flipping | TokenFlipping) -> tuple[Part, ...]:
         """Return the curves' axis, what was removed, and what the outputs were taken for."""
-        output = "probability" if prepared.probability else "raw output"
+        output = prepared.shown
         link = prepared.subject.link
         taken = str(link) if self.output == "probability" else "outputs as they are"
         if isinstance(prepared, TokenFlipping):
             return (Flipped(tuple(prepared.fractions.tolist()), output, None, link.task, taken),)
         reading = self.reading or "contribution"
-        steps, regions = len(prepared.removed) - 1, prepared.regions
-        if regions.own:
-            fractions, count = tuple(step / steps for step in range(steps + 1)), None
-        else:
-            fractions, count = tuple(prepared.fractions.tolist()), regions.most
-        flipped = Flipped(fractions, output, count, link.task, taken, reading)
+        regions, fractions = prepared.regions, prepared.fractions
+        count = None if regions.own else regions.most
+        fractions = fractions.mean(0) if regions.own else fractions
+        flipped = Flipped(tuple(fractions.tolist()), output, count, link.task, taken, reading)
         return (flipped, Features(regions.names)) if regions.names else (flipped,)
 
     def leading(self, prepared: _Flipping | TokenFlipping, maps: Tensor) -> Sequence[str]:
@@ -235,9 +277,9 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
     def limits(self, described: Sequence[Part]) -> tuple[float, float]:
         """Return the range of the scores; values of a regression have none."""
         flipped = Evidence(*described).find(Flipped)
-        return (-inf, inf) if flipped is not None and flipped.output != "probability" else (self.low, self.high)
+        return (-inf, inf) if flipped is not None and flipped.output == RAW else (self.low, self.high)
 
-    def remarks(self, scored: Scored, described: Sequence[Part]) -> tuple[Remark, ...]:
+    def remarks(self, scored: Scored, described: Sequence[Part]) -> tuple[Part, ...]:
         """Return that probabilities hardly move, where that is so for half of the inputs."""
         flipped = Evidence(*described).find(Flipped)
         if flipped is None or flipped.output != "probability" or not scored.curves:
@@ -252,14 +294,15 @@ class Flipped(Part):
     """What was removed, and what was looked at.
 
     Attributes:
-        fractions: The removed fraction at each point of the curves; where each input has its own regions, the nearest
-            that their number allows is removed.
-        output: ``"probability"`` or ``"raw output"``.
+        fractions: The removed fraction at each point of the curves; where each input has its own regions, the mean over
+            inputs.
+        output: ``"probability"``, ``"accuracy"`` or ``"raw output"``.
         regions: How many pixels, or regions, an input has; None where each has its own number.
         task: ``"classification"``, ``"multilabel"``, ``"regression"`` or ``"next_token"``, as the user named it, or as
             it was judged.
         taken: What the model's outputs were taken for, in words, and who said so.
         reading: What maps were taken for.
+        axis: What the fractions are of.
     """
 
     fractions: tuple[float, ...]
@@ -268,11 +311,12 @@ class Flipped(Part):
     task: Task
     taken: str
     reading: Reading = "contribution"
+    axis: str = "removed fraction"
 
     def plain(self) -> dict[str, object]:
         """Return all of it, and the name of the axis."""
         return {
-            "axis": "removed fraction",
+            "axis": self.axis,
             "fractions": list(self.fractions),
             "output": self.output,
             "regions": self.regions,
@@ -344,14 +388,14 @@ class _Flipping:
 
     def __init__(self, metric: PixelFlipping, subject: Subject, block: Block, seed: int) -> None:
         self.metric, self.subject, self.block, self.seed = metric, subject, block, seed
-        self.inputs = _floating(block.inputs)
+        self.inputs = _floating(metric.name, block.inputs)
         self.layouts = block.layout.each
         self.regions = _regions(metric, subject, block)
         self.counts = self.regions.counts[:, None]
         if int(self.counts.min()) < 2:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in self.inputs)
             raise XaiError(
-                "pixel_flipping",
+                metric.name,
                 found=f"inputs {shapes} with a single region",
                 expected="two or more regions, which can be ranked",
                 fix="use a smaller patch=, or other groups="
@@ -360,14 +404,17 @@ class _Flipping:
             )
         self.imputers = self._fitted()
         self.references = tuple(map(self._reference, self.imputers, self.inputs, self.layouts))
-        steps = metric.steps if self.regions.own else min(metric.steps, self.regions.most)
-        shares = torch.arange(steps + 1, dtype=torch.float64)[:, None]  # on the CPU: not all devices have such numbers
-        removed = (shares * self.regions.counts.cpu() / steps).round()
-        self.removed = removed.float().to(subject.device)  # (steps + 1, b), or for all inputs (steps + 1, 1)
+        self.drawn = tuple(map(self._drawn, self.imputers, self.inputs, self.layouts))
+        counts = self.regions.counts.cpu().double()  # not all devices have such numbers
+        removed = metric.removals(counts, own=self.regions.own)
+        self.whole = bool((removed[-1] == counts).all())
+        self.removed = removed.float().to(subject.device)  # (points, b), or for all inputs (points, 1)
         self.probability = metric.output == "probability" and subject.link.gives_probabilities
         outputs = subject.outputs(block.arguments) if block.outputs is None else block.outputs
         self.untouched = self._explained(outputs, None)
-        self.emptied = self._explained(subject.outputs((*self.references, *block.context)), None)
+        self.emptied: Tensor | None = None  # where a curve does not end with every region removed
+        if self.whole:
+            self.emptied = self._explained(subject.outputs((*self.references, *block.context)), None)
         fractions = self.removed.to(self.untouched.dtype) / self.regions.counts
         self.fractions = fractions.T if self.regions.own else fractions[:, 0]
 
@@ -384,9 +431,22 @@ class _Flipping:
 
         return self.subject.learned(("imputer", imputer), learn)
 
+    @property
+    def shown(self) -> str:
+        """What the curves are of."""
+        if self.metric.output == "accuracy":
+            return "accuracy"
+        return "probability" if self.probability else RAW
+
+    def _drawn(self, imputer: Imputer | Conditional, tensor: Tensor, layout: Layout) -> Tensor | None:
+        """Return what an imputer draws for each input, where it is asked anew at each removal."""
+        if not isinstance(imputer, Conditional):
+            return None
+        return imputer.drawn(layout.channels_first(tensor), seed=self.seed, indices=self.block.indices)
+
     def _reference(self, imputer: Imputer, tensor: Tensor, layout: Layout) -> Tensor:
         given = layout.channels_first(tensor)
-        where = "pixel_flipping imputer"
+        where = f"{self.metric.name} imputer"
         with asked(where):  # a copy of the inputs, which it may change in place
             reference = imputer(given.clone(), seed=self.seed, indices=self.block.indices)
         return layout.as_given(checked_numbers(where, "a reference", reference, tuple(given.shape), like=tensor))
@@ -433,14 +493,16 @@ class _Flipping:
 
     def curve(self, ranks: Tensor) -> Tensor:
         """Return the explained output after each removal: ``(b, steps + 1)``."""
-        inner = self.removed[1:-1].to(ranks.dtype)
+        inner = self.removed[1 : -1 if self.whole else None].to(ranks.dtype)
         parts = [self.untouched[:, None]]
         if len(inner):
             parts.append(self._inner(ranks, inner))
-        curve = torch.cat([*parts, self.emptied[:, None]], dim=1)
+        if self.emptied is not None:
+            parts.append(self.emptied[:, None])
+        curve = torch.cat(parts, dim=1)
         if not torch.isfinite(curve).all():
             found = "outputs of xai_model that are NaN or infinite once pixels are removed"
-            raise _error("imputer", found, "finite outputs on imputed inputs")
+            raise self.metric.error("imputer", found, "finite outputs on imputed inputs")
         if self.probability:
             self.subject.link.check(curve)
             curve = curve.clamp(0, 1)  # of what rounding has put beyond
@@ -479,14 +541,26 @@ class _Flipping:
         if not isinstance(imputer, Conditional):
             return _taken(self.references[place], rows)
         removed = layout.channels_first((weights > 0).expand_as(tensor))
-        return layout.as_given(imputer.given(layout.channels_first(tensor), removed))
+        drawn = self.drawn[place]
+        assert drawn is not None
+        return layout.as_given(imputer.given(layout.channels_first(tensor), removed, _taken(drawn, rows)))
 
     def _explained(self, outputs: Tensor, rows: Tensor | None) -> Tensor:
         wide = outputs if outputs.dtype == torch.float64 else outputs.float()
+        targets = None if self.block.targets is None else _taken(self.block.targets, rows)
+        if self.metric.output == "accuracy":
+            return self._hits(wide, targets)
         if self.probability:
             wide = self.subject.link(wide)
-        targets = None if self.block.targets is None else _taken(self.block.targets, rows)
         return select(wide, targets)
+
+    def _hits(self, outputs: Tensor, targets: Tensor | None) -> Tensor:
+        """Return 1 where the target is the highest of the outputs ``(k, classes)``, and 0 elsewhere."""
+        task = self.subject.link.task
+        if targets is None or outputs.ndim != 2 or task != "classification":
+            found = f"outputs of shape {tuple(outputs.shape)} in a {task} task"
+            raise self.metric.error("output", found, "'probability' or 'logit', where outputs are no classes")
+        return (outputs.argmax(1) == targets.flatten()).to(outputs.dtype)
 
 
 def _rows(part: slice, size: int, device: torch.device) -> Tensor | None:
@@ -500,11 +574,11 @@ def _taken(tensor: Tensor, rows: Tensor | None) -> Tensor:
     return tensor if rows is None else tensor[rows]
 
 
-def _floating(inputs: Inputs) -> Inputs:
+def _floating(name: str, inputs: Inputs) -> Inputs:
     if all(tensor.is_floating_point() for tensor in inputs):
         return inputs
     raise XaiError(
-        "pixel_flipping",
+        name,
         found=f"inputs of {', '.join(str(tensor.dtype) for tensor in inputs)}",
         expected="floating-point inputs, whose pixels can be replaced by other values",
         fix="wrap the model so that it takes real and imaginary parts as channels"
@@ -517,14 +591,15 @@ def _regions(metric: PixelFlipping, subject: Subject, block: Block) -> Regions:
     """Return what is removed together in a block."""
     if metric.groups is not None:
         groups: Groups = metric.groups
-        return groups.regions(block, subject.count, subject.features)
-    patches = _patches(block, metric.patch)
-    return replace(patches, names=subject.features) if metric.patch == 1 else patches
+        with said_by(metric.name):
+            return groups.regions(block, subject.count, subject.features)
+    patches = _patches(metric, block)
+    return patches if patches.side else replace(patches, names=subject.features)
 
 
-def _patches(block: Block, side: int) -> Regions:
+def _patches(metric: PixelFlipping, block: Block) -> Regions:
+    side = metric.side(block.layout)
     if side > 1 and any(layout.kind == "table" for layout in block.layout.each):
-        raise _error(
-            "patch", f"patch={side} for inputs with places {block.layout.places}", "patch=1 for tables, or groups="
-        )
+        found = f"patch={side} for inputs with places {block.layout.places}"
+        raise metric.error("patch", found, "patch=1 for tables, or groups=")
     return Regions.patches(block.layout, side, block.inputs[0].device)

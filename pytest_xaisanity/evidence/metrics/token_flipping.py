@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,10 +15,10 @@ from ...subject.block import Block, Inputs
 from ...subject.outputs import select
 from ...subject.subject import Subject
 
-__all__ = ["TokenFlipping", "default_imputer", "token_imputer"]
+__all__ = ["TokenFlipping", "default_imputer", "refuse_tokens", "token_imputer"]
 
 
-def default_imputer(subject: Subject) -> TokenImputer:
+def default_imputer(subject: Subject, *, owner: str) -> TokenImputer:
     """Return what the model has: its mask token, else zeros in place of what its embedding returns, else padding.
 
     Raises:
@@ -32,6 +32,7 @@ def default_imputer(subject: Subject) -> TokenImputer:
     if presentation.vocabulary.padding is not None:
         return Padding()
     raise _error(
+        owner,
         "no mask token, no embedding and no padding that the model is known to have",
         "what removed tokens become",
         "name the embedding in xai_embedding, or pass imputer=MaskToken(id=...), Padding(id=...) or Deletion(id=...)",
@@ -44,18 +45,38 @@ class TokenFlipping:
     A step removes the same share of each sentence's counted tokens, rounded to whole ones. Of continuations of several
     tokens the probability is that of each token, the geometric mean.
 
+    Args:
+        imputer: What becomes of removed tokens.
+        fractions: The removed share at each point of a curve, from 0 on.
+        output: ``"probability"`` or ``"logit"``.
+        subject: What is explained.
+        block: The sentences.
+        seed: Seeds the order of ties.
+        owner: The metric, for errors.
+        counts: How many tokens are removed at each point of a curve, ``(points, b)``, of sentences with so many
+            ``(b,)``; by default the nearest number to each share.
+
     Attributes:
-        fractions: The removed share at each point of a curve.
+        fractions: As above, ``(points,)``.
         probability: Whether curves are of probabilities.
         count: How many tokens count in the longest sentence.
         subject: What is explained.
     """
 
     def __init__(
-        self, imputer: TokenImputer, steps: int, output: str, subject: Subject, block: Block, seed: int
+        self,
+        imputer: TokenImputer,
+        fractions: Sequence[float],
+        output: str,
+        subject: Subject,
+        block: Block,
+        seed: int,
+        *,
+        owner: str,
+        counts: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         assert block.mask is not None
-        self.imputer, self.subject, self.block, self.seed = imputer, subject, block, seed
+        self.imputer, self.subject, self.block, self.seed, self.owner = imputer, subject, block, seed, owner
         self.mask = block.mask
         self.lengths = self.mask.sum(1)
         self.count = int(self.lengths.max())
@@ -65,7 +86,16 @@ class TokenFlipping:
         self.tokens = decoder.lengths(block.arguments) if block.continued and decoder is not None else None
         outputs = subject.outputs(block.arguments) if block.outputs is None else block.outputs
         self.untouched = self._explained(outputs, slice(None))
-        self.fractions = torch.arange(steps + 1, dtype=self.untouched.dtype, device=self.mask.device) / steps
+        self.fractions = torch.tensor(fractions, dtype=self.untouched.dtype, device=self.mask.device)
+        shares = torch.tensor(fractions, dtype=torch.float64)[:, None]  # on the CPU: not all devices have such numbers
+        long = self.lengths.cpu().double()
+        removed = torch.round(shares * long) if counts is None else counts(long)
+        self.removed = removed.float().to(self.mask.device)  # (points, b)
+
+    @property
+    def shown(self) -> str:
+        """What the curves are of."""
+        return "probability" if self.probability else "raw output"
 
     def readings(self, maps: Tensor) -> list[Tensor]:
         """Return the maps, in one reading: the change from one token to none has no size to multiply them by."""
@@ -91,7 +121,7 @@ class TokenFlipping:
     def curve(self, ranks: Tensor) -> Tensor:
         """Return the explained output after each removal: ``(b, steps + 1)``."""
         size, steps = len(ranks), len(self.fractions) - 1
-        removed = torch.round(self.fractions[1:, None].double() * self.lengths).to(ranks.dtype)  # (steps, b)
+        removed = self.removed[1:]
 
         def work(part: slice) -> Tensor:
             pairs = torch.arange(part.start, part.stop, device=ranks.device)
@@ -104,6 +134,7 @@ class TokenFlipping:
         curve = torch.cat([self.untouched[:, None], values.reshape(steps, size).T], dim=1)
         if not torch.isfinite(curve).all():
             raise _error(
+                self.owner,
                 "outputs of xai_model that are NaN or infinite once tokens are removed",
                 "finite outputs",
                 "choose another imputer: mask_token, padding, zero_embedding or deletion",
@@ -175,28 +206,32 @@ class TokenFlipping:
     def _check(self) -> None:
         """Raise where there is too little to remove, or nothing that removed tokens can become."""
         if self.count < 2:
-            raise _error("sentences of one token that counts", "two or more, which can be ranked", "use another metric")
+            expected, fix = "two or more, which can be ranked", "use another metric"
+            raise _error(self.owner, "sentences of one token that counts", expected, fix)
         imputer, presentation = self.imputer, self.subject.presentation
         if isinstance(imputer, ZeroEmbedding):
             if presentation.embedding is None:
-                raise _error("no embedding", "the module that embeds tokens", "name it in xai_embedding")
+                expected = "the module that embeds tokens"
+                raise _error(self.owner, "no embedding", expected, "name it in xai_embedding")
             return
         what = "mask" if isinstance(imputer, MaskToken) else "padding"
         known = presentation.vocabulary.mask if what == "mask" else presentation.vocabulary.padding
         given = imputer.id if isinstance(imputer, (MaskToken, Padding, Deletion)) else None
         size = presentation.vocabulary.size
         if given is not None and size is not None and not 0 <= given < size:
-            raise _error(f"id={given}", f"an id from 0 to {size - 1}", "pass the id that the tokenizer has")
+            expected = f"an id from 0 to {size - 1}"
+            raise _error(self.owner, f"id={given}", expected, "pass the id that the tokenizer has")
         if given is None and known is None:
             kind = type(imputer).__name__
             raise _error(
+                self.owner,
                 f"no {what} token that the model is known to have",
                 "its id, in the model's configuration or in the imputer",
                 f"pass imputer={kind}(id=tokenizer.{'mask' if what == 'mask' else 'pad'}_token_id)",
             )
 
 
-def token_imputer(imputer: object, subject: Subject, default: Sequence[type]) -> TokenImputer:
+def token_imputer(imputer: object, subject: Subject, default: Sequence[type], *, owner: str) -> TokenImputer:
     """Return the imputer of tokens that is meant: the one that was given, or the model's own for the default.
 
     Raises:
@@ -205,13 +240,25 @@ def token_imputer(imputer: object, subject: Subject, default: Sequence[type]) ->
     if isinstance(imputer, TokenImputer):
         return imputer
     if type(imputer) in default:
-        return default_imputer(subject)
+        return default_imputer(subject, owner=owner)
     raise _error(
+        owner,
         f"the imputer {type(imputer).__name__} for token ids, whose numbers mean nothing",
         "'mask_token', 'padding', 'zero_embedding' or 'deletion'",
         "name one of these, or leave imputer= out",
     )
 
 
-def _error(found: str, expected: str, fix: str) -> XaiError:
-    return XaiError("pixel_flipping imputer", found=found, expected=expected, fix=fix)
+def refuse_tokens(owner: str, block: Block) -> None:
+    """Raise where inputs are tokens, which a metric does not take."""
+    if block.mask is not None:
+        raise XaiError(
+            owner,
+            found="tokens",
+            expected="images, or other inputs of numbers that mean something",
+            fix="claim comprehensiveness, sufficiency, deletion or pixel_flipping of tokens",
+        )
+
+
+def _error(owner: str, found: str, expected: str, fix: str) -> XaiError:
+    return XaiError(f"{owner} imputer", found=found, expected=expected, fix=fix)
