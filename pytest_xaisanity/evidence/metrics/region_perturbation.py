@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 
 from ...common.checks import check_choice, check_whole
-from ...maps.imputation import Imputer, Learning
-from ...maps.uniform import Uniform
 from ...statistics.evidence import Evidence, Part, Row, number
 from ...subject.block import Block
 from ...subject.layout import Layout
@@ -40,16 +38,17 @@ class RegionPerturbation(PixelFlipping):
 
     Args:
         steps: ``L``, the most regions that are removed, each in a step of its own; all of them where there are fewer.
-        imputer: What removed regions become: ``"uniform"`` noise between the least and the greatest value of the image,
-            as in the paper, or any other of :class:`~pytest_xaisanity.PixelFlipping`.
+        imputer: What removed regions become, as in :class:`~pytest_xaisanity.PixelFlipping`: ``"mean"`` by default;
+            ``"uniform"`` noise is the paper's, which small images do not survive.
         patch: Side of the regions of a grid, in places; by default 9 as in the paper, or a quarter of the shorter side
             where that is less. A region ranks by its mean attribution.
         groups: Other regions, such as superpixels: see :class:`~pytest_xaisanity.PixelFlipping`.
         order: ``"morf"`` (most relevant first) or ``"lerf"`` (least relevant first), of a summary that takes one.
-        summary: What the score is: ``"aopc"``; ``"abpc"`` (higher is better, 0 for random orders in expectation); ``"srg"``, the area under
-            the curve over the removed fraction by the trapezoid rule with the least relevant first, minus that with the
-            most relevant first (symmetric relevance gain); ``"area"``, one of these. Where not all regions are removed,
-            areas are divided by the fraction that is. All four stand in the evidence, as far as the order allows.
+        summary: What the score is: ``"aopc"``; ``"abpc"`` (higher is better, 0 for random orders in expectation);
+            ``"srg"``, the area under the curve over the removed fraction by the trapezoid rule with the least relevant
+            first, minus that with the most relevant first (symmetric relevance gain); ``"area"``, one of these. Where
+            not all regions are removed, areas are divided by the fraction that is. All four stand in the evidence, as
+            far as the order allows.
         output: ``"probability"`` or ``"logit"``: see :class:`~pytest_xaisanity.PixelFlipping`.
         reading: What a map is taken for: see :class:`~pytest_xaisanity.PixelFlipping`.
 
@@ -61,12 +60,10 @@ class RegionPerturbation(PixelFlipping):
     """
 
     steps: int = 100
-    imputer: str | Imputer | Learning = "uniform"
     patch: int | None = None  # type: ignore[assignment]
     order: Literal["srg", "morf", "lerf"] = "morf"
     summary: Literal["aopc", "abpc", "srg", "area"] = "aopc"
     name: ClassVar[str] = "region_perturbation"
-    token_defaults: ClassVar[tuple[type, ...]] = (Uniform,)
 
     def __post_init__(self) -> None:
         check_choice(self.name, "summary", self.summary, ("aopc", "abpc", "srg", "area"))
@@ -86,7 +83,7 @@ class RegionPerturbation(PixelFlipping):
         """Return what the definition leaves open, the simplest first, for maps of these places where they are known."""
         shared = PixelFlipping.open_settings(places)
         return {
-            "imputer": ("uniform", *shared["imputer"]),
+            "imputer": (*shared["imputer"], "uniform"),
             "patch": (None, *shared["patch"]),
             "summary": ("aopc", "abpc", "srg"),
         }
