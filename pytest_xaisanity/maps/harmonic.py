@@ -97,7 +97,8 @@ class _System:
 
     def _square(self, line: Tensor) -> Tensor:
         """Return the squares of the channels' lengths, ``(r, 1)``."""
-        return torch.linalg.vector_norm(self._rows(line), dim=1, keepdim=True).square()
+        length: Tensor = torch.linalg.vector_norm(self._rows(line), dim=1, keepdim=True)
+        return length.square()
 
     def _dot(self, one: Tensor, other: Tensor) -> Tensor:
         """Return the products of the channels, ``(r, 1)``."""
