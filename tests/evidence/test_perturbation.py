@@ -115,6 +115,10 @@ class TestRegionPerturbation:
         prepared = flip(metric, lambda x: x.flatten(1).sum(1), x, x[:, 0])
         assert prepared[2].tolist() == pytest.approx([0, 1 / (-(-size // side)) ** 2])
 
+    def test_takes_the_features_of_a_table_one_by_one(self):
+        prepared = flip(RegionPerturbation(imputer="constant"), lambda x: x.sum(1), normal(4, 9), normal(4, 9))
+        assert prepared[2].tolist() == pytest.approx([step / 9 for step in range(10)])
+
     def test_tells_all_summaries_beside_the_one_that_decides(self):
         x = normal(32, 1, 8, 8)
         explainer = Bench(network(1, 8, 8), x).explainer(InputXGradient)
@@ -160,8 +164,8 @@ class TestAdditiveModel:
         assert torch.allclose(total, self.x.sum((1, 2, 3)), atol=1e-12)
 
     def test_area_of_a_random_order_is_half_the_output_on_average(self):
-        areas = self.area("morf", normal(3000, 4, 6, seed=2), self.x[:1].expand(3000, 1, 4, 6))
-        error = float(areas.std()) / 3000**0.5
+        areas = self.area("morf", normal(1000, 4, 6, seed=2), self.x[:1].expand(1000, 1, 4, 6))
+        error = float(areas.std()) / 1000**0.5
         assert float(areas.mean()) == pytest.approx(float(self.x[0].sum()) / 2, abs=4 * error)
 
     def test_contributions_give_the_extreme_areas_among_all_orders(self):
@@ -190,7 +194,7 @@ class TestAdditiveModel:
 
 class TestDeletionAndInsertion:
     @pytest.mark.parametrize("imputer", [Constant(0.5), Blur(1.0), Noise()], ids=repr)
-    @pytest.mark.parametrize(("steps", "patch"), [(8, 1), (100, 1), (3, 2)])
+    @pytest.mark.parametrize(("steps", "patch"), [(8, 1), (3, 2)])
     def test_follow_the_definition(self, imputer, steps, patch):
         regions = len(np.unique(grid(patch)))
         steps = min(steps, regions)
@@ -287,6 +291,12 @@ class TestEveryMetric:
             assert bench.explainer(InputXGradient).beats(baseline, **settings).passed, baseline
             if baseline in ("random", "edges"):
                 assert not bench.explainer(reverse).beats(baseline, **settings).passed, baseline
+
+    @pytest.mark.parametrize("metric", ["deletion", "road"])
+    def test_leaves_settings_open(self, metric):
+        explainer = Bench(network(1, 4, 4), normal(24, 1, 4, 4)).explainer(InputXGradient)
+        verdict = explainer.beats("random", on=metric, across="settings")
+        assert verdict.outcome in ("passed", "failed", "inconclusive")
 
     @pytest.mark.parametrize("imputer", ["noisy_linear", "uniform"])
     @pytest.mark.parametrize("metric", [PixelFlipping, RegionPerturbation, Deletion, Insertion, Road])

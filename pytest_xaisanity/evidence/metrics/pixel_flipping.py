@@ -442,7 +442,8 @@ class _Flipping:
         """Return what an imputer draws for each input, where it is asked anew at each removal."""
         if not isinstance(imputer, Conditional):
             return None
-        return imputer.drawn(layout.channels_first(tensor), seed=self.seed, indices=self.block.indices)
+        with asked(f"{self.metric.name} imputer"):
+            return imputer.drawn(layout.channels_first(tensor), seed=self.seed, indices=self.block.indices)
 
     def _reference(self, imputer: Imputer, tensor: Tensor, layout: Layout) -> Tensor:
         given = layout.channels_first(tensor)

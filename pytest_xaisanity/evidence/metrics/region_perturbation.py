@@ -41,7 +41,7 @@ class RegionPerturbation(PixelFlipping):
         imputer: What removed regions become, as in :class:`~pytest_xaisanity.PixelFlipping`: ``"mean"`` by default;
             ``"uniform"`` noise is the paper's, which small images do not survive.
         patch: Side of the regions of a grid, in places; by default 9 as in the paper, or a quarter of the shorter side
-            where that is less. A region ranks by its mean attribution.
+            where that is less, and single features of tables. A region ranks by its mean attribution.
         groups: Other regions, such as superpixels: see :class:`~pytest_xaisanity.PixelFlipping`.
         order: ``"morf"`` (most relevant first) or ``"lerf"`` (least relevant first), of a summary that takes one.
         summary: What the score is: ``"aopc"``; ``"abpc"`` (higher is better, 0 for random orders in expectation);
@@ -111,6 +111,8 @@ class RegionPerturbation(PixelFlipping):
         """Return the side of the regions of a grid."""
         if self.patch is not None:
             return self.patch
+        if any(part.kind == "table" for part in layout.each):
+            return 1
         return max(1, min(_SIDE, min(min(part.places) for part in layout.each) // _QUARTER))
 
     def removals(self, counts: Tensor, *, own: bool) -> Tensor:
