@@ -109,7 +109,7 @@ def test_baselines(name):
     check_alike(*both(lambda it: it.beats(name, on="pixel_flipping")))
 
 
-@pytest.mark.parametrize("imputer", ["constant", "mean", "blur", "noise"])
+@pytest.mark.parametrize("imputer", ["constant", "mean", "blur", "noise", "uniform", "noisy_linear"])
 def test_imputers(imputer):
     check_alike(*both(lambda it: it.beats("random", on="pixel_flipping", imputer=imputer)))
 
