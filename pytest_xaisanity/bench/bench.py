@@ -7,7 +7,7 @@ import itertools
 import operator
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, SupportsIndex, TextIO
 from weakref import WeakKeyDictionary
@@ -248,7 +248,9 @@ class Bench:
     def _resolve(self, claim: Compound, explainer: Explainer) -> Verdict:
         layout = self.subject.lend(self._layout)
         decide = partial(self.decide, explainer=explainer)
-        return claim.resolve(decide, places=layout.places, seed=self.seed, name=explainer.name)
+        verdict = claim.resolve(decide, places=layout.places, seed=self.seed, name=explainer.name)
+        called = self._lab(explainer).attributions.called  # with the reduction, which is known once it was called
+        return replace(verdict, claim=f"{called} {claim}")
 
     def _layout(self) -> Layout:
         self._renew()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..evidence.base import Compared, Intervention
 from ..evidence.cells import Cells, Chosen
-from ..evidence.comparison import Comparison, Similarities
+from ..evidence.comparison import Comparison, MapForms, Similarities
 from ..evidence.controls import Alike, Controls
 from ..maps.similarity import SIMILARITIES, Similarity
 from ..statistics.evidence import Evidence, Part, Row, number
@@ -38,6 +38,7 @@ from .base import (
     require_inputs,
 )
 from .groups import Groups, counted, settled_by
+from .other_forms import FoundInForm, InForms, otherwise_in_forms
 from .retention import REPRODUCED, REPRODUCES, Between, Retained, inputs_of, pair_means
 
 __all__ = ["ChangesUnder", "Reading", "Readings"]
@@ -187,6 +188,7 @@ class ChangesUnder(Claim):
         if outcome == "inconclusive" and main.outlook is not None and look.final:
             require_inputs(look.n, self._least(look.level), f"{look.explainer} {self}")
         beside = [self._test(SIMILARITIES[name], seen).view() for name in names[similarities.deciding :]]
+        in_forms = self._in_forms(measured, seen, views)
         return self._verdict(
             look,
             main.decision,
@@ -195,16 +197,40 @@ class ChangesUnder(Claim):
             quantity=main.quantity,
             reason=_reason(views, outcome, main, str(seen.counted))
             + _otherwise(beside, outcome, measured.get_part(Controls))
+            + "".join(otherwise_in_forms(one, outcome) for one in in_forms)
             + left_alone(look.parts[0])
             + remarked(remarks_in(look.parts[0]), outcome),
             evidence=(
                 Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
+                *in_forms,
                 *look.parts[0],
                 seen.counted,
                 PerInput({view.name: view.scores for view in (*views, *beside)}),
                 *main.worst(look),
             ),
         )
+
+    def _in_forms(self, measured: Evidence, seen: _Seen, views: Sequence[_View]) -> tuple[InForms, ...]:
+        """Return what the similarities that decide found in each form of the maps, where there are several."""
+        forms, controls = measured.find(MapForms) or MapForms(), measured.get_part(Controls)
+        own = forms.own
+        found = {own: {view.name: self._found(view, controls, own.null(own)) for view in views}}
+        for form in forms.forms[1:]:
+            other = replace(seen, compared=seen.compared.of_form(form.beside(own)))
+            tests = [self._test(SIMILARITIES[view.name], other).view() for view in views]
+            found[form] = {view.name: self._found(view, controls, form.null(own)) for view in tests}
+        bound = self.retention if self.at_most is None else self.at_most
+        return (InForms(own, found, bound, retained=self.at_most is None),) if len(found) > 1 else ()
+
+    def _found(self, view: _View, controls: Controls, null: str) -> FoundInForm:
+        """Return what a similarity found of one form of the maps, beside the control that is its null."""
+        reading, raw = view.reading, self.at_most is not None
+        estimate = _estimate(view) if raw or reading.retention is not None else None
+        alike = controls.find_control(Alike, null)
+        left = (
+            None if alike is None else alike.after[view.name] if raw else _left_of_the_null(controls, view.name, null)
+        )
+        return FoundInForm(view.outcome, estimate, reading.after_by_position, reading.own, reading.chance, left)
 
     def _test(self, similarity: Similarity, seen: _Seen) -> _Test:
         if self.at_most is not None:
@@ -528,9 +554,9 @@ def _otherwise(beside: Sequence[_View], outcome: Outcome, controls: Controls) ->
     return "".join(f"; {one}" for one in told)
 
 
-def _left_of_the_null(controls: Controls, similarity: str) -> float | None:
-    """Return the retention of the input times noise."""
-    null = controls.find_control(Alike, "input × noise")
+def _left_of_the_null(controls: Controls, similarity: str, name: str = "input × noise") -> float | None:
+    """Return the retention of a control: of the input times noise."""
+    null = controls.find_control(Alike, name)
     if null is None:
         return None
     after, chance = null.after[similarity], null.chance[similarity]

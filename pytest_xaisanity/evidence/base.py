@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
@@ -46,6 +46,7 @@ __all__ = [
     "Sweep",
     "Verb",
     "every_reading",
+    "in_form",
     "other_than",
 ]
 
@@ -141,6 +142,8 @@ class Scored(Measured):
 class Compared(Measured):
     """Similarities of explanations, by the name of the similarity; NaN where a map is constant or not finite.
 
+    Those of maps in other forms than the explainer's own have the form behind the name, see :func:`in_form`.
+
     Attributes:
         after: To the explanations after an intervention, ``(n, draws)``.
         own: To a second run on the same input, or to what the intervention has in its place, ``(n,)``.
@@ -174,6 +177,18 @@ class Compared(Measured):
         named = {f"{part} {name}": array for part, by_name in parts.items() for name, array in by_name.items()}
         return {**named, "cells": self.cells, **({} if self.groups is None else {_GROUPS: self.groups})}
 
+    def of_form(self, form: str) -> Compared:
+        """Return the similarities of maps in another form, under the names of the similarities alone."""
+        after, own, chance = (
+            {
+                name.removesuffix(in_form("", form)): array
+                for name, array in part.items()
+                if name.endswith(in_form("", form))
+            }
+            for part in (self.after, self.own, self.chance)
+        )
+        return replace(self, after=after, own=own, chance=chance)
+
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, Array]) -> Self:
         """Return the reverse of :meth:`arrays`."""
@@ -183,6 +198,11 @@ class Compared(Measured):
             if part in parts:
                 parts[part][name] = array
         return cls(**parts, cells=arrays["cells"], groups=arrays.get(_GROUPS))
+
+
+def in_form(similarity: str, form: str) -> str:
+    """Return the name under which a similarity of maps in another form stands."""
+    return f"{similarity} {form}" if form else similarity
 
 
 def _numbered(groups: Sequence[tuple[int, int]] | None) -> Array | None:
@@ -313,7 +333,8 @@ class Procedure(ABC):
 
     Maps after the intervention come from ``attributions(block, stage=..., state=...)``: ``stage`` says for errors, in
     words, what was done, and ``state`` is a key of it, since maps are kept under it. Without a ``state`` they are those
-    of the model as given.
+    of the model as given. Yield them as they come: maps that are known in several forms, by other reductions or with
+    and without a multiplier, are ``(b, forms, *places)``.
 
     Attributes:
         attributions: What makes the maps before the intervention as those after it are made: usually those of the lab.

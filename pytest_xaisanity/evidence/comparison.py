@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import torch
 from torch import Tensor
 
 from ..common.errors import XaiError, shown
-from ..maps.counted import counted_map, counted_maps, place_map
-from ..maps.edges import edge_maps
-from ..maps.noise import noise_maps
-from ..maps.similarity import SIMILARITIES, Prepared, Similarity, prepared
+from ..maps.forms import Form
+from ..maps.similarity import SIMILARITIES, Prepared, Similarity
 from ..statistics.evidence import Part
 from ..subject.block import Block
 from .base import (
@@ -28,16 +26,19 @@ from .base import (
     Measuring,
     Procedure,
     every_reading,
+    in_form,
     other_than,
 )
 from .cells import Cells, Chosen
-from .controls import CONTROLLED, Alike, Control, Controls
-from .edge_resemblance import EdgeResemblance, mean
+from .compared_maps import ComparedMaps
+from .controls import CONTROLLED, Control, Controls
+from .edge_resemblance import EdgeResemblance
 from .foreign import asked, asked_for_each, checked_maps, checked_procedure, checked_similarity
 from .groups import Grouping
+from .nulls import controls_of, has_edges
 from .smoothing import own_network
 
-__all__ = ["DISTANCE", "Comparison", "Similarities"]
+__all__ = ["DISTANCE", "Comparison", "MapForms", "Similarities"]
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,34 @@ class Similarities(Part):
 
 
 @dataclass(frozen=True)
+class MapForms(Part):
+    """The forms in which maps were compared.
+
+    Attributes:
+        forms: The explainer's own first, which decides; the others stand beside it, by the similarities that decide.
+    """
+
+    forms: tuple[Form, ...] = (Form(),)
+
+    @property
+    def own(self) -> Form:
+        """The explainer's own form."""
+        return self.forms[0]
+
+    def plain(self) -> dict[str, object]:
+        """Return the explainer's own form, where there are others."""
+        own = {"reduction": self.own.reduction, "multiplier": self.own.multiplier}
+        return {name: value for name, value in own.items() if value is not None and len(self.forms) > 1}
+
+
+@dataclass(frozen=True)
 class Comparison(Measurement[Compared]):
     """Similarity of an explanation to itself, to unrelated ones, and to those after an intervention.
 
     The similarity to itself is that of two runs on the same input, or the mean over what the intervention has in its
     place. That to unrelated ones compares each two inputs that are visited in a row with one another, and an odd last
-    one with the one before.
+    one with the one before. Maps that are known in other forms than the explainer's own (by another reduction of
+    dimensions, with or without a multiplier) are compared in these as well, by the similarities that decide.
 
     Args:
         intervention: What is done.
@@ -118,10 +141,13 @@ class Comparing(Measuring[Compared]):
 
     def __init__(self, comparison: Comparison, lab: Lab, block: Block) -> None:
         self.where = f"intervention {comparison.intervention.name!r}"
+        self._changes = "changes_under" in comparison.intervention.verbs
+        if self._changes and comparison.similarities != (DISTANCE.name,):
+            lab = replace(lab, attributions=lab.attributions.in_forms())
         with asked(self.where, *block.inputs):
             begun = comparison.intervention.start(lab, block)
         self.procedure = checked_procedure(self.where, begun)
-        self.seed = lab.seed
+        self.seed, self._explained = lab.seed, lab.attributions
         self.network = own_network(lab.attributions)
         self.cells = _cells(comparison, self.procedure, lab.seed)
         if self.cells.sampled and comparison.samples_copies:
@@ -132,33 +158,39 @@ class Comparing(Measuring[Compared]):
             self.deciding, beside = _names(comparison.similarities, self.procedure.readings, sides)
         self.similarities = _similarities((*self.deciding, *beside), sides)
         self.controls: tuple[Control, ...] = ()
-        self._changes = "changes_under" in comparison.intervention.verbs
-        self._lasts: dict[str, Prepared] = {}
-        self._last: Tensor | None = None  # the counted places of the last map, where inputs are sentences
+        self._each = [ComparedMaps(self.similarities)]  # one for each form
         self.grouping = Grouping()
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """The forms in which maps are compared, the explainer's own first."""
+        known = self._explained.known.forms
+        return known if len(self._each) > 1 else known[:1] or (Form(),)
 
     def measure(self, block: Block) -> Compared:
         """Return the similarities of one block."""
-        before, cells = self.attributions(block), self.cells.of(block)
+        whole, cells = self.attributions(block), self.cells.of(block)
         if self.network is not None:
             self.network.observe(block)
-        mask = block.mask
-        made = _made(self.similarities, before, mask)
-        equal = torch.equal
-        again = [self._compared(made, maps, mask, equal=equal(maps, before)) for maps in self._again(block, before)]
-        chance = self._chances(made, before, mask)
-        resemblance = self._resemblance(block, before) if self._changes and not self.controls else None
-        after = [self._compared(made, maps, mask) for maps in self._after(block, before, cells, resemblance)]
+        forms = _unstacked(whole, block)
+        own = forms[0]
+        while len(self._each) < len(forms):
+            self._each.append(ComparedMaps(self.similarities[: len(self.deciding)]))
+        compare = _Forms(self._each, forms, self.forms, block)
+        again = [compare.to(maps, equal=torch.equal(maps, whole)) for maps in self._again(block, whole)]
+        chance = compare.to_partners()
+        resemblance = self._resemblance(block, own) if self._changes and not self.controls else None
+        after = [compare.to(maps) for maps in self._after(block, whole, cells, resemblance)]
         if not self.controls:
-            self.controls = self._measured_controls(block, before)
+            self.controls = controls_of(self._explained, block, own, self.similarities, len(self.deciding))
             if resemblance is not None:
                 self.controls += (resemblance.control(self.cells.positions),)
         return Compared.of(
-            after={s.name: torch.stack([one[s.name] for one in after], dim=1) for s in self.similarities},
-            own={s.name: torch.stack([one[s.name] for one in again], dim=1).mean(1) for s in self.similarities},
+            after={name: torch.stack([one[name] for one in after], dim=1) for name in chance},
+            own={name: torch.stack([one[name] for one in again], dim=1).mean(1) for name in chance},
             chance=chance,
             cells=cells,
-            groups=self.grouping.of(block, before),
+            groups=self.grouping.of(block, own),
         )
 
     def _again(self, block: Block, before: Tensor) -> list[Tensor]:
@@ -172,7 +204,14 @@ class Comparing(Measuring[Compared]):
                 expected="one batch of maps or more",
                 fix="return [self.attributions(block, run=1)]",
             )
-        return [checked_maps(self.where, maps, before) for maps in given]
+        return [self._checked(maps, before, block) for maps in given]
+
+    def _checked(self, given: object, before: Tensor, block: Block) -> Tensor:
+        """Return maps in all forms; of those that are given in the explainer's own alone, the others are not known."""
+        if isinstance(given, Tensor) and given.ndim < before.ndim == 2 + len(block.layout.places):
+            own = checked_maps(self.where, given, before[:, 0])[:, None]
+            return torch.cat([own, torch.full_like(own, torch.nan).expand_as(before[: len(own), 1:])], dim=1)
+        return checked_maps(self.where, given, before)
 
     def _after(
         self, block: Block, before: Tensor, cells: Array, resemblance: EdgeResemblance | None
@@ -185,9 +224,9 @@ class Comparing(Measuring[Compared]):
         each = asked_for_each(self.where, lambda: self.procedure.maps(block))
         with closing(each) as changed:  # however this ends, the intervention is undone here
             for given in other_than(before, changed):
-                maps = checked_maps(self.where, given, before)
+                maps = self._checked(given, before, block)
                 if resemblance is not None:
-                    resemblance.add(maps, rows, count % self.cells.positions)
+                    resemblance.add(_unstacked(maps, block)[0], rows, count % self.cells.positions)
                 count += 1
                 yield maps
         if count != self.cells.draws:
@@ -211,11 +250,11 @@ class Comparing(Measuring[Compared]):
         with closing(asked_for_each(self.where, lambda: self.procedure.sampled(block, wanted))) as changed:
             for cell, given in changed:
                 rows = wanted[cell]
-                maps = checked_maps(self.where, given, before[: len(rows)])
+                maps = self._checked(given, before[: len(rows)], block)
                 missing.discard(cell)
                 places = torch.tensor(rows, device=before.device)
                 if resemblance is not None:
-                    resemblance.add(maps, places, cell[1])
+                    resemblance.add(_unstacked(maps, block)[0], places, cell[1])
                 for draw in range(self.cells.draws):
                     under = torch.from_numpy((cells[rows, draw] == cell).all(1)).to(before.device)
                     found[draw, places[under]] = maps[under]
@@ -233,120 +272,59 @@ class Comparing(Measuring[Compared]):
         names = tuple(s.name for s in self.similarities)
         similarities = Similarities(names, len(self.deciding), self.procedure.ceiling)
         own = () if self.network is None else (self.network.agreement(),)
-        return (similarities, self.cells, Controls(self.controls), *own, *self.procedure.describe())
+        forms = MapForms(self.forms)
+        return (similarities, self.cells, forms, Controls(self.controls), *own, *self.procedure.describe())
 
     def rest(self) -> None:
         """Let go of what the intervention keeps for the next block."""
         self.procedure.rest()
 
-    def _compared(
-        self, made: Mapping[str, Prepared], others: Tensor, mask: Tensor | None, *, equal: bool = False
-    ) -> dict[str, Tensor]:
-        """Return the similarity ``(b,)`` of a block's maps to others, or to equal ones; NaN to those not finite."""
-        finite = torch.isfinite(torch.linalg.vector_norm(others.flatten(1), ord=inf, dim=1))
-        later = made if equal else _made(self.similarities, others, mask)
-        return {
-            s.name: torch.where(finite, s.compare(made[s.name], later[s.name]), torch.nan) for s in self.similarities
-        }
-
-    def _chances(self, prepared: Mapping[str, Prepared], maps: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
-        """Return the similarities of each input's maps to those of its partner; of sentences, at its own length."""
-        if mask is None:
-            return {s.name: self._chance(s, prepared[s.name]) for s in self.similarities}
-        count, others = len(maps), torch.full_like(maps, torch.nan)
-        for row in range(count):
-            partner = min(row ^ 1, count - 1) if row ^ 1 < count else count - 2
-            other = self._last if count == 1 else counted_map(maps, mask, partner)
-            if other is not None:
-                place_map(other, mask, row, others)
-        self._last = counted_map(maps, mask, count - 1).clone()
-        return self._compared(prepared, others, mask)
-
-    def _chance(self, similarity: Similarity, prepared: Prepared) -> Tensor:
-        """Return the similarity of each input's maps to those of its partner."""
-        count = len(prepared[0])
-        if count == 1:
-            other = self._lasts.get(similarity.name)
-            return similarity.compare(prepared, other) if other else prepared[0].new_full((1,), torch.nan)
-        self._lasts[similarity.name] = tuple(part[-1:].clone() for part in prepared)
-        partner = torch.arange(count, device=prepared[0].device) ^ 1
-        if count % 2:
-            partner[-1] = count - 2
-        return similarity.compare(prepared, tuple(part[partner] for part in prepared))
-
     def _resemblance(self, block: Block, maps: Tensor) -> EdgeResemblance | None:
-        if not _of_images(block):
+        if not has_edges(block):
             return None
         few = block.part(0, CONTROLLED)
         images = block.layout.channels_first(few.inputs[0])
         return EdgeResemblance(self.similarities, images, maps[:CONTROLLED], indices=few.indices, seed=self.seed)
 
-    def _measured_controls(self, block: Block, maps: Tensor) -> tuple[Control, ...]:
-        """Maps that do not come from the model, under the same similarities: what a randomization cannot tell apart."""
-        block, maps = block.part(0, CONTROLLED), maps[:CONTROLLED]
-        seed, indices, mask = self.seed, block.indices, block.mask
-        noise = [noise_maps(maps, seed=seed, indices=indices, draw=f"control {i}", mask=mask) for i in range(2)]
-        pairs = {"fresh noise": (noise[0], noise[1])}
-        if len(block.inputs) == 1 and block.inputs[0].is_floating_point():
-            reduced = block.layout.total(block.inputs[0].to(maps.dtype))
-            pairs["input × noise"] = (reduced * noise[0], reduced * noise[1])
-            if _of_images(block):
-                edges = edge_maps(block.layout.channels_first(block.inputs[0])).to(maps.dtype)
-                pairs["edges"] = (edges, edges)
-        return _alike(pairs, self.similarities, block.mask)
+
+class _Forms:
+    """The maps of a block in each form, and what they are compared by."""
+
+    def __init__(
+        self, each: list[ComparedMaps], maps: tuple[Tensor, ...], forms: tuple[Form, ...], block: Block
+    ) -> None:
+        self.each, self.maps, self.block = each, maps, block
+        self.names = [form.beside(forms[0]) for form in forms]
+        self.made = [one.made(own, block.mask) for one, own in zip(each, maps, strict=True)]
+
+    def to(self, others: Tensor, *, equal: bool = False) -> dict[str, Tensor]:
+        """Return the similarities ``(b,)`` to others of the same inputs; in other forms, by ``similarity form``."""
+        mask, parts = self.block.mask, _unstacked(others, self.block)
+        return self._named(
+            [
+                one.compared(made, maps, mask, equal=equal)
+                for one, made, maps in zip(self.each, self.made, parts, strict=True)
+            ]
+        )
+
+    def to_partners(self) -> dict[str, Tensor]:
+        """Return the similarities to maps of unrelated inputs, likewise."""
+        mask = self.block.mask
+        return self._named(
+            [one.chances(made, maps, mask) for one, made, maps in zip(self.each, self.made, self.maps, strict=True)]
+        )
+
+    def _named(self, found: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {
+            in_form(name, form): scores
+            for form, by_name in zip(self.names, found, strict=True)
+            for name, scores in by_name.items()
+        }
 
 
-def _of_images(block: Block) -> bool:
-    return block.layout.is_image and block.inputs[0].is_floating_point()
-
-
-def _made(similarities: Sequence[Similarity], maps: Tensor, mask: Tensor | None) -> dict[str, Prepared]:
-    """Return what each similarity makes of maps; of sentences, of those that count, with zeros elsewhere.
-
-    What is compared of maps with one axis are rows of numbers, to which zeros add nothing.
-    """
-    if mask is None:
-        return prepared(similarities, maps)
-    made: dict[object, Prepared] = {}
-    for s in similarities:
-        if s.prepare not in made:
-            made[s.prepare] = (counted_maps(mask, _first_of(s.prepare), maps),)
-    return {s.name: made[s.prepare] for s in similarities}
-
-
-def _first_of(prepare: Callable[[Tensor], Prepared]) -> Callable[[Tensor], Tensor]:
-    return lambda maps: prepare(maps)[0]
-
-
-def _alike(
-    pairs: Mapping[str, tuple[Tensor, Tensor]], similarities: Sequence[Similarity], mask: Tensor | None
-) -> tuple[Alike, ...]:
-    """Return the similarity of two batches of maps by name of control: on the same inputs and on neighboring ones."""
-    masks = None if mask is None else torch.cat([mask] * len(pairs))
-    one, other = (_made(similarities, torch.cat(side), masks) for side in zip(*pairs.values(), strict=True))
-    sizes = [len(first) for first, _ in pairs.values()]
-    ends = [sum(sizes[: place + 1]) for place in range(len(sizes))]
-    parts = [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    neighbors = [place for part in parts for place in (part[-1], *part[:-1])]
-    after = {s.name: s.compare(one[s.name], other[s.name]) for s in similarities}
-    if mask is None:
-        moved = {s.name: tuple(half[neighbors] for half in other[s.name]) for s in similarities}
-    else:
-        moved = _made(similarities, torch.cat([_neighbors(second, mask) for _, second in pairs.values()]), masks)
-    chance = {s.name: s.compare(one[s.name], moved[s.name]) for s in similarities}
-
-    def of(scores: Mapping[str, Tensor], part: range) -> dict[str, float | None]:
-        return {similarity: mean(values[part.start : part.stop]) for similarity, values in scores.items()}
-
-    return tuple(Alike(name, of(after, part), of(chance, part)) for name, part in zip(pairs, parts, strict=True))
-
-
-def _neighbors(maps: Tensor, mask: Tensor) -> Tensor:
-    """Return for each sentence the map of the one before, at its own length."""
-    others = torch.zeros_like(maps)
-    for row in range(len(maps)):
-        place_map(counted_map(maps, mask, row - 1), mask, row, others)
-    return others
+def _unstacked(maps: Tensor, block: Block) -> tuple[Tensor, ...]:
+    """Return the maps in each form, the explainer's own first."""
+    return maps.unbind(1) if maps.ndim > 1 + len(block.layout.places) else (maps,)
 
 
 def _relative_distance(before: Prepared, after: Prepared) -> Tensor:

@@ -78,7 +78,7 @@ class Smoothed(Attributions):
 
     def __init__(self, explained: Attributions, copies: int, noise: float, first: int = 0) -> None:
         super().__init__(explained.subject, explained.explainer, explained.seed, explained.cache)
-        self.fingerprint, self.sampling = explained.fingerprint, explained.sampling
+        self.share(explained)
         self.copies, self.noise, self.first = copies, noise, first
 
     def copy(self, number: int) -> Smoothed:

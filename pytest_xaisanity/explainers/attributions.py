@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..common.errors import XaiError, XaiWarning, said
 from ..common.seeding import isolated
 from ..maps.counted import counted_scores
+from ..maps.forms import Form, forms_of
 from ..maps.reduction import DEFAULT, reduced, with_reduction
 from ..model.lending import evaluating
 from ..model.snapshot import Hooks
@@ -29,9 +30,10 @@ from ..subject.presented import Expanded
 from ..subject.subject import Subject
 from ..subject.tensors import from_numpy
 from .explainer import Explainer, Request
+from .multiplied import Multiplied
 from .sampling import Draw, Sampling, in_batches
 
-__all__ = ["Attributions", "MapCache"]
+__all__ = ["Attributions", "Forms", "MapCache"]
 
 _CACHE_BYTES = 64 * 2**20
 _NO_FRACTIONS = "let a wrapper of the model hold what is not explained, or choose a perturbation method"
@@ -90,6 +92,7 @@ class Attributions:
     Attributes:
         fingerprint: The subject's, a part of the keys under which maps are kept.
         sampling: Whether the explainer draws, and how it is then run.
+        known: The forms in which its maps are known, once there are some, and what it is given of tokens.
     """
 
     def __init__(self, subject: Subject, explainer: Explainer, seed: int, cache: MapCache | None = None) -> None:
@@ -102,10 +105,15 @@ class Attributions:
         self._varied = False
         self._whole = False
         self._per_channel = False
-        self._embedded: bool | None = None  # whether what the embedding makes of tokens is given; None: not known yet
-        self._reduced = False  # whether values of dimensions were reduced to one for each token
+        self.known = Forms()
+        self._in_forms = False
         self._move: Callable[[Request], Tensor] | None = None  # what is added to what the embedding makes of tokens
         self._expands = False  # whether it calls a model that takes context with other rows than those explained
+
+    def share(self, other: Attributions) -> None:
+        """Keep maps under the keys of others of the same explainer, and know of it what they know."""
+        self.fingerprint, self.sampling = other.fingerprint, other.sampling
+        self.known, self._in_forms = other.known, other._in_forms
 
     def remember(self, fingerprint: str) -> None:
         """Take the subject's fingerprint into the keys under which maps are kept."""
@@ -135,14 +143,21 @@ class Attributions:
         """
         key = self.key(block, state, run)
         if self.cache is not None and targets is None and (kept := self.cache.get(key)) is not None:
-            return kept
+            return self._chosen(kept, block)
         maps = self.measured(block, block.targets if targets is None else targets, stage, (run, repr(state)))
         maps = _where_counted(maps, block)
         if not state:
-            self._check_values(maps, stage, block.mask)
+            self._check_values(self._own(maps, block), stage, block.mask)
         if self.cache is not None and targets is None:
             self.cache.put(key, maps)
-        return maps
+        return self._chosen(maps, block)
+
+    def _chosen(self, maps: Tensor, block: Block) -> Tensor:
+        """Return maps in all their forms where these are asked for, or in the explainer's own."""
+        return maps if self._in_forms else self._own(maps, block)
+
+    def _own(self, maps: Tensor, block: Block) -> Tensor:
+        return maps[:, 0] if not self._per_channel and maps.ndim > 1 + len(block.layout.places) else maps
 
     def of_some(
         self,
@@ -207,7 +222,7 @@ class Attributions:
             block: The inputs.
             stage: What was done to them or to the model, in words, for error texts.
         """
-        return _where_counted(self.measured(block, block.targets, stage, (0, repr(()))), block)
+        return self._chosen(_where_counted(self.measured(block, block.targets, stage, (0, repr(()))), block), block)
 
     def of_moved(self, move: Callable[[Request], Tensor]) -> Attributions:
         """Return the same of tokens to whose embedding something is added; only :meth:`answered` is to be asked.
@@ -218,7 +233,7 @@ class Attributions:
         Raises:
             XaiError: The explainer explains token ids, which cannot be moved.
         """
-        if not self._embedded:
+        if not self.known.embedded:
             raise self._error(
                 "an explainer of token ids, which cannot be moved by a little",
                 "one that explains what the embedding makes of them, as gradients do",
@@ -227,6 +242,30 @@ class Attributions:
         twin = copy.copy(self)
         twin._move = move
         return twin
+
+    def in_forms(self) -> Attributions:
+        """Return the same, with maps in all forms that are known of them, the explainer's own first.
+
+        It returns maps ``(b, forms, *places)``, in the order of ``known.forms``; where there is a single form, which is
+        the rule for what is neither a token nor multiplied, they are ``(b, *places)``.
+        """
+        twin = copy.copy(self)
+        twin._in_forms = True
+        return twin
+
+    def multipliers(self, block: Block) -> Inputs | None:
+        """Return what local attributions of a block are multiplied by: ``x - x0``, or the inputs where x0 is not known.
+
+        Of tokens it is what the embedding makes of them, ``(b, T, D)``; None where no embedding is known.
+        """
+        request = self.request(block, block.targets)
+        if request.layout.kind == "tokens":
+            if request.presentation is None or request.presentation.embedding is None:
+                return None
+            request = request.embed()
+        attribute = self.explainer.attribute
+        known = isinstance(attribute, Multiplied) and (self.known.embedded or not request.embedded)
+        return attribute.factors(request) if known and isinstance(attribute, Multiplied) else request.inputs
 
     def reordered(self, block: Block, order: Tensor) -> Tensor:
         """Return the maps of the block's inputs, computed in another order and put back into place."""
@@ -248,7 +287,7 @@ class Attributions:
             if error.__cause__ is None:
                 raise
             maps = self._together(shuffled, self.subject.batches)  # a model may take batches of one size alone
-        return _where_counted(maps[torch.argsort(order)], block)
+        return self._chosen(_where_counted(maps[torch.argsort(order)], block), block)
 
     def _together(self, request: Request, batches: MicroBatches) -> Tensor:
         """Return the maps of rows in the company of others; what is drawn for each input is drawn again."""
@@ -303,14 +342,24 @@ class Attributions:
             if self.sampling.draws is None:
                 self.answered(replace(request.part(slice(0, 2)), sentences=None), stage, draw, batches)
             if self.sampling.draws:
-                maps = torch.zeros(request.sentences.shape, device=request.sentences.device)
-                for rows, some in request.without_padding():
-                    places, (kept, _) = rows.tolist(), some.kept or (rows, 0)
-                    found = self.answered(some, stage, partial(_drawn_at, draw, places), batches)
-                    maps = maps.to(found.dtype)
-                    maps[rows[:, None], kept] = found
-                return maps
+                return self._without_padding(request, stage, draw, batches)
         return self.sampling.maps(request, partial(self._called, stage=stage), draw, batches)
+
+    def _without_padding(
+        self, request: Request, stage: str, draw: Callable[[int], Draw], batches: MicroBatches
+    ) -> Tensor:
+        """Return the maps of sentences that are explained without their padding, where they are 0."""
+        maps: Tensor | None = None
+        for rows, some in request.without_padding():
+            places, (kept, width) = rows.tolist(), some.kept or (rows, 0)
+            found = self.answered(some, stage, partial(_drawn_at, draw, places), batches)
+            if maps is None:
+                maps = found.new_zeros(len(request), *found.shape[1:-1], width)
+            wide = maps[rows]
+            wide[..., kept] = found
+            maps[rows] = wide
+        assert maps is not None
+        return maps
 
     def _called(self, request: Request, stage: str) -> Tensor:
         """Return the maps of rows that are explained in one call; one call each, where it has more rows than these."""
@@ -324,18 +373,18 @@ class Attributions:
 
     def _of_tokens(self, request: Request, stage: str) -> Tensor:
         """Return the maps of rows, of which tokens are given as what the embedding makes of them, or as their ids."""
-        if self._embedded is None:
-            self._embedded = self._must_embed(request)
-        if self._embedded is not None:
-            return self._explained(self._placed(request) if self._embedded else request, request.inputs, stage)
+        if self.known.embedded is None:
+            self.known.embedded = self._must_embed(request)
+        if self.known.embedded is not None:
+            return self._explained(self._placed(request) if self.known.embedded else request, request.inputs, stage)
         try:
             maps = self._explained(request, request.inputs, stage)
-            self._embedded = False
+            self.known.embedded = False
         except XaiError as error:
             if not _ASKS_FOR_GRADIENTS.search(str(error.__cause__ or "")):
                 raise
             maps = self._explained(request.embed(), request.inputs, stage)
-            self._embedded = True
+            self.known.embedded = True
         return maps
 
     def _placed(self, request: Request) -> Request:
@@ -371,7 +420,7 @@ class Attributions:
                 given = tuple(tensor.clone() for tensor in request.inputs)
                 targets = None if request.targets is None else request.targets.clone()
                 context = tuple(tensor.clone() for tensor in request.context)
-                result = self.explainer.attribute(replace(request, inputs=given, context=context, targets=targets))
+                results = _asked(self.explainer, replace(request, inputs=given, context=context, targets=targets))
         except XaiError:
             raise
         except Expanded:
@@ -394,8 +443,8 @@ class Attributions:
                 "a model in evaluation mode, as the explainer was given it",
                 "leave model.train() out, or call model.eval() before returning",
             )
-        self._check_echo(result, given, request.inputs, stage)
-        return self._maps(result, originals, stage)
+        self._check_echo(results[0], given, request.inputs, stage)
+        return self._maps(results, originals, stage)
 
     def _raised(self, error: Exception, request: Request, stage: str) -> XaiError:
         """Return the error for what the explainer raised."""
@@ -448,7 +497,30 @@ class Attributions:
     def _error(self, found: str, expected: str, fix: str) -> XaiError:
         return self.explainer.error(found, expected, fix)
 
-    def _maps(self, result: object, inputs: Inputs, stage: str) -> Tensor:
+    def _maps(self, results: Sequence[object], inputs: Inputs, stage: str) -> Tensor:
+        """Return the maps of attributions, and of those with the other multiplier where these are known too.
+
+        They are ``(b, *places)``, or ``(b, forms, *places)`` where they are known in several forms.
+        """
+        layouts = self.subject.layout(inputs).each
+        each = [self._values(result, inputs, stage) for result in results]
+        named = self.explainer.reduction
+        reducible = any(_of_dimensions(*one) for one in zip(each[0], inputs, layouts, strict=True))
+        attribute = self.explainer.attribute
+        own = Form(
+            named or (DEFAULT if reducible else None), attribute.own if isinstance(attribute, Multiplied) else None
+        )
+        forms = self.known.checked(forms_of(own, both=len(each) > 1), self.explainer, stage)
+        if self._per_channel:
+            return self._joined(each[0], inputs, layouts, named, stage)
+        maps = [
+            self._joined(each[form.multiplier != own.multiplier], inputs, layouts, form.reduction, stage)
+            for form in forms
+        ]
+        return maps[0] if len(maps) == 1 else torch.stack(maps, dim=1)
+
+    def _values(self, result: object, inputs: Inputs, stage: str) -> list[Tensor]:
+        """Return what an explainer returned as one tensor for each of the inputs."""
         results = result if isinstance(result, (tuple, list)) else (result,)
         if len(results) != len(inputs):
             raise self._error(
@@ -456,10 +528,14 @@ class Attributions:
                 "one attribution tensor for each input tensor",
                 "return attributions in the order of the inputs",
             )
-        layouts = self.subject.layout(inputs).each
-        maps = [
-            self._map(one, tensor, layout, stage) for one, tensor, layout in zip(results, inputs, layouts, strict=True)
-        ]
+        return [self._tensor(one, tensor, stage) for one, tensor in zip(results, inputs, strict=True)]
+
+    def _joined(
+        self, values: Sequence[Tensor], inputs: Inputs, layouts: Sequence[Layout], reduction: str | None, stage: str
+    ) -> Tensor:
+        """Return the maps of all input tensors, by a reduction, in a row."""
+        parts = zip(values, inputs, layouts, strict=True)
+        maps = [self._map(*part, reduction, stage) for part in parts]
         return maps[0] if len(maps) == 1 else torch.cat([one.flatten(1) for one in maps], dim=1)
 
     def _check_echo(self, result: object, given: Inputs, originals: Inputs, stage: str) -> None:
@@ -471,7 +547,7 @@ class Attributions:
                     "return what was computed from the inputs; where the input itself is meant, return a copy",
                 )
 
-    def _map(self, result: object, tensor: Tensor, layout: Layout, stage: str) -> Tensor:
+    def _tensor(self, result: object, tensor: Tensor, stage: str) -> Tensor:
         given, result = result, from_numpy(result, f"explainer {self.explainer.name}")
         if not isinstance(result, Tensor) or result.is_complex():
             dtype = f" of {given.dtype}" if isinstance(given, (Tensor, np.ndarray)) else ""
@@ -481,31 +557,31 @@ class Attributions:
                 "return a tensor or an array of numbers",
             )
         values = result.detach().as_subclass(Tensor).to(tensor.device)
-        values = values if values.dtype in (torch.float32, torch.float64) else values.float()
-        values = self._reduce(values, tensor, layout, stage)
+        return values if values.dtype in (torch.float32, torch.float64) else values.float()
+
+    def _map(self, given: Tensor, tensor: Tensor, layout: Layout, reduction: str | None, stage: str) -> Tensor:
+        values = self._reduce(given, tensor, layout, reduction, stage)
         maps = layout.expand(values, len(tensor)) if self._per_channel else layout.reduce(values, len(tensor))
         if maps is None:
             raise self._error(
-                f"attributions of shape {tuple(result.shape)} for inputs of shape {tuple(tensor.shape)}, on {stage}",
+                f"attributions of shape {tuple(given.shape)} for inputs of shape {tuple(tensor.shape)}, on {stage}",
                 f"one of {', '.join(str(shape) for shape in layout.accepted(len(tensor)))}",
                 "reduce or upsample the attributions to the places of the inputs",
             )
         return maps
 
-    def _reduce(self, values: Tensor, tensor: Tensor, layout: Layout, stage: str) -> Tensor:
+    def _reduce(self, values: Tensor, tensor: Tensor, layout: Layout, reduction: str | None, stage: str) -> Tensor:
         """Return one value for each token of those of its dimensions; of other inputs where a reduction is named."""
-        named, count = self.explainer.reduction, len(tensor)
-        if layout.kind == "tokens" and values.ndim == 3 and values.shape[:2] == (count, *layout.places):
-            self._reduced = True
-            return reduced(values, named)
-        if named is None:
+        if _of_dimensions(values, tensor, layout):
+            return reduced(values, reduction)
+        if self.explainer.reduction is None:
             return values
-        whole = values.numel() == count * prod(layout.values) and values.ndim == tensor.ndim
+        whole = values.numel() == len(tensor) * prod(layout.values) and values.ndim == tensor.ndim
         if layout.channels is not None and whole:
-            return reduced(values.movedim(layout.axis, -1), named)
+            return reduced(values.movedim(layout.axis, -1), reduction)
         raise self._error(
             f"attributions of shape {tuple(values.shape)} for inputs of shape {tuple(tensor.shape)}, on {stage}, "
-            f"which reduction={named} cannot reduce",
+            f"which reduction={reduction} cannot reduce",
             "a value for each dimension or channel",
             "leave reduction= out",
         )
@@ -513,8 +589,10 @@ class Attributions:
     @property
     def called(self) -> str:
         """The explainer's name, with the reduction that made one value for each token of those of its dimensions."""
-        name, named = self.explainer.name, self.explainer.reduction
-        return with_reduction(name, DEFAULT) if self._reduced and named is None else name
+        name = self.explainer.name
+        if self.explainer.reduction is not None or not self.known.forms:
+            return name
+        return with_reduction(name, self.known.forms[0].reduction)
 
     def _check_values(self, maps: Tensor, stage: str, mask: Tensor | None = None) -> None:
         flat = maps.flatten(1)
@@ -536,6 +614,45 @@ class Attributions:
             )
 
 
+class Forms:
+    """What is found out of an explainer when it is first called.
+
+    Attributes:
+        forms: The forms in which its maps are known, its own first.
+        embedded: Whether it is given what the embedding makes of tokens; None as long as that is not known.
+    """
+
+    def __init__(self) -> None:
+        self.forms: tuple[Form, ...] = ()
+        self.embedded: bool | None = None
+
+    def checked(self, forms: tuple[Form, ...], explainer: Explainer, stage: str) -> tuple[Form, ...]:
+        """Return the forms of some maps, which are those of all others.
+
+        Raises:
+            XaiError: They are not.
+        """
+        if self.forms and forms != self.forms:
+            raise explainer.error(
+                f"attributions with an axis of dimensions in one call and without it in another, on {stage}",
+                "attributions that have as many axes in each call",
+                "return a value for each dimension, or one for each token",
+            )
+        self.forms = forms
+        return forms
+
+
+def _asked(explainer: Explainer, request: Request) -> tuple[object, ...]:
+    """Return what the explainer answers, and the same with the other multiplier, where that costs no pass."""
+    attribute = explainer.attribute
+    return attribute.both(request) if isinstance(attribute, Multiplied) else (attribute(request),)
+
+
+def _of_dimensions(values: Tensor, tensor: Tensor, layout: Layout) -> bool:
+    """Whether there is a value for each dimension of each token."""
+    return layout.kind == "tokens" and values.ndim == 3 and values.shape[:2] == (len(tensor), *layout.places)
+
+
 def _drawn_at(draw: Callable[[int], Draw], places: Sequence[int], place: int) -> Draw:
     """Return what tells apart the draws for one of the rows at some places."""
     return draw(places[place])
@@ -543,7 +660,9 @@ def _drawn_at(draw: Callable[[int], Draw], places: Sequence[int], place: int) ->
 
 def _where_counted(maps: Tensor, block: Block) -> Tensor:
     """Return maps that are 0 where a place does not count."""
-    return maps if block.mask is None else maps.masked_fill(~block.mask, 0.0)
+    if block.mask is None:
+        return maps
+    return maps.masked_fill(~(block.mask if maps.ndim == block.mask.ndim else block.mask[:, None]), 0.0)
 
 
 def _vary(maps: Tensor) -> Tensor:

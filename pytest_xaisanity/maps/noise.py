@@ -94,13 +94,14 @@ NOISE: dict[str, Draw] = {
 def noise_maps(like: Tensor, *, seed: int, indices: Sequence[int], draw: str, mask: Tensor | None = None) -> Tensor:
     """Return standard normal maps of the shape of ``like`` ``(b, *places)``, drawn by (seed, draw, input).
 
-    With a mask ``(b, places)`` as many numbers are drawn for a map as places count, which are not 0.
+    With a mask ``(b, places)`` as many numbers are drawn for a map as places count, which are not 0; or as many for
+    each of these as it has dimensions.
     """
     if mask is not None:
         maps = torch.zeros(like.shape, dtype=torch.float32)
         for row, (index, counted) in enumerate(zip(indices, mask.cpu(), strict=True)):
             rng = generator(seed, "noise", draw, index)
-            maps[row, counted] = torch.randn(int(counted.sum()), dtype=torch.float32, generator=rng)
+            maps[row, counted] = torch.randn(int(counted.sum()), *like.shape[2:], dtype=torch.float32, generator=rng)
         return maps.to(like.device, like.dtype)
     shape, dtype = like.shape[1:], torch.float32  # whatever the default type: other types draw other numbers
     drawn = [torch.randn(shape, dtype=dtype, generator=generator(seed, "noise", draw, i)) for i in indices]

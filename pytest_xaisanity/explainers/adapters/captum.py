@@ -29,6 +29,7 @@ from .base import (
     no_rules,
     shown,
 )
+from .captum_multiplier import multiplied
 from .layers import as_map
 from .rows import following
 
@@ -110,7 +111,12 @@ class CaptumAdapter(Adapter[_Method | _Kind]):
         return "Attribution" in classes_of(source, "captum")
 
     def attribute(self, source: _Method | _Kind, model: object, settings: Settings, *, where: str) -> Attribute:
-        """Return the function that calls the instance."""
+        """Return the function that calls the instance, with and without its multiplier where both are known."""
+        own = self._made(source, model, settings, where)  # with all checks
+        both = multiplied(source, settings, where, lambda local, left: self._made(local, model, left, where))
+        return both or own
+
+    def _made(self, source: _Method | _Kind, model: object, settings: Settings, where: str) -> Attribute:
         if isinstance(source, type):
             return _of_class(cast(_Kind, source), model, settings, where)
         _check_bound(source, model, where)
