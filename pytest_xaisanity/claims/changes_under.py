@@ -214,13 +214,15 @@ class ChangesUnder(Claim):
         """Return what the similarities that decide found in each form of the maps, where there are several."""
         forms, controls = measured.find(MapForms) or MapForms(), measured.get_part(Controls)
         own = forms.own
+        if len(forms.forms) == 1:
+            return ()
         found = {own: {view.name: self._found(view, controls, own.null(own)) for view in views}}
         for form in forms.forms[1:]:
             other = replace(seen, compared=seen.compared.of_form(form.beside(own)))
             tests = [self._test(SIMILARITIES[view.name], other).view() for view in views]
             found[form] = {view.name: self._found(view, controls, form.null(own)) for view in tests}
         bound = self.retention if self.at_most is None else self.at_most
-        return (InForms(own, found, bound, retained=self.at_most is None),) if len(found) > 1 else ()
+        return (InForms(own, found, bound, retained=self.at_most is None),)
 
     def _found(self, view: _View, controls: Controls, null: str) -> FoundInForm:
         """Return what a similarity found of one form of the maps, beside the control that is its null."""

@@ -16,6 +16,7 @@ from ..common.digest import digest_of
 from ..common.errors import XaiError, unknown_name
 from ..subject.block import Block
 from ..subject.layout import Layout
+from .superpixels import Superpixels
 
 __all__ = ["Groups", "Regions", "said_by"]
 
@@ -120,8 +121,9 @@ class Groups:
     """What a user says is removed together.
 
     Args:
-        given: Labels of the places' shape, or with a row for each input; a function ``inputs -> labels``; or a mapping
-            of names to features, of which those that no name has are regions by themselves.
+        given: Labels of the places' shape, or with a row for each input; a function ``inputs -> labels``; superpixels,
+            or the name of a method that finds them, ``"slic"`` or ``"felzenszwalb"``; or a mapping of names to
+            features, of which those that no name has are regions by themselves.
 
     Raises:
         XaiError: They are none of these.
@@ -132,17 +134,24 @@ class Groups:
 
     def __post_init__(self) -> None:
         given = self.given
-        if isinstance(given, (Tensor, np.ndarray, list)):
+        if isinstance(given, str):
+            object.__setattr__(self, "given", Superpixels(given))
+        elif isinstance(given, Superpixels):
+            pass
+        elif isinstance(given, (Tensor, np.ndarray, list)):
             object.__setattr__(self, "given", _whole(given))
         elif isinstance(given, Mapping):
             object.__setattr__(self, "given", {name: _members(name, one) for name, one in given.items()})
         elif not callable(given):
             raise _error(f"a {type(given).__name__}")
-        object.__setattr__(self, "digest", digest_of(self.given))
+        by_content = repr(self.given) if isinstance(self.given, Superpixels) else self.given
+        object.__setattr__(self, "digest", digest_of(by_content))
 
     def __repr__(self) -> str:
         if isinstance(self.given, Tensor):
             return f"labels {tuple(self.given.shape)}"
+        if isinstance(self.given, Superpixels):
+            return repr(self.given)
         return f"{list(self.given)}" if isinstance(self.given, dict) else getattr(self.given, "__name__", "a function")
 
     @property
@@ -169,7 +178,7 @@ class Groups:
             own = self.given.shape[1:] == layout.places
             labels = self._of_rows(self.given, block, count) if own else self.given
         else:
-            labels = _called(self.given, block)
+            labels = self.given.of(block) if isinstance(self.given, Superpixels) else _called(self.given, block)
             own = True
         if labels.shape[int(own and labels.shape != layout.places) :] != layout.places:
             raise _error(f"labels of shape {tuple(labels.shape)} for inputs with places {layout.places}")
@@ -255,6 +264,6 @@ def _error(found: str) -> XaiError:
         "groups",
         found=found,
         expected="whole numbers with the places' shape, or with a row for each input in the order of the data; a "
-        "function inputs -> labels; or a mapping of names to features",
+        "function inputs -> labels; 'slic' or 'felzenszwalb'; or a mapping of names to features",
         fix="change groups=: (H, W) or (N, H, W) for images, (T,) for series, {'color': [0, 1, 2]} for tables",
     )

@@ -59,8 +59,10 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
             volumes. A region ranks by its mean attribution; the last along an axis may be smaller.
         groups: Other regions that are removed together, such as superpixels or one-hot features: whole numbers that
             label the places, of their shape ``(H, W)``, or with a row for each input ``(N, H, W)`` in the order of the
-            data; a function ``inputs -> labels`` ``(b, H, W)``; or a mapping of names to features, ``{"color": [0, 1,
-            2]}``, of which the others are removed by themselves. Where each input has its own, their number may differ.
+            data; a function ``inputs -> labels`` ``(b, H, W)``; ``"slic"`` or ``"felzenszwalb"``, or
+            :class:`~pytest_xaisanity.maps.superpixels.Superpixels`, which scikit-image finds; or a mapping of names to
+            features, ``{"color": [0, 1, 2]}``, of which the others are removed by themselves. Where each input has its
+            own, their number may differ.
         order: ``"srg"``: area with the least relevant pixels first, minus area with the most relevant first (symmetric
             relevance gain; higher is better, 0 for random orders in expectation). ``"morf"``: area with the most
             relevant pixels first (lower is better). ``"lerf"``: area with the least relevant first (higher is better).

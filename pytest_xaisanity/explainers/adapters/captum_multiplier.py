@@ -24,7 +24,7 @@ Made = Callable[[Any, Settings], Attribute]
 def multiplied(source: Any, settings: Settings, where: str, made: Made) -> Multiplied | None:
     """Return an explainer of which local and global attributions are known, or None for one of the others.
 
-    The others have no multiplier, or one that is drawn anew for each sample (baselines that are drawn from, noise on
+    The others have no multiplier, or one that is another for each sample (baselines that are drawn from, noise on
     the inputs), whose mean product is no product of means; or they are methods of layers, whose activations are not at
     hand.
 
