@@ -22,8 +22,10 @@ from overhead import asked, keep_memory, report
 from torch import nn
 
 from pytest_xaisanity import Bench
+from pytest_xaisanity.maps.token_imputation import MaskToken
 
 COUNT, LENGTH, DEPTH, STEPS = 16, 64, 4, 8
+MASK = 103  # the id of BERT's mask token
 EMBEDDING = "encoder.embeddings.word_embeddings"
 
 
@@ -97,7 +99,7 @@ def randomization(subject: Subject) -> dict[str, Callable[[], object]]:
 
 def flipping(subject: Subject) -> dict[str, Callable[[], object]]:
     """Return the contestants of pixel flipping."""
-    how = {"steps": STEPS, "draws": 1, "order": "morf", "imputer": "mask_token", "early": False}
+    how = {"steps": STEPS, "draws": 1, "order": "morf", "imputer": MaskToken(MASK), "early": False}
 
     def bare() -> None:
         with torch.no_grad():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import captum.attr as ca
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from torch import nn
 
 from pytest_xaisanity import Bench, XaiError
 from pytest_xaisanity.claims.other_forms import FoundInForm, InForms, otherwise_in_forms
+from pytest_xaisanity.evidence.base import Intervention, Procedure
 from pytest_xaisanity.evidence.controls import Alike, Controls
 from pytest_xaisanity.explainers.adapters import as_explainer
 from pytest_xaisanity.explainers.explainer import Request
@@ -292,6 +296,52 @@ def test_the_reason_says_what_would_have_decided_otherwise(own, other, words):
     assert words in told
     assert bool(told) == bool(words)
     assert otherwise_in_forms(part, "inconclusive") == ""
+
+
+@dataclass(frozen=True)
+class Turned(Intervention):
+    """An intervention of others that makes its maps itself, in the explainer's own form."""
+
+    name: ClassVar[str] = "turned"
+
+    def start(self, lab, block):
+        return Turning(lab.attributions)
+
+
+class Turning(Procedure):
+    def __init__(self, attributions):
+        self.attributions = attributions
+
+    def maps(self, block):
+        yield torch.randn(len(block), *block.layout.places, generator=torch.Generator().manual_seed(0))
+
+
+def test_maps_of_others_in_one_form_leave_the_other_forms_open():
+    verdict = bench_of(32).explainer(ca.IntegratedGradients, n_steps=4).changes_under(Turned())
+    found = verdict.evidence.get_part(InForms)
+    assert found[Form("sum", "with")]["sign_flip_spearman"].after_by_position[0] is not None
+    assert found[Form("l2", "with")]["sign_flip_spearman"].after_by_position == (None,)
+
+
+@pytest.mark.parametrize("intervention", ["later_layers", "other_target", "independent_randomization"])
+def test_every_change_is_seen_in_all_forms(intervention):
+    verdict = bench_of(32).explainer(ca.InputXGradient).changes_under(intervention, similarity="cosine", seeds=2)
+    assert len(verdict.evidence.get_part(InForms).found) == 4
+
+
+def test_named_reductions_of_channels_have_others_too():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval()
+    bench = Bench(model, torch.rand(32, 3, 8, 8))
+    verdict = bench.explainer(ca.InputXGradient, reduction="l2").changes_under(RANDOMIZED, depth=1, seeds=2)
+    found = verdict.evidence.get_part(InForms).found
+    assert [form.name for form in found] == [
+        "reduction=l2, multiplier=with",
+        "reduction=sum, multiplier=with",
+        "reduction=abs_sum, multiplier=with",
+        "reduction=l2, multiplier=without",
+    ]
+    assert all(by_name["sign_flip_spearman"].null is not None for by_name in found.values())
 
 
 def test_own_maps_made_coarse_are_claimed_of_the_reduction_too():
