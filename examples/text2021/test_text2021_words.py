@@ -20,6 +20,7 @@ from pytest_xaisanity.claims.other_forms import InForms
 from pytest_xaisanity.maps.forms import Form
 
 INPUTS = 128
+MANY = {"seeds": 64, "cells": "sample", "early": False}  # a seed for each pair, as one alone has a cosine near 1 or -1
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +59,9 @@ def test_the_network_reads(reader, sentences):
 @pytest.mark.parametrize("kind", MULTIPLIERS)
 def test_with_sums_the_cosine_is_about_0_after_one_layer(ig, kind):
     """Local or global, the map is another one altogether."""
-    verdict = of_cosine(ig(kind, "sum"), early=False)
+    verdict = of_cosine(ig(kind, "sum"), **MANY)
     assert verdict
-    assert abs(verdict.estimate) < 0.2
+    assert abs(verdict.estimate) < 0.3
     assert "reduction=sum" in verdict.claim
     assert "depends on the reduction" in verdict.reason
 
@@ -76,9 +77,9 @@ def test_with_norms_it_is_above_9_tenths(ig, kind):
 
 def test_one_claim_measures_them_all(ig):
     """The other reductions and the other multiplier stand in the evidence of one claim, each beside its null."""
-    found = of_cosine(ig("global", "sum"), early=False).evidence.get_part(InForms)
+    found = of_cosine(ig("global", "sum"), **MANY).evidence.get_part(InForms)
     cosines = {form: by_name["cosine"].estimate for form, by_name in found.found.items()}
-    assert abs(cosines[Form("sum", "without")]) < 0.2
+    assert abs(cosines[Form("sum", "without")]) < 0.3
     assert cosines[Form("l2", "with")] > 0.9
     assert cosines[Form("abs_sum", "with")] > 0.9
     assert found[Form("l2", "with")]["cosine"].null > 0.9  # noise for each dimension, times the embedded tokens
