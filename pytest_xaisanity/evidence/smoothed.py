@@ -106,7 +106,7 @@ class Smoothed(Attributions):
                 targets=None if targets is None else torch.cat([targets] * len(some)),
                 indices=block.indices * len(some),
             )
-            maps = self.answered(wide, stage, partial(_drawn_for, draw, done, len(block)))
+            maps = self.answered_in_forms(wide, stage, partial(_drawn_for, draw, done, len(block)))
             for copy in torch.split(maps, len(block)):  # one after the other, however many came from one pass
                 total = total + copy
         return torch.as_tensor(total / self.copies)

@@ -147,17 +147,17 @@ class Attributions:
         maps = self.measured(block, block.targets if targets is None else targets, stage, (run, repr(state)))
         maps = _where_counted(maps, block)
         if not state:
-            self._check_values(self._own(maps, block), stage, block.mask)
+            self._check_values(self._own(maps, block.layout), stage, block.mask)
         if self.cache is not None and targets is None:
             self.cache.put(key, maps)
         return self._chosen(maps, block)
 
     def _chosen(self, maps: Tensor, block: Block) -> Tensor:
         """Return maps in all their forms where these are asked for, or in the explainer's own."""
-        return maps if self._in_forms else self._own(maps, block)
+        return maps if self._in_forms else self._own(maps, block.layout)
 
-    def _own(self, maps: Tensor, block: Block) -> Tensor:
-        return maps[:, 0] if not self._per_channel and maps.ndim > 1 + len(block.layout.places) else maps
+    def _own(self, maps: Tensor, layout: Layout) -> Tensor:
+        return maps[:, 0] if not self._per_channel and maps.ndim > 1 + len(layout.places) else maps
 
     def of_some(
         self,
@@ -292,7 +292,7 @@ class Attributions:
     def _together(self, request: Request, batches: MicroBatches) -> Tensor:
         """Return the maps of rows in the company of others; what is drawn for each input is drawn again."""
         if self.sampling.draws:
-            return self.answered(request, "another order", lambda _: (0, repr(())), batches)
+            return self.answered_in_forms(request, "another order", lambda _: (0, repr(())), batches)
         with isolated(self.seed, "explain", self.explainer.name, "together"):
             return in_batches(self.explainer, request, lambda rows, _: self._called(rows, "another order"), batches)
 
@@ -313,7 +313,7 @@ class Attributions:
             stage: What was done to the model, in words, for error texts.
             draw: Tells apart what an explainer draws that draws.
         """
-        return self.answered(self.request(block, targets), stage, lambda place: draw)
+        return self.answered_in_forms(self.request(block, targets), stage, lambda place: draw)
 
     def request(self, block: Block, targets: Tensor | None) -> Request:
         """Return the request to explain the targets of a block."""
@@ -333,6 +333,13 @@ class Attributions:
     def answered(
         self, request: Request, stage: str, draw: Callable[[int], Draw], batches: MicroBatches | None = None
     ) -> Tensor:
+        """Return the explainer's maps of any rows, as :meth:`answered_in_forms` does, in its own form."""
+        maps = self.answered_in_forms(request, stage, draw, batches)
+        return self._own(maps, request.layout)
+
+    def answered_in_forms(
+        self, request: Request, stage: str, draw: Callable[[int], Draw], batches: MicroBatches | None = None
+    ) -> Tensor:
         """Return the explainer's maps of any rows, as long as they may be; ``draw`` is of a row's place in these.
 
         One that draws is given sentences without their padding, so that what it draws does not depend on it.
@@ -340,7 +347,7 @@ class Attributions:
         batches = self.subject.batches if batches is None else batches
         if request.sentences is not None:
             if self.sampling.draws is None:
-                self.answered(replace(request.part(slice(0, 2)), sentences=None), stage, draw, batches)
+                self.answered_in_forms(replace(request.part(slice(0, 2)), sentences=None), stage, draw, batches)
             if self.sampling.draws:
                 return self._without_padding(request, stage, draw, batches)
         return self.sampling.maps(request, partial(self._called, stage=stage), draw, batches)
@@ -352,7 +359,7 @@ class Attributions:
         maps: Tensor | None = None
         for rows, some in request.without_padding():
             places, (kept, width) = rows.tolist(), some.kept or (rows, 0)
-            found = self.answered(some, stage, partial(_drawn_at, draw, places), batches)
+            found = self.answered_in_forms(some, stage, partial(_drawn_at, draw, places), batches)
             if maps is None:
                 maps = found.new_zeros(len(request), *found.shape[1:-1], width)
             wide = maps[rows]
