@@ -2,7 +2,8 @@
 
 The network that reads film reviews, with its ReLUs made softplus and its maximum over places log-sum-exp, weights as
 they are; explanations and outputs are those of the same network. Medians of relative infidelity (0 is perfect, 1 no
-better than no map) under noise of three hundredths of the embedding's size, on sentences of 20 words, where all predictions agree:
+better than no map) under noise of three hundredths of the embedding's size, on sentences of 20 words, where all
+predictions agree:
 
 | | as trained | softplus 10 | and LSE 10 | softplus 2, LSE 5 |
 | --- | --- | --- | --- | --- |
