@@ -10,8 +10,8 @@ predictions agree:
 | gradient | 0.0080 | 0.0066 | 0.0020 | 0.0014 |
 | local IG | 0.081 | 0.066 | 0.19 | 0.25 |
 
-The gradient is the more faithful the smoother the network. Not so of every method: local Integrated Gradients, which average
-gradients on the way from embeddings of zeros, are less so once the maximum is smooth.
+The gradient is the more faithful the smoother the network. Not so of every method: local Integrated Gradients,
+which average gradients on the way from embeddings of zeros, are less so once the maximum is smooth.
 """
 
 from __future__ import annotations
