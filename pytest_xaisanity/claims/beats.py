@@ -11,7 +11,7 @@ import numpy as np
 
 from ..adversaries.search import SEARCHED, Adversarial, Adversary
 from ..common.errors import XaiError
-from ..evidence.base import Baseline, Scored
+from ..evidence.base import Baseline, OwnMetric, Scored
 from ..evidence.baselines.uninformative import Uninformative
 from ..evidence.scoring import AnyMapMetric, Scoring
 from ..statistics.evidence import Evidence, Part, Row
@@ -29,6 +29,8 @@ from .base import (
     Worst,
     by_axis,
     check_scores,
+    constant_note,
+    extremes,
     mean,
     plain,
     remarked,
@@ -92,7 +94,7 @@ class _Asked(NamedTuple):
     def of(self, chosen: Scores) -> _Asked:
         """Return the question about some of the inputs."""
         part = Grouped(self.scores.lo[chosen], self.scores.hi[chosen], self.scores.groups[chosen])
-        return self._replace(scores=part, tied=int((part.lo < part.hi).sum()))
+        return self._replace(scores=part, tied=int((part.lo < part.hi).sum()) if self.tied else 0)
 
     def decide(self, level: Level, *, final: bool) -> Decision:
         """Decide; the estimate is the mean of what was measured."""
@@ -144,7 +146,7 @@ class Beats(Claim):
     """
 
     baseline: object
-    metric: AnyMapMetric
+    metric: AnyMapMetric | OwnMetric
     within: Literal["target"] | None = None
     margin: float | None = None
     verb: ClassVar[str] = "beats"
@@ -152,6 +154,9 @@ class Beats(Claim):
 
     def needs(self) -> Sequence[Need]:
         """The explainer's scores and the baseline's."""
+        if isinstance(self.metric, OwnMetric):
+            measurement = self.metric.measurement()
+            return [Need(measurement), Need(measurement, self.baseline)]
         own = Scoring(self.metric, control=True)
         if isinstance(self.baseline, Baseline):
             return [Need(own), Need(Scoring(self.metric, self.baseline))]
@@ -197,7 +202,8 @@ class Beats(Claim):
         sign = 1.0 if self.metric.higher_is_better else -1.0
         own, other = look.scored(0).values[:, 0].astype(float), look.scored(1).values.astype(float)
         limits = self.metric.limits(look.parts[0])
-        check_scores(own, other, claim, limits)
+        known = ~_unknown(own, other) if self.metric.undefined else np.full(len(own), True)
+        check_scores(own[known], other[known], claim, limits)
         asked = self._asked(sign * own, sign * other, self._groups(look.scored(0)), limits)
         if self.within:
             self._require(look, left, claim, asked.question.smallest_n(look.level))
@@ -250,15 +256,15 @@ class Beats(Claim):
             question = self._of_gains(width)
             reach = question.high
             clipped = "" if reach >= width else f", clipped to [-{reach:g}, {reach:g}]"
-            values = np.clip(gain, -reach, reach)
+            lo, hi = extremes(np.clip(gain, -reach, reach), -reach, reach)
             seen = "its mean gain is {estimate}, shown to be below {bound}"
             quantity = f"mean gain in {metric.called}{clipped}"
-            return _Asked(question, Grouped.of(values, values, groups), quantity, seen, "score")
+            return _Asked(question, Grouped.of(lo, hi, groups), quantity, seen, "score")
         # Scores without a bound are decided on the sign of the paired difference; ties count for the baseline.
-        flags = (gain > 0).astype(float)
+        lo, hi = extremes(np.where(np.isnan(gain), np.nan, gain > 0), 0.0, 1.0)
         seen = "it gains on {estimate} of the inputs, shown to be under {bound}"
         question = self._of_signs
-        return _Asked(question, Grouped.of(flags, flags, groups), "share of inputs with a gain", seen, "share")
+        return _Asked(question, Grouped.of(lo, hi, groups), "share of inputs with a gain", seen, "share")
 
     def _by_target(self, look: Look, asked: _Asked, claim: str) -> tuple[_Concluded, ByTarget]:
         """Decide each target by itself, and return what follows for the claim.
@@ -337,6 +343,7 @@ class Beats(Claim):
             reason=reasons[one.outcome]
             + self._rival_found(look, one.outcome)
             + one.addition
+            + constant_note(int(_unknown(own.values[:, 0], other.values).sum()))
             + remarked(remarks_in((*look.parts[0], *remarks)), one.outcome),
             evidence=(
                 Means({name: mean(np.array(plain(value), float)) for name, value in scores.items()}, curves),
@@ -360,6 +367,7 @@ class BeatsFound(Beats):
     """A :class:`Beats` against the best map that a search finds: it is scored beside the explainer's."""
 
     baseline: Uninformative
+    metric: AnyMapMetric
 
     def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return as many as leave enough that are not searched: half of them, or all but 32."""
@@ -396,6 +404,12 @@ def _tied(own: Scores, other: Scores, width: float) -> Scores:
     scale = np.full(len(own), width) if isfinite(width) else sizes
     tied: Scores = np.asarray((np.abs(own[:, None] - other) <= ROUNDED * scale[:, None]).all(1))
     return tied
+
+
+def _unknown(own: Scores, other: Scores) -> Scores:
+    """Return of which inputs a score is not defined."""
+    unknown: Scores = np.asarray(np.isnan(own) | np.isnan(other).any(1))
+    return unknown
 
 
 def _mask(look: Look, target: Target) -> Scores:

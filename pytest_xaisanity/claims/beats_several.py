@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 from ..adversaries.search import counterexample
 from ..adversaries.strategies import settings_of
 from ..common.seeding import seed_of
-from ..evidence.base import Baseline
+from ..evidence.base import Baseline, OwnMetric
 from ..evidence.baselines.uninformative import GivenMap, Uninformative
 from ..evidence.foreign import checked_parts_of
 from ..evidence.names import as_map_metric
@@ -163,7 +163,7 @@ def _standing(verdict: Verdict) -> tuple[int, float]:
 
 def beating(
     baseline: object,
-    metric: AnyMapMetric,
+    metric: AnyMapMetric | OwnMetric,
     *,
     within: Literal["target"] | None = None,
     margin: float | None = None,
@@ -177,6 +177,8 @@ def beating(
     if isinstance(baseline, UninformativeMap):
         baseline = GivenMap(baseline)
     common = _Common(within, margin, confidence, early, fail_share, pass_share, words)._asdict()
+    if isinstance(metric, OwnMetric):
+        return Beats(baseline=baseline, metric=metric, **common)
     if isinstance(baseline, Baseline):
         read = metric.read_either_way() if baseline.of_others else metric
         if len(read.alternatives()) > 1:

@@ -166,7 +166,8 @@ def beats(
             ``"input_times_noise"``; ``"mutants"``, the explainer's own map made coarse, in several ways that each must
             be beaten; ``"smoothed"``, its own map of the network with softplus for ReLUs and log-sum-exp for
             max-pooling; or any other explainer: a Captum class or instance, a function.
-        on: The metric: a name such as ``"pixel_flipping"``, or a metric object.
+        on: The metric: a name such as ``"pixel_flipping"``, or a metric object. One that measures more than given
+            maps, such as ``"max_sensitivity"``, goes with another explainer alone.
         draws: For ``"random"``, the number of random orders of each input, 3 by default.
         max_examples: For ``"uninformative"``, how many maps to try; by default what the active Hypothesis profile says.
         mutants: For ``"mutants"``, which changes of the map: by default ``("low_rank", "rounded")``; others are
@@ -185,14 +186,14 @@ def beats(
         early: Stop as soon as the claim is decided; False measures every input.
         settings: Those of the metric.
     """
-    from ..evidence.names import as_baseline, as_map_metric
+    from ..evidence.names import as_baseline, as_compared_metric
     from .beats_several import BeatsAcross, beating
     from .identity import label
 
     given = _given(beats, locals())
     own: dict[str, object] = {name: given[name] for name in _OF_BASELINES if name in given}
-    metric = as_map_metric(on, settings, where=f"beats on={label(on)!r}", also=_keywords(beats))
-    built = as_baseline(baseline, own, where="beats")
+    built, where = as_baseline(baseline, own, where="beats"), f"beats on={label(on)!r}"
+    metric = as_compared_metric(on, settings, baseline=built, where=where, also=_keywords(beats))
     margin = _checked_advantage(built, metric, within, margin)
     level, early = _confidence(confidence, "beats"), checked_early(early, "beats")
     words = _against(baseline, on, given, settings)

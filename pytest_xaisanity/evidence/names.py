@@ -11,14 +11,14 @@ from ..common.checks import is_number
 from ..common.errors import XaiError, shown, unknown_name
 from ..common.registry import Registry
 from ..maps.similarity import SIMILARITIES, Similarity
-from .base import Baseline, Intervention, MapMetric, Metric, Verb
+from .base import Baseline, Intervention, MapMetric, Metric, OwnMetric, Verb
 from .baselines import BASELINES
 from .foreign import asked
 from .interventions import INTERVENTIONS
 from .metrics import METRICS
 from .scoring import AnyMapMetric
 
-__all__ = ["as_baseline", "as_intervention", "as_map_metric", "as_metric", "as_similarity"]
+__all__ = ["as_baseline", "as_compared_metric", "as_intervention", "as_map_metric", "as_metric", "as_similarity"]
 
 Settings = Mapping[str, object]
 
@@ -97,9 +97,24 @@ def as_map_metric(spec: object, settings: Settings = _NONE, *, where: str, also:
             where,
             found=f"the metric {built.name!r}, which measures more than given maps",
             expected="a metric of given maps, such as those of a baseline",
-            fix="claim bounded(...) of it, or name pixel_flipping",
+            fix="claim bounded(...) of it, compare it with another explainer's, or name pixel_flipping",
         )
     return built
+
+
+def as_compared_metric(
+    spec: object, settings: Settings = _NONE, *, baseline: object, where: str, also: Iterable[str] = ()
+) -> AnyMapMetric | OwnMetric:
+    """Return the metric that ``spec`` is, or names with ``settings``, on which a baseline is to be beaten.
+
+    One that measures more than given maps goes with another explainer as the baseline, of which it can measure as much.
+    """
+    built = as_metric(spec, settings, where=where, also=also)
+    if isinstance(built, OwnMetric) and not isinstance(baseline, Baseline):
+        with asked(where):
+            if built.measurement().about == "explainer":
+                return built
+    return as_map_metric(built, where=where)
 
 
 def as_baseline(spec: object, settings: Settings = _NONE, *, where: str) -> object:

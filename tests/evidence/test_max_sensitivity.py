@@ -320,3 +320,30 @@ def test_a_setting_that_cannot_be_is_one_error(settings, found):
     with pytest.raises(XaiError) as raised:
         Bench(network(6), normal(32, 6)).explainer(gradient).bounded("max_sensitivity", at_most=1.0, **settings)
     assert found in str(raised.value)
+
+
+# ------------------------------------------------------------------------------------------------- against explainers
+
+
+def test_explainers_are_compared_by_it():
+    """What is averaged over noise is less sensitive than what it averages, and a constant explainer beats nothing."""
+
+    def rough(model, inputs, targets):
+        return times_input(model, inputs, targets) + 0.2 * torch.sin(200 * inputs)
+
+    bench = Bench(network(6, classes=6), normal(64, 6))
+    smooth = bench.explainer(times_input)
+    verdict = smooth.beats(rough, on="max_sensitivity")
+    assert verdict
+    assert "better than rough on relative max_sensitivity" in verdict.reason
+    assert bench.explainer(rough).beats(times_input, on="max_sensitivity").failed
+    for source in CONSTANT.values():
+        constant = bench.explainer(source, name="constant").beats(rough, on="max_sensitivity")
+        assert constant.inconclusive
+        assert "the explainer is constant" in constant.reason
+        assert not smooth.beats(source, on="max_sensitivity")
+
+
+def test_maps_alone_have_no_sensitivity():
+    with pytest.raises(XaiError, match="measures more than given maps"):
+        Bench(network(6), normal(64, 6)).explainer(gradient).beats("random", on="max_sensitivity")
