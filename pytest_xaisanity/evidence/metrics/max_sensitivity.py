@@ -24,6 +24,7 @@ from ..spread import check_floating, embedded_spread, spreads
 __all__ = ["Ball", "InputIndependent", "MaxSensitivity"]
 
 _DRAWN = 2**18  # numbers that one generator draws of an input, at most, where one sample has no more
+_TRIED = 16  # inputs of a block that are put into the place of others
 _SAME = 0.01  # of the norm: maps that differ by less are the same map
 _OF_THE_FIRST_RUN = (0, repr(()))  # what tells its draws apart: random numbers are then common to all explanations
 
@@ -214,6 +215,7 @@ class _Moving(Measuring[Scored]):
         """
         if self.varies or len(block) < 2:
             return True
+        block, given = block.part(0, _TRIED), given[:_TRIED]
         asked = self.attributions.request(block, block.targets)
         others = [*range(1, len(block)), 0]
         swapped = replace(
