@@ -229,7 +229,7 @@ def test_segmentations_go_with_their_inputs():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("source", [captum.attr.Lime, captum.attr.GradientShap])
+@pytest.mark.parametrize("source", [pytest.param(captum.attr.Lime, marks=pytest.mark.slow), captum.attr.GradientShap])
 def test_sampling_explainers_of_captum_are_measured(source):
     settings = {"baselines": torch.zeros(1, 5)} if source is captum.attr.GradientShap else {"n_samples": 6}
     inputs = normal(3, 5).float()
