@@ -31,6 +31,7 @@ from ..subject.subject import Subject
 from ..subject.tensors import from_numpy
 from .explainer import Explainer, Request
 from .multiplied import Multiplied
+from .row_draws import Shared
 from .sampling import Draw, Sampling, in_batches
 
 __all__ = ["Attributions", "Forms", "MapCache"]
@@ -350,7 +351,8 @@ class Attributions:
                 self.answered_in_forms(replace(request.part(slice(0, 2)), sentences=None), stage, draw, batches)
             if self.sampling.draws:
                 return self._without_padding(request, stage, draw, batches)
-        return self.sampling.maps(request, partial(self._called, stage=stage), draw, batches)
+        room = self.subject.batches.size
+        return self.sampling.maps(request, partial(self._called, stage=stage), draw, batches, room)
 
     def _without_padding(
         self, request: Request, stage: str, draw: Callable[[int], Draw], batches: MicroBatches
@@ -370,7 +372,7 @@ class Attributions:
 
     def _called(self, request: Request, stage: str) -> Tensor:
         """Return the maps of rows that are explained in one call; one call each, where it has more rows than these."""
-        if not self._expands:
+        if not self._expands or request.company is not None:
             try:
                 return self._of_tokens(request, stage)
             except Expanded:
@@ -430,7 +432,9 @@ class Attributions:
                 results = _asked(self.explainer, replace(request, inputs=given, context=context, targets=targets))
         except XaiError:
             raise
-        except Expanded:
+        except (Expanded, Shared) as cut_off:
+            if isinstance(cut_off, Shared):
+                self.subject.restore()
             if hooks is not None:
                 hooks.restore()
             raise

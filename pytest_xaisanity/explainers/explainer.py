@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +17,7 @@ from ..model.smooth import Smooth
 from ..subject.block import Inputs
 from ..subject.layout import Axes, Layout
 from ..subject.presented import Presentation
+from .company import Apart, Company, Passes
 
 __all__ = ["Explainer", "Request", "Tokens"]
 
@@ -37,6 +41,8 @@ class Request:
             context.
         sentences: Where tokens are no padding ``(b, T)``; None where there is none, or inputs are no tokens.
         kept: The places of the tokens that are left, where padding was taken off, and how many there were; or None.
+        company: What lets each of them be explained on its own, their passes of the model made together; or None.
+        room: How many rows an explainer should compute with at once for one input, where it lets us choose.
     """
 
     model: Any
@@ -50,6 +56,8 @@ class Request:
     embedded: bool = False
     sentences: Tensor | None = None
     kept: tuple[Tensor, int] | None = None
+    company: Company | None = None
+    room: int = 1
 
     @property
     def continued(self) -> int:
@@ -68,6 +76,8 @@ class Request:
         """The model as a callable from inputs alone: one that takes context has that of these inputs."""
         if self.presentation is None or not self.context:
             return self.model
+        if isinstance(self.model, Passes):
+            return self.model.bound(self.context)
         return self.presentation.bound(self.context, len(self), embedded=self.embedded)
 
     def embed(self) -> Request:
@@ -135,6 +145,35 @@ class Explainer:
     tokens: Tokens = field(repr=False, default="either")
     reduction: str | None = field(repr=False, default=None)
 
+    def attributions(self, request: Request) -> object:
+        """Return what the user's object returns for a request: for each of its inputs on its own, in company.
+
+        Raises:
+            Apart: They cannot be explained in company.
+        """
+        company = request.company
+        if company is None:
+            return self.attribute(request)
+        rows = [request.part(slice(row, row + 1)) for row in range(len(request))]
+
+        def work(row: Request, model: Passes) -> object:
+            return self.attribute(replace(row, model=model, company=None, room=company.room))
+
+        return _joined(company.results(request.model, [partial(work, row) for row in rows]))
+
     def error(self, found: str, expected: str, fix: str) -> XaiError:
         """Return an error about this explainer."""
         return XaiError(f"explainer {self.name}", found=found, expected=expected, fix=fix)
+
+
+def _joined(results: Sequence[object]) -> Tensor | tuple[Tensor, ...]:
+    """Return attributions of several inputs, made of those of each."""
+    parts = [result if isinstance(result, (tuple, list)) else (result,) for result in results]
+    if len({len(part) for part in parts}) != 1 or not all(map(_is_row, chain(*parts))):
+        raise Apart("something else than one row of attributions is returned for one input")
+    joined = tuple(torch.cat([torch.as_tensor(one) for one in same]) for same in zip(*parts, strict=True))
+    return joined if isinstance(results[0], (tuple, list)) else joined[0]
+
+
+def _is_row(attributions: object) -> bool:
+    return isinstance(attributions, (Tensor, np.ndarray)) and attributions.ndim > 0 and len(attributions) == 1

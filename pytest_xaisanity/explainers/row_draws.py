@@ -18,12 +18,17 @@ from ..common.seeding import State, global_state, isolated, restore_state
 from ..common.undoing import Context, undone
 from ..model.tracing import Watch
 
-__all__ = ["RowDraws"]
+__all__ = ["RowDraws", "Shared"]
 
 _LIKE = frozenset({"randn_like", "rand_like", "normal", "bernoulli"})  # as many as a tensor among the arguments has
 _SIZED = frozenset({"randn", "rand"})  # as many as they are told
 _IN_PLACE = frozenset({"normal_", "uniform_", "bernoulli_"})
+_OTHERS = frozenset({"randperm", "randint", "multinomial"})  # one for all
 _NUMPY = {"uniform": 2, "normal": 2, "choice": 1}  # place of the size among the arguments
+
+
+class Shared(BaseException):
+    """Something is drawn that cannot be shared out among the inputs; no ``except Exception`` keeps it to itself."""
 
 
 class RowDraws:
@@ -34,10 +39,11 @@ class RowDraws:
 
     Attributes:
         copies: The most rows that were drawn for one input at once.
+        drew: Whether anything was drawn by row.
     """
 
     def __init__(self, seeds: Sequence[Sequence[int | str]]) -> None:
-        self.copies = 1
+        self.copies, self.drew = 1, False
         self._states: list[State] = []
         for parts in seeds:
             with isolated(*parts):
@@ -46,7 +52,10 @@ class RowDraws:
         self._numpy = {name: getattr(np.random, name) for name in _NUMPY}
 
     def block(self) -> Context:
-        """Return a context in which draws are made so. What moves the global generators in it was not drawn so."""
+        """Return a context in which draws are made so. What moves the global generators in it was not drawn so.
+
+        Torch's functions raise :class:`Shared` where they cannot draw so.
+        """
         return undone(self._end, self._begin)
 
     def _begin(self) -> None:
@@ -64,7 +73,7 @@ class RowDraws:
         count = len(self._states)
         if not rows or rows % count:
             return None
-        self.copies = max(self.copies, rows // count)
+        self.copies, self.drew = max(self.copies, rows // count), True
         return rows // count
 
     def _each(self, draw: Callable[[int], Any]) -> list[Any]:
@@ -79,6 +88,8 @@ class RowDraws:
 
     def _computed(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         name = getattr(function, "__name__", "")
+        if name in _OTHERS and kwargs.get("generator") is None:
+            raise Shared(name)
         if name in _SIZED:
             return self._sized(function, args, kwargs)
         if name not in _LIKE | _IN_PLACE or kwargs.get("generator") is not None:
@@ -86,7 +97,7 @@ class RowDraws:
         given = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim), None)
         share = None if given is None else self._share(len(given))
         if given is None or share is None:
-            return function(*args, **kwargs)
+            raise Shared(name)
 
         def part(value: Any, place: int) -> Any:
             sliced = isinstance(value, Tensor) and value.ndim and len(value) == len(given)
@@ -100,9 +111,11 @@ class RowDraws:
 
     def _sized(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         size = tuple(kwargs.get("size", args[0] if len(args) == 1 and not isinstance(args[0], int) else args))
-        share = self._share(int(size[0])) if size and kwargs.get("generator") is None else None
-        if share is None:
+        if kwargs.get("generator") is not None:
             return function(*args, **kwargs)
+        share = self._share(int(size[0])) if size else None
+        if share is None:
+            raise Shared(function.__name__)
         rest = {key: value for key, value in kwargs.items() if key != "size"}
         return torch.cat(self._each(lambda _: function((share, *size[1:]), **rest)))
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..common.errors import XaiError
 from ..common.seeding import global_state, isolated, same_state
-from ..subject.batches import MicroBatches
+from ..subject.batches import MicroBatches, out_of_memory
+from .company import Company
 from .explainer import Explainer, Request
-from .row_draws import RowDraws
+from .row_draws import RowDraws, Shared
 
 __all__ = ["Draw", "Sampling", "in_batches"]
 
 _ALIKE = 1e-3  # of the largest attribution: a map in company and one alone differ by rounding
 
 Call = Callable[[Request], Tensor]
-Work = Callable[[Request, int], Tensor]
 Draw = tuple[int | str, ...]
+Way = Literal["by row", "in company"]
 
 
 def in_batches(
@@ -41,18 +45,44 @@ def in_batches(
     )
 
 
-def _shifted(work: Work, by: int) -> Work:
-    return lambda rows, place: work(rows, place + by)
+def _alike(maps: Tensor | None, expected: Tensor) -> bool:
+    scale = float(expected.abs().nan_to_num().max())
+    return maps is not None and torch.allclose(maps, expected, rtol=0, atol=_ALIKE * scale, equal_nan=True)
+
+
+def _by_itself(rows: Request) -> bool:
+    """Whether what the model returns for an input depends on that alone, as far as these rows tell."""
+    arguments = (*rows.inputs, *rows.context)
+    try:
+        with torch.no_grad():
+            together = rows.model(*arguments)
+            alone = [rows.model(*(one[row : row + 1] for one in arguments)) for row in range(len(rows))]
+        return len(together) == len(rows) and _alike(together, torch.cat(alone))
+    except Exception:  # which is told where the model is explained
+        return False
+
+
+def _shifted(draw: Callable[[int], Draw], by: int) -> Callable[[int], Draw]:
+    return lambda place: draw(place + by)
 
 
 class Sampling:
     """Runs an explainer so that what an input gets never depends on the inputs beside it.
 
     One that draws no random numbers is run in micro-batches, and watched: if it draws for a company of another size
-    after all, that is an error. In one that draws each input has a seed of its own. Such a one is run in micro-batches
-    where each input gets the map that it gets alone (see :class:`~.row_draws.RowDraws`), and else one input at a time:
-    LIME, KernelShap and Shapley sampling are, which explain one after another or draw one permutation for all. Which it
-    is, is found out on the first two inputs, explained together.
+    after all, that is an error. In one that draws each input has a seed of its own, and such a one is run in
+    micro-batches in the first way in which each input gets the map that it gets alone, and else one input at a time:
+
+    - by row, where an input's draws are rows of those for all (see :class:`~.row_draws.RowDraws`), as those of
+      NoiseTunnel and GradientShap are;
+    - in company, where only the passes of the model are made together (see :class:`~.company.Company`), as those of
+      LIME, KernelShap and Shapley sampling can be, which explain one input after another or draw one permutation for
+      all. Where an input by itself has rows for more than half of a pass, company gains nothing.
+
+    An explainer that lets us choose how many rows of an input it computes with at once is told to fill a pass, if what
+    the model returns for a row does not depend on the others.
+
+    Which it is, is found out on the first two inputs, explained together.
 
     Args:
         explainer: What is run, for its name and for errors.
@@ -60,18 +90,23 @@ class Sampling:
 
     Attributes:
         draws: Whether the explainer draws; None as long as it has explained nothing.
-        copies: How many copies of an input one that draws in company computes with at once; None where it does not.
+        way: How one that draws is run together; None where it is run one input at a time, or has not been yet.
+        copies: How many copies of an input one that is run together computes with at once; None where it is not.
     """
 
     def __init__(self, explainer: Explainer, seed: int) -> None:
         self.explainer, self.seed = explainer, seed
         self.draws: bool | None = None
+        self.way: Way | None = None
         self.copies: int | None = None
         self._compared = False  # whether one that draws was run both ways
+        self._room = 1  # rows of a single input in a pass, where we choose
         self._tried = 0  # how many inputs it was tried on, together
         self._watched_sizes: set[int] = set()  # of companies for which it has drawn nothing
 
-    def maps(self, request: Request, call: Call, draw: Callable[[int], Draw], batches: MicroBatches) -> Tensor:
+    def maps(
+        self, request: Request, call: Call, draw: Callable[[int], Draw], batches: MicroBatches, room: int
+    ) -> Tensor:
         """Return the maps of all rows of a request.
 
         Args:
@@ -79,67 +114,108 @@ class Sampling:
             call: Returns the maps of rows that are explained together.
             draw: Tells apart what an explainer draws for a row that draws, beside the input's place.
             batches: How many rows are explained together at most.
+            room: How many rows of a single input there may be in a pass.
 
         Raises:
             XaiError: The explainer draws only in company, or now and then, or it draws and takes no single input.
         """
         if self._tried < min(2, len(request)) and not self.draws:
-            self._find_out(request, call, batches)
+            self._find_out(request, call, draw, batches)
         if not self.draws:
             return in_batches(self.explainer, request, lambda rows, _: self._quiet(rows, call), batches)
-
-        def alone(row: Request, place: int) -> Tensor:
-            with isolated(*self._seeds(row, place, draw)[0]):
-                return call(row)
+        self._room = min(room, self._room)
+        parts: list[Tensor] = []
+        if not self._compared and len(request) > 1 and batches.size > 1:
+            parts.append(self._compare(request.part(slice(0, 2)), call, draw, room))
+            request, draw = request.part(slice(2, None)), _shifted(draw, 2)
 
         def together(rows: Request, place: int) -> Tensor:
-            maps = self._drawn_together(rows, call, self._seeds(rows, place, draw)) if len(rows) > 1 else None
-            return in_batches(self.explainer, rows, _shifted(alone, place), batches.of(1)) if maps is None else maps
+            maps = self._drawn_together(rows, call, self._seeds(rows, place, draw), room)
+            return self._each_alone(rows, call, _shifted(draw, place)) if maps is None else maps
 
-        if not self._compared and len(request) > 1 and batches.size > 1:
-            self._compare(request.part(slice(0, 2)), call, alone, draw, batches)
-        size = 1 if self.copies is None else max(1, batches.size // self.copies)
-        return in_batches(self.explainer, request, together, batches.of(size))
+        if len(request):
+            parts.append(in_batches(self.explainer, request, together, batches.of(self._most(batches, room))))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _most(self, batches: MicroBatches, room: int) -> int:
+        """Return how many inputs are explained together at most."""
+        if self.copies is None:
+            return 1
+        return max(1, batches.size // self.copies if self.way == "by row" else min(batches.size, room // self.copies))
+
+    def _each_alone(self, rows: Request, call: Call, draw: Callable[[int], Draw]) -> Tensor:
+        """Return the maps of rows that are explained one at a time; with less room once memory runs out."""
+
+        def alone(row: Request, place: int) -> Tensor:
+            while True:
+                try:
+                    with isolated(*self._seeds(row, place, draw)[0]):
+                        return call(replace(row, room=self._room))
+                except (RuntimeError, MemoryError) as error:
+                    if self._room == 1 or not out_of_memory(error):
+                        raise
+                self._room //= 2
+
+        return in_batches(self.explainer, rows, alone, MicroBatches(1, rows.inputs[0].device))
 
     def _seeds(self, rows: Request, place: int, draw: Callable[[int], Draw]) -> list[Draw]:
         """Return what the generators are seeded by for each of the rows from a place on."""
         own = (self.seed, "explain", self.explainer.name)
         return [(*own, *draw(place + further), index) for further, index in enumerate(rows.indices)]
 
-    def _drawn_together(
-        self, rows: Request, call: Call, seeds: list[Draw], draws: RowDraws | None = None
-    ) -> Tensor | None:
-        """Return the maps of rows explained together, or None where something is not drawn for each of them."""
-        draws = RowDraws(seeds) if draws is None else draws
-        with isolated(self.seed, "explain"):
-            before = global_state()
-            with draws.block():
-                maps = call(rows)
-            return maps if same_state(before, global_state()) else None
+    def _drawn_together(self, rows: Request, call: Call, seeds: list[Draw], room: int) -> Tensor | None:
+        """Return the maps of rows explained together, or None where they are to be explained alone."""
+        if self.way is None or len(rows) == 1:
+            return None
+        return (self._by_row if self.way == "by row" else self._in_company)(rows, call, seeds, room)[0]
 
-    def _compare(
-        self, rows: Request, call: Call, alone: Work, draw: Callable[[int], Draw], batches: MicroBatches
-    ) -> None:
-        """Find out whether inputs that are explained together get the maps that they get alone."""
-        self._compared = True
-        expected = in_batches(self.explainer, rows, alone, batches.of(1))
-        seeds = self._seeds(rows, 0, draw)
+    def _by_row(self, rows: Request, call: Call, seeds: list[Draw], room: int) -> tuple[Tensor | None, int]:
+        """Return the maps, None where something is not drawn by row, and how many copies of an input there were."""
         draws = RowDraws(seeds)
+        maps, moved = self._watched(rows, call, draws)
+        return (None if moved else maps), draws.copies
+
+    def _in_company(self, rows: Request, call: Call, seeds: list[Draw], room: int) -> tuple[Tensor | None, int]:
+        """Return the maps, None where passes cannot be made together, and how many copies of an input one pass had."""
+        company = Company(seeds, MicroBatches(room, rows.inputs[0].device), self._room)
         try:
-            maps = self._drawn_together(rows, call, seeds, draws)
+            maps, moved = self._watched(replace(rows, company=company), call)
+        except Exception:  # raised again for an input alone, where it is more than that these cannot be together
+            return None, 0
+        return (None if moved or not company.copies else maps), company.copies
+
+    def _compare(self, rows: Request, call: Call, draw: Callable[[int], Draw], room: int) -> Tensor:
+        """Find out in which way inputs explained together get the maps that they get alone, if in any; return these."""
+        self._compared, seeds = True, self._seeds(rows, 0, draw)
+        try:
+            maps, copies = self._by_row(rows, call, seeds, room)
         except Exception as error:  # an explainer or a model that takes single inputs alone, or no room for two
             if isinstance(error, XaiError) and error.__cause__ is None:
                 raise
-            return
-        scale = float(expected.abs().nan_to_num().max())
-        if maps is not None and torch.allclose(maps, expected, rtol=0, atol=_ALIKE * scale, equal_nan=True):
-            self.copies = draws.copies
+            maps, copies = None, 0
+        fills = maps is None and _by_itself(rows)
+        self._room = room if fills else 1
+        expected = self._each_alone(rows, call, draw)
+        if _alike(maps, expected):
+            self.way, self.copies = "by row", copies
+        elif fills:
+            maps, copies = self._in_company(rows, call, seeds, room)
+            if _alike(maps, expected):
+                self.way, self.copies = "in company", copies
+        return expected
 
-    def _watched(self, request: Request, call: Call) -> tuple[Tensor, bool]:
-        """Return the maps of rows that are explained together, and whether random numbers were drawn for them."""
+    def _watched(self, request: Request, call: Call, draws: RowDraws | None = None) -> tuple[Tensor | None, bool]:
+        """Return the maps of rows that are explained together, and whether random numbers were drawn for them.
+
+        Those that are drawn by row are not counted, and there are no maps where something is drawn for all.
+        """
         with isolated(self.seed, "explain"):
             before = global_state()
-            maps = call(request)
+            try:
+                with nullcontext() if draws is None else draws.block():
+                    maps = call(request)
+            except Shared:
+                return None, True
             return maps, not same_state(before, global_state())
 
     def _quiet(self, request: Request, call: Call) -> Tensor:
@@ -147,46 +223,52 @@ class Sampling:
         if len(request) in self._watched_sizes:
             return call(request)
         maps, drew = self._watched(request, call)
-        if drew:
+        if drew or maps is None:
             raise self._unsteady(len(request), self._tried)
         self._watched_sizes.add(len(request))
         return maps
 
-    def _find_out(self, request: Request, call: Call, batches: MicroBatches) -> None:
-        tried, drew = self._first_that_runs(request, call, batches)
-        if drew and len(tried) > 1 and not self._draws_alone(request.part(slice(0, 1)), call, batches):
-            if self._drew(tried, call, batches):  # once more: it may draw what it keeps when it is first called
-                raise self._unsteady(len(tried), 1)
-            drew = False
-        self.draws, self._tried = drew, len(tried)  # last of all: what is an error now is one the next time too
+    def _find_out(self, request: Request, call: Call, draw: Callable[[int], Draw], batches: MicroBatches) -> None:
+        def drew(rows: Request) -> bool:
+            return self._drew(rows, call, draw, batches)
 
-    def _first_that_runs(self, request: Request, call: Call, batches: MicroBatches) -> tuple[Request, bool]:
+        tried, drawn = self._first_that_runs(request, drew, batches)
+        if drawn and len(tried) > 1 and not self._draws_alone(request.part(slice(0, 1)), drew):
+            if drew(tried):  # once more: it may draw what it keeps when it is first called
+                raise self._unsteady(len(tried), 1)
+            drawn = False
+        self.draws, self._tried = drawn, len(tried)  # last of all: what is an error now is one the next time too
+
+    def _first_that_runs(
+        self, request: Request, drew: Callable[[Request], bool], batches: MicroBatches
+    ) -> tuple[Request, bool]:
         """Return the inputs that it was tried on, two of them if it takes two, and whether it drew for them."""
         for size in (2, 1):
             try:
-                return request.part(slice(0, size)), self._drew(request.part(slice(0, size)), call, batches)
+                return request.part(slice(0, size)), drew(request.part(slice(0, size)))
             except XaiError as error:
                 if error.__cause__ is None:
                     raise
                 # The explainer or the model raised: it may take batches of one size alone.
         first = request.part(slice(0, batches.size))
-        return first, self._drew(first, call, batches)
+        return first, drew(first)
 
-    def _drew(self, request: Request, call: Call, batches: MicroBatches) -> bool:
-        drew = False
+    def _drew(self, request: Request, call: Call, draw: Callable[[int], Draw], batches: MicroBatches) -> bool:
+        """Return whether random numbers are drawn for rows; what is drawn for all of them ends the explanation."""
+        drawn: list[bool] = []
 
-        def work(rows: Request, _: int) -> Tensor:
-            nonlocal drew
-            maps, drawn = self._watched(rows, call)
-            drew = drew or drawn
-            return maps
+        def work(rows: Request, place: int) -> Tensor:
+            draws = RowDraws(self._seeds(rows, place, draw))
+            maps, moved = self._watched(rows, call, draws)
+            drawn.append(moved or draws.drew)
+            return rows.inputs[0][:, :0] if maps is None else maps
 
         in_batches(self.explainer, request, work, batches.of(len(request)))
-        return drew
+        return any(drawn)
 
-    def _draws_alone(self, request: Request, call: Call, batches: MicroBatches) -> bool:
+    def _draws_alone(self, request: Request, drew: Callable[[Request], bool]) -> bool:
         try:
-            return self._drew(request, call, batches)
+            return drew(request)
         except XaiError as error:
             raise self.explainer.error(
                 f"random numbers drawn, and an error for an input alone ({error.found})",

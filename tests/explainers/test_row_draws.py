@@ -7,10 +7,8 @@ from captum.attr import (
     GradientShap,
     IntegratedGradients,
     KernelShap,
-    Lime,
     NoiseTunnel,
     Saliency,
-    ShapleyValueSampling,
 )
 from torch import nn
 
@@ -95,19 +93,10 @@ def test_an_input_gets_in_company_what_it_gets_alone(source, settings, copies):
     torch.testing.assert_close(odd, alone, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("source", "settings"),
-    [
-        (by_samples, {}),
-        (Lime, {"n_samples": 6}),
-        (KernelShap, {"n_samples": 6}),
-        (ShapleyValueSampling, {"n_samples": 2}),
-    ],
-)
-def test_what_cannot_be_drawn_by_row_is_run_one_input_at_a_time(source, settings):
-    together, sampling = maps_of(source, Net(), **settings)
+def test_what_cannot_be_drawn_by_row_is_run_one_input_at_a_time():
+    together, sampling = maps_of(by_samples, Net())
     assert (sampling.draws, sampling.copies) == (True, None)
-    alone, _ = maps_of(source, Net(), batch_size=1, **settings)
+    alone, _ = maps_of(by_samples, Net(), batch_size=1)
     torch.testing.assert_close(together, alone, rtol=0, atol=0)
 
 

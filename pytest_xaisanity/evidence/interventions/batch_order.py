@@ -12,11 +12,11 @@ from torch import Tensor
 from ...common.checks import FEW, check_whole
 from ...common.seeding import generator
 from ...explainers.attributions import Attributions
-from ...statistics.evidence import Part
+from ...statistics.evidence import Part, Remark
 from ...subject.block import Block
 from ..base import Intervention, Lab, Procedure, Verb
 
-__all__ = ["BatchOrder", "Orders"]
+__all__ = ["BatchOrder", "ByItself", "Orders"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,10 @@ class _Reordering(Procedure):
             yield self.attributions.reordered(block, order.to(block.inputs[0].device))
 
     def describe(self) -> tuple[Part, ...]:
-        """Return the number of orders."""
-        return (Orders(self.shape[0], alike=self.attributions.sampling.copies is not None),)
+        """Return the number of orders, and whether inputs had no company in any."""
+        sampling = self.attributions.sampling
+        orders = Orders(self.shape[0], alike=sampling.way is not None)
+        return (orders, ByItself()) if sampling.draws and sampling.way is None else (orders,)
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,17 @@ class Orders(Part):
     def plain(self) -> dict[str, object]:
         """Return the number."""
         return {"orders": self.count}
+
+
+@dataclass(frozen=True)
+class ByItself(Remark):
+    """An explainer that draws was run one input at a time, in whatever order."""
+
+    always: ClassVar[bool] = True
+
+    def plain(self) -> dict[str, object]:
+        """Return that."""
+        return {"by_itself": True}
+
+    def __str__(self) -> str:
+        return "each input was explained by itself, since the explainer draws"

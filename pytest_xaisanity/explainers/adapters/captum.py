@@ -63,10 +63,11 @@ _HOOKING = {
     "NeuronDeepLiftShap": _RESCALED,
     "LRP": _RELEVANT,
 }
+_AT_ONCE = "perturbations_per_eval"
 _LIGHTER = (
     "internal_batch_size",
     "nt_samples_batch_size",
-    "perturbations_per_eval",
+    _AT_ONCE,
     "n_steps",
     "n_samples",
     "nt_samples",
@@ -153,9 +154,7 @@ class CaptumAdapter(Adapter[_Method | _Kind]):
 
     def lighter(self, source: _Method | _Kind, settings: Settings) -> tuple[str, ...]:
         """Return those of its settings that say how much is computed at once, or how often."""
-        inner = _method(settings) or _inner(source)
-        methods = (source,) if inner is None else (source, inner)
-        known = {name for method in methods for name in inspect.signature(method.attribute).parameters}
+        known = _keywords(source, _method(settings) or _inner(source))
         return tuple(name for name in _LIGHTER if name in known)
 
     def tokens(self, source: _Method | _Kind, settings: Settings) -> Tokens:
@@ -212,6 +211,12 @@ def _method(settings: Settings) -> _Method | None:
     """Return the method that a ``NoiseTunnel`` is told to call, an object or a class, or None."""
     given = settings.get("attribution_method")
     return cast(_Method, given) if "Attribution" in classes_of(given, "captum") else None
+
+
+def _keywords(method: _Method | _Kind, inner: _Method | _Kind | None) -> set[str]:
+    """Return the names of what ``attribute`` takes, that of the method inside a ``NoiseTunnel`` included."""
+    methods = (method,) if inner is None else (method, inner)
+    return {name for one in methods for name in inspect.signature(one.attribute).parameters}
 
 
 def _check_bound(instance: object, model: object, where: str) -> None:
@@ -287,11 +292,14 @@ def _of_instance(given: _Method, settings: Settings, model: object, where: str) 
     layered = "LayerAttribution" in classes_of(_inner(given) or given, "captum")
     layer = getattr(_inner(given) or given, "layer", None)
     shared = ("baselines",) if _draws_baselines(given, settings) else ()
+    chooses = _AT_ONCE in _keywords(given, _inner(given)) - settings.keys()
 
     def attribute(request: Request) -> object:
         target = {"target": _target(request.targets)} if takes_target else {}
         rows = following(settings, request, where, shared=shared)
         placed = {k: _placed(v, request.inputs[0].device) for k, v in rows.items()}
+        if chooses and request.room > 1:
+            placed[_AT_ONCE] = request.room
         if request.context:
             placed["additional_forward_args"] = (*request.context, *_parts(placed.get("additional_forward_args")))
         instance = given if request.model is model else _rebound(given, model, request.model)
