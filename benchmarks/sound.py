@@ -56,7 +56,7 @@ def sound(subject: Subject) -> dict[str, Source]:
             {"sliding_window_shapes": (1, window, window), "strides": (1, stride, stride)},
         ),
         "GradCAM": (LayerGradCam, {"layer": subject.last}),
-        "LIME": (Lime, {"n_samples": 200, "perturbations_per_eval": 200, **grouped}),
-        "KernelShap": (KernelShap, {"n_samples": 200, "perturbations_per_eval": 200, **grouped}),
-        "Shapley sampling": (ShapleyValueSampling, {"n_samples": 5, "perturbations_per_eval": 64, **grouped}),
+        "LIME": (Lime, {"n_samples": 200, **grouped}),
+        "KernelShap": (KernelShap, {"n_samples": 200, **grouped}),
+        "Shapley sampling": (ShapleyValueSampling, {"n_samples": 5, **grouped}),
     }

@@ -40,6 +40,10 @@ class Speed:
         """Return how many seconds a cost takes."""
         return cost.explanations * self.explanation + cost.passes * self.passed
 
+    def of_once(self, cost: Cost) -> float:
+        """Return how many seconds it takes that is done once, for all inputs together."""
+        return cost.once * self.passed
+
 
 def _timed(work: Callable[[], T]) -> float:
     start = time.perf_counter()
@@ -56,25 +60,28 @@ class Plan:
         n: How many inputs there are; None for a stream, whose length is not known.
         cost: What each of them costs.
         each: How many seconds each of them takes, without trainings.
+        once: How many seconds it takes that is done once, for all of them.
     """
 
     claim: str
     n: int | None
     cost: Cost
     each: float
+    once: float = 0.0
 
     @property
     def seconds(self) -> float | None:
         """About how long it takes, without trainings; None for a stream."""
-        return None if self.n is None else self.n * self.each
+        return None if self.n is None else self.n * self.each + self.once
 
     def __str__(self) -> str:
         counts = (("explanation", self.cost.explanations), ("pass", self.cost.passes))
         parts = [_counted(count, what) for what, count in counts if count]
         trained = f", {self.cost.trainings} trainings" if self.cost.trainings else ""
         inputs = "each input of a stream" if self.n is None else f"each of {self.n} inputs"
+        once = f" and {_counted(self.cost.once, 'pass')} once" if self.cost.once else ""
         took = "" if self.seconds is None else f", at most about {shown_time(self.seconds)}"
-        return f"{self.claim}: {' and '.join(parts) or 'nothing'} for {inputs}{trained}{took}"
+        return f"{self.claim}: {' and '.join(parts) or 'nothing'} for {inputs}{once}{trained}{took}"
 
 
 def _counted(count: float, what: str) -> str:
@@ -84,23 +91,28 @@ def _counted(count: float, what: str) -> str:
 
 def planned(
     measurements: Sequence[tuple[Measurement[Measured], Lab]], block: Block, speeds: dict[Hashable, Speed]
-) -> tuple[Cost, float]:
-    """Return what measurements cost together, each once, and how many seconds that takes for an input.
+) -> tuple[Cost, float, float]:
+    """Return what measurements cost together, each once, and how many seconds that takes for an input, and once.
+
+    The passes that predict targets and check the model are among them; the two inputs or so on which an explainer is
+    tried out are not.
 
     Args:
         measurements: What is measured, each in its laboratory.
         block: The first block.
         speeds: Those of explainers that have been timed, by their keys; others are timed and join them.
     """
-    costs = {}
+    costs: dict[tuple[Hashable, Hashable], Cost] = {}
     for one, lab in measurements:
         explainer = lab.attributions.explainer.key
         if explainer not in speeds:
             speeds[explainer] = Speed.of(lab, block)
         if (explainer, one.key) not in costs:
             costs[explainer, one.key] = one.cost(lab, block)
-    seconds = sum(speeds[explainer].of_cost(cost) for (explainer, _), cost in costs.items())
-    return sum(costs.values(), Cost()), seconds
+    subject, speed = measurements[0][1].subject, speeds[measurements[0][1].attributions.explainer.key]
+    total, begun = sum(costs.values(), Cost()), Cost(passes=float(subject.predicts), once=subject.checks)
+    each = [speed.of_cost(begun), *(speeds[key[0]].of_cost(cost) for key, cost in costs.items())]
+    return total + begun, sum(each), speed.of_once(total + begun)
 
 
 def shown_time(seconds: float) -> str:

@@ -25,6 +25,7 @@ from ..subject.block import Block
 from ..subject.subject import Subject
 
 __all__ = [
+    "BEGUN",
     "Array",
     "Baseline",
     "Cell",
@@ -217,29 +218,37 @@ def _array(scores: Tensor) -> Array:
 S = TypeVar("S", bound=Measured, covariant=True)
 
 
+BEGUN = 12  # passes in which the layers of a model are found, and what reaches its output, at most
+
+
 @dataclass(frozen=True)
 class Cost:
     """What something costs for each input, and once.
 
     Attributes:
         explanations: How many explanations of an input.
-        passes: How many passes of the model, with or without its gradient, beside those.
+        passes: How many passes of the model, forward or back, beside those.
         trainings: How many models are trained, for all inputs together.
+        once: How many passes, likewise, for all inputs together: of what is checked or compared on a few of them.
     """
 
     explanations: float = 0.0
     passes: float = 0.0
     trainings: int = 0
+    once: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
         """Return what both cost."""
         return Cost(
-            self.explanations + other.explanations, self.passes + other.passes, self.trainings + other.trainings
+            self.explanations + other.explanations,
+            self.passes + other.passes,
+            self.trainings + other.trainings,
+            self.once + other.once,
         )
 
     def times(self, factor: float) -> Cost:
         """Return what it costs so many times, trained once."""
-        return Cost(factor * self.explanations, factor * self.passes, self.trainings)
+        return Cost(factor * self.explanations, factor * self.passes, self.trainings, self.once)
 
 
 class Measuring(ABC, Generic[S]):
@@ -279,7 +288,10 @@ class Measurement(ABC, Generic[S]):
         """Begin on the first block."""
 
     def cost(self, lab: Lab, block: Block) -> Cost:
-        """Return what an input costs, known from a first block that is not measured; by default one explanation."""
+        """Return what an input costs, known from a first block that is not measured; by default one explanation.
+
+        What the targets, the checks of the model and the trial of an explainer cost is counted by itself.
+        """
         return Cost(explanations=1)
 
 

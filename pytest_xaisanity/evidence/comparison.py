@@ -16,6 +16,7 @@ from ..maps.similarity import SIMILARITIES, Prepared, Similarity
 from ..statistics.evidence import Part
 from ..subject.block import Block
 from .base import (
+    BEGUN,
     Array,
     Cell,
     Compared,
@@ -126,14 +127,14 @@ class Comparison(Measurement[Compared]):
         return Comparing(self, lab, block)
 
     def cost(self, lab: Lab, block: Block) -> Cost:
-        """Return the explanations before and after, and a second run."""
+        """Return the explanations before and after, a second run, and the passes with which it begins."""
         if self.retrains:
             seeds, positions = self.intervention.cells()
             cells = Cells(seeds, positions, self.cells == "sample" and seeds * positions > 1)
         else:  # it begins here, so that what it would refuse is refused
             cells = Comparing(self, lab, block).cells
         copies = 1 if cells.sampled and self.samples_copies else self.intervention.copies
-        return self.intervention.cost(cells.explained).times(copies)
+        return self.intervention.cost(cells.explained).times(copies) + Cost(once=BEGUN)
 
 
 class Comparing(Measuring[Compared]):

@@ -57,10 +57,13 @@ class Scoring(Measurement[Scored]):
     def cost(self, lab: Lab, block: Block) -> Cost:
         """Return the passes of the metric for each map, and an explanation, which serves what is made from it too."""
         prepared_by(self.metric, lab, block)  # so that what it would refuse is refused
+        passes = self.metric.passes(block)
         if self.baseline is None:
-            return Cost(explanations=1, passes=2 + self.metric.passes(block))
+            controlled = len(block.part(0, CONTROLLED)) if self.control and block.layout.is_image else 0
+            untouched = 1 if lab.subject.predicts else 2  # the pass that predicts what is explained serves too
+            return Cost(explanations=1, passes=untouched + passes, once=controlled * (passes + 2))
         maps = 0 if self.metric.shares_passes else self.baseline.count
-        return self.baseline.cost() + Cost(passes=maps * self.metric.passes(block))
+        return self.baseline.cost() + Cost(passes=maps * passes)
 
     def start(self, lab: Lab, block: Block) -> _Scoring:
         """Begin on the first block."""

@@ -159,6 +159,16 @@ class Subject:
         return None if is_multi_hot(targets, self._sizes) else targets
 
     @property
+    def predicts(self) -> bool:
+        """Whether the model has to predict what is explained of each input."""
+        return self.given_targets is None
+
+    @property
+    def checks(self) -> int:
+        """How many inputs the model is asked about, once, for the checks alone."""
+        return _CHECKED if self.predicts else 2 * _CHECKED
+
+    @property
     def count(self) -> int | None:
         """How many inputs there are; None for a stream, whose length is not known."""
         return None if self.streamed else len(self)

@@ -80,9 +80,44 @@ def test_as_many_passes_are_made_as_are_planned(claim, maps):
     assert (plan.cost.explanations, plan.cost.passes) == (1, maps * 2 * 7 + 2)
     model.register_forward_hook(lambda module, given, result: passes.append(len(result)))
     explainer.decide(beats("random", on="pixel_flipping", draws=4, early=False) if maps == 5 else claim)
-    assert sum(passes) == pytest.approx(
-        (maps * 14 + 4) * N, rel=0.1
-    )  # untouched and emptied, and the checks of the model
+    # untouched and emptied, and 16 edge maps; the model was checked when it was planned
+    assert sum(passes) == (maps * 14 + 2) * N + plan.cost.once - 16
+    assert plan.cost.once == 16 * 16 + 16
+
+
+UNDECIDED = {"on": "pixel_flipping", "early": False}
+WHOLE = {
+    "a sample": changes_under(CASCADE, cells="sample", early=False),
+    "all cells": changes_under("bottom_up_randomization", seeds=2, early=False),
+    "noisy copies": changes_under(CASCADE, samples=2, depth=1, early=False),
+    "later layers": changes_under("later_layers", cells="sample", early=False),
+    "another class": changes_under("other_target", cells="sample", early=False),
+    "order": invariant_under("batch_order"),
+    "random orders": beats("random", **UNDECIDED),
+    "own maps": beats("other_input", **UNDECIDED),
+    "edges": beats("edges", patch=2, **UNDECIDED),
+    "flipping": bounded("pixel_flipping", at_least=0.9, early=False),
+    "entropies": bounded("efficient_mprt", at_most=0.5, seeds=2, early=False),
+    "channels": bounded("scale_preservation", at_least=0.1, seeds=2, early=False),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook")
+@pytest.mark.parametrize("given", [False, True], ids=["predicted", "given"])
+@pytest.mark.parametrize("what", WHOLE)
+def test_controls_checks_and_predictions_are_planned_too(what, given):
+    """Of 32 inputs, where they weigh: every pass of the model, but for the two inputs on which it is tried out."""
+    inputs, targets = images(32), torch.arange(32) % 4 if given else None
+    bench = Bench(network(), inputs, targets, device="cpu")
+    plans = bench.plan(WHOLE[what], bench.explainer(Counting()))
+    planned = sum(32 * (plan.cost.explanations + plan.cost.passes) + plan.cost.once for plan in plans)
+    model, passes = network(), []
+    bench = Bench(model, inputs, targets, device="cpu")
+    model.register_forward_hook(lambda module, given, result: passes.append(len(result)))
+    if what == "channels":
+        model.register_full_backward_hook(lambda module, given, result: passes.append(len(result[0])))
+    bench.explainer(Counting()).decide(WHOLE[what])
+    assert 0.9 * planned <= sum(passes) <= 1.03 * planned
 
 
 def test_a_claim_of_several_has_a_plan_for_each():
@@ -135,7 +170,7 @@ def test_a_stream_has_no_length_and_no_time():
     bench = Bench(network(), [images(16), images(16)], device="cpu")
     (plan,) = bench.plan(changes_under("later_layers"), bench.explainer(Counting()))
     assert plan.seconds is None
-    assert str(plan).endswith("later_layers: 3 explanations for each input of a stream")
+    assert str(plan).endswith("later_layers: 3 explanations and 1 pass for each input of a stream and 28 passes once")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ...maps.counted import counted_scores
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...statistics.evidence import Part
 from ...subject.block import Block
-from ..base import Cost, Lab, Measurement, Measuring, OwnMetric, Scored
+from ..base import BEGUN, Cost, Lab, Measurement, Measuring, OwnMetric, Scored
 from ..groups import Grouping
 from ..interventions.weight_randomization import CascadingRandomization, Randomizing
 
@@ -87,7 +87,7 @@ class EntropyMeasurement(Measurement[Scored]):
 
     def cost(self, lab: Lab, block: Block) -> Cost:
         """Return an explanation as given, and one of each randomized model."""
-        return Cost(explanations=1 + self.metric.seeds)
+        return Cost(explanations=1 + self.metric.seeds, once=BEGUN)
 
     def start(self, lab: Lab, block: Block) -> _Measuring:
         """Find the layers of the model, on one input of the block."""

@@ -34,7 +34,7 @@ from ...subject.explained_layers import explained_layers
 from ...subject.layout import by_channel, channel_axis
 from ...subject.outputs import columns, select
 from ...subject.subject import Subject
-from ..base import Cost, Lab, Measurement, Measuring, OwnMetric, Scored
+from ..base import BEGUN, Cost, Lab, Measurement, Measuring, OwnMetric, Scored
 from ..groups import Grouping
 from ..randomized import Randomized
 
@@ -114,7 +114,7 @@ class ScaleMeasurement(Measurement[Scored]):
 
     def cost(self, lab: Lab, block: Block) -> Cost:
         """Return a pass with its gradient as given, and one for each randomized model."""
-        return Cost(passes=2.0 * (1 + self.metric.seeds))
+        return Cost(passes=2.0 * (1 + self.metric.seeds), once=BEGUN)
 
     def start(self, lab: Lab, block: Block) -> _Measuring:
         """Find the module and the layers above it, on one input of the block."""
