@@ -39,11 +39,10 @@ class RowDraws:
 
     Attributes:
         copies: The most rows that were drawn for one input at once.
-        drew: Whether anything was drawn by row.
     """
 
     def __init__(self, seeds: Sequence[Sequence[int | str]]) -> None:
-        self.copies, self.drew = 1, False
+        self.copies = 1
         self._states: list[State] = []
         for parts in seeds:
             with isolated(*parts):
@@ -73,7 +72,7 @@ class RowDraws:
         count = len(self._states)
         if not rows or rows % count:
             return None
-        self.copies, self.drew = max(self.copies, rows // count), True
+        self.copies = max(self.copies, rows // count)
         return rows // count
 
     def _each(self, draw: Callable[[int], Any]) -> list[Any]:

@@ -120,7 +120,7 @@ class Sampling:
             XaiError: The explainer draws only in company, or now and then, or it draws and takes no single input.
         """
         if self._tried < min(2, len(request)) and not self.draws:
-            self._find_out(request, call, draw, batches)
+            self._find_out(request, call, batches)
         if not self.draws:
             return in_batches(self.explainer, request, lambda rows, _: self._quiet(rows, call), batches)
         self._room = min(room, self._room)
@@ -228,9 +228,9 @@ class Sampling:
         self._watched_sizes.add(len(request))
         return maps
 
-    def _find_out(self, request: Request, call: Call, draw: Callable[[int], Draw], batches: MicroBatches) -> None:
+    def _find_out(self, request: Request, call: Call, batches: MicroBatches) -> None:
         def drew(rows: Request) -> bool:
-            return self._drew(rows, call, draw, batches)
+            return self._drew(rows, call, batches)
 
         tried, drawn = self._first_that_runs(request, drew, batches)
         if drawn and len(tried) > 1 and not self._draws_alone(request.part(slice(0, 1)), drew):
@@ -253,14 +253,13 @@ class Sampling:
         first = request.part(slice(0, batches.size))
         return first, drew(first)
 
-    def _drew(self, request: Request, call: Call, draw: Callable[[int], Draw], batches: MicroBatches) -> bool:
-        """Return whether random numbers are drawn for rows; what is drawn for all of them ends the explanation."""
+    def _drew(self, request: Request, call: Call, batches: MicroBatches) -> bool:
+        """Return whether the global generators move when rows are explained together."""
         drawn: list[bool] = []
 
-        def work(rows: Request, place: int) -> Tensor:
-            draws = RowDraws(self._seeds(rows, place, draw))
-            maps, moved = self._watched(rows, call, draws)
-            drawn.append(moved or draws.drew)
+        def work(rows: Request, _: int) -> Tensor:
+            maps, moved = self._watched(rows, call)
+            drawn.append(moved)
             return rows.inputs[0][:, :0] if maps is None else maps
 
         in_batches(self.explainer, request, work, batches.of(len(request)))

@@ -36,6 +36,7 @@ def explained_layers(subject: Subject, block: Block, *, embedding: bool = True) 
 
     module = None if embedding else subject.presentation.embedding
     own = set() if module is None else {id(parameter) for parameter in module.parameters()}
-    without = {name: LEFT_ALONE for name, parameter in subject.model.named_parameters() if id(parameter) in own}
+    named = () if module is None else subject.model.named_parameters()
+    without = {name: LEFT_ALONE for name, parameter in named if id(parameter) in own}
     targets = subject.given_targets
     return find_reaching_layers(subject.model, lambda: subject.outputs(probe), outputs, targets, without=without)

@@ -605,6 +605,13 @@ def _check_model(model: Any) -> None:
             expected="a model that has been called",
             fix="call it once on a batch in the fixture",
         )
+    if isinstance(model, nn.Module) and any(p.is_meta for p in (*model.parameters(), *model.buffers())):
+        raise XaiError(
+            "xai_model",
+            found="weights on the meta device, which have no values",
+            expected="a model with weights",
+            fix="load the weights, or call model.to_empty(device=...) and initialize them",
+        )
 
 
 def _refused(error: Exception, inputs: Inputs) -> XaiError:

@@ -136,6 +136,17 @@ class TestDraws:
             maps_of(source)
             assert same_state(state, global_state())
 
+    def test_of_an_explainer_that_seeds_them_itself_are_none(self):
+        """And their numbers depend on the company, which ``batch_order`` finds."""
+
+        def seeded(model, inputs, targets):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                return gradients(model, inputs, targets) + torch.randn_like(inputs)
+
+        bench = Bench(Net().eval(), inputs_of(20), device="cpu")
+        assert bench.explainer(seeded).invariant_under("batch_order").failed
+
     def test_make_a_constant_map_explicable(self):
         """A permutation of its own inputs, which draws for one input too, and then changes nothing."""
 
