@@ -59,9 +59,11 @@ class Scoring(Measurement[Scored]):
         prepared_by(self.metric, lab, block)  # so that what it would refuse is refused
         passes = self.metric.passes(block)
         if self.baseline is None:
-            controlled = len(block.part(0, CONTROLLED)) if self.control and block.layout.is_image else 0
-            untouched = 1 if lab.subject.predicts else 2  # the pass that predicts what is explained serves too
-            return Cost(explanations=1, passes=untouched + passes, once=controlled * (passes + 2))
+            shared, few = self.metric.shares_passes, len(block.part(0, CONTROLLED))
+            controlled = few if self.control and block.layout.is_image and not shared else 0
+            # Those of the untouched input, where no prediction of what is explained is one, and of the emptied one.
+            beside = (0 if lab.subject.predicts else 1) + (0 if shared else 1)
+            return Cost(explanations=1, passes=beside + passes, once=controlled * (passes + 2))
         maps = 0 if self.metric.shares_passes else self.baseline.count
         return self.baseline.cost() + Cost(passes=maps * passes)
 

@@ -719,11 +719,17 @@ def audited(mutants):
     return checked_mutants(mutants)
 
 
-EVERY = [*SUBJECTS, *EXPLAINERS, *CLAIMS, *OTHERS, *TRAININGS, *THIRD]
+EVERY = [*SUBJECTS, *EXPLAINERS, *CLAIMS, *OTHERS, *THIRD]
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("fix", EVERY, ids=[fix.advice for fix in EVERY])
+@pytest.mark.parametrize(
+    "fix",
+    [
+        *(pytest.param(fix, id=fix.advice) for fix in EVERY),
+        *(pytest.param(fix, id=fix.advice, marks=pytest.mark.slow) for fix in TRAININGS),
+    ],
+)
 def test_a_fix_that_is_printed_can_be_followed(fix):
     with pytest.raises(XaiError) as caught:
         fix.wrong()

@@ -97,6 +97,8 @@ WHOLE = {
     "own maps": beats("other_input", **UNDECIDED),
     "edges": beats("edges", patch=2, **UNDECIDED),
     "flipping": bounded("pixel_flipping", at_least=0.9, early=False),
+    "infidelity": beats("random", on="infidelity", early=False),
+    "completeness": bounded("completeness", at_most=0.5, early=False),
     "entropies": bounded("efficient_mprt", at_most=0.5, seeds=2, early=False),
     "channels": bounded("scale_preservation", at_least=0.1, seeds=2, early=False),
 }

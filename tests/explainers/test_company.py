@@ -87,11 +87,11 @@ class Ridge(Lime):
 
 CASES = [
     (Lime, {"n_samples": 10}, 10),
-    (Lime, {"n_samples": 12, "perturbations_per_eval": 1}, 1),
+    pytest.param(*(Lime, {"n_samples": 12, "perturbations_per_eval": 1}, 1), marks=pytest.mark.slow),
     (Ridge, {"n_samples": 12, "perturbations_per_eval": 4}, 4),
-    (KernelShap, {"n_samples": 30}, 30),
+    pytest.param(*(KernelShap, {"n_samples": 30}, 30), marks=pytest.mark.slow),
     (KernelShap, {"n_samples": 30, "feature_mask": torch.tensor([[0, 0, 1, 1, 2, 2]])}, 30),
-    (ShapleyValueSampling, {"n_samples": 3}, 6),
+    pytest.param(*(ShapleyValueSampling, {"n_samples": 3}, 6), marks=pytest.mark.slow),
     (ShapleyValueSampling, {"n_samples": 3, "perturbations_per_eval": 5}, 5),
 ]
 
