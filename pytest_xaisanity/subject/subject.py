@@ -605,7 +605,7 @@ def _check_model(model: Any) -> None:
             expected="a model that has been called",
             fix="call it once on a batch in the fixture",
         )
-    if isinstance(model, nn.Module) and any(p.is_meta for p in (*model.parameters(), *model.buffers())):
+    if isinstance(model, nn.Module) and any(p.is_meta for p in model.parameters()):
         raise XaiError(
             "xai_model",
             found="weights on the meta device, which have no values",
