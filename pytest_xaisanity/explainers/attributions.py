@@ -656,7 +656,9 @@ class Forms:
 def _asked(explainer: Explainer, request: Request) -> tuple[object, ...]:
     """Return what the explainer answers, and the same with the other multiplier, where that costs no pass."""
     attribute = explainer.attribute
-    return attribute.both(request) if isinstance(attribute, Multiplied) else (attribute(request),)
+    if isinstance(attribute, Multiplied) and request.company is None:  # gradients are not taken in company
+        return attribute.both(request)
+    return (explainer.attributions(request),)
 
 
 def _of_dimensions(values: Tensor, tensor: Tensor, layout: Layout) -> bool:
