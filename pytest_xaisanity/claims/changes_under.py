@@ -15,7 +15,8 @@ from ..evidence.base import Compared, Intervention
 from ..evidence.cells import Cells, Chosen
 from ..evidence.comparison import Comparison, MapForms, Similarities
 from ..evidence.controls import Alike, Controls
-from ..maps.similarity import SIMILARITIES, Similarity
+from ..evidence.own_gradient import OwnGradient
+from ..maps.similarity import SIMILARITIES, SPEARMAN, Similarity
 from ..statistics.evidence import Evidence, Part, Row, number
 from ..statistics.grouped import Grouped, pair_groups
 from ..statistics.question import FIRST_LOOK, Decision, Level, Outlook, Question
@@ -39,12 +40,13 @@ from .base import (
 )
 from .groups import Groups, counted, settled_by
 from .other_forms import FoundInForm, InForms, otherwise_in_forms
-from .retention import REPRODUCED, REPRODUCES, Between, Retained, inputs_of, pair_means
+from .retention import KEEPS_ITS_SIGN, REPRODUCED, REPRODUCES, Between, Bounds, Retained, inputs_of, pair_means
 
 __all__ = ["ChangesUnder", "Reading", "Readings"]
 
 _POSITIONS = 12  # of a curve that a person reads
 _INVERTED = -0.25  # less than this is left of maps that turn over
+_UPPER = " in the upper third"
 _ALIKE = 0.1  # of retentions, that of maps and that of input times noise
 
 
@@ -179,7 +181,8 @@ class ChangesUnder(Claim):
         similarities, cells = measured.get_part(Similarities), measured.get_part(Cells)
         seen = _Seen(look, look.compared(), cells, similarities.ceiling)
         names = similarities.names
-        tests = [self._test(SIMILARITIES[name], seen) for name in names[: similarities.deciding]]
+        gradient = self._gradient(measured.get_part(Controls))
+        tests = [self._test(SIMILARITIES[name], seen, gradient) for name in names[: similarities.deciding]]
         outcome = _joint([test.outcome for test in tests])
         if outcome is None:
             return None
@@ -213,13 +216,13 @@ class ChangesUnder(Claim):
     def _in_forms(self, measured: Evidence, seen: _Seen, views: Sequence[_View]) -> tuple[InForms, ...]:
         """Return what the similarities that decide found in each form of the maps, where there are several."""
         forms, controls = measured.find(MapForms) or MapForms(), measured.get_part(Controls)
-        own = forms.own
+        own, gradient = forms.own, self._gradient(controls)
         if len(forms.forms) == 1:
             return ()
         found = {own: {view.name: self._found(view, controls, own.null(own)) for view in views}}
         for form in forms.forms[1:]:
             other = replace(seen, compared=seen.compared.of_form(form.beside(own)))
-            tests = [self._test(SIMILARITIES[view.name], other).view() for view in views]
+            tests = [self._test(SIMILARITIES[view.name], other, gradient).view() for view in views]
             found[form] = {view.name: self._found(view, controls, form.null(own)) for view in tests}
         bound = self.retention if self.at_most is None else self.at_most
         return (InForms(own, found, bound, retained=self.at_most is None),)
@@ -234,11 +237,16 @@ class ChangesUnder(Claim):
         )
         return FoundInForm(view.outcome, estimate, reading.after_by_position, reading.own, reading.chance, left)
 
-    def _test(self, similarity: Similarity, seen: _Seen) -> _Test:
+    def _gradient(self, controls: Controls) -> Mapping[str, float | None]:
+        """Return how much of the network's own gradient the upper third leaves; a named similarity decides alone."""
+        found = None if self.similarity else controls.find_control(OwnGradient, OwnGradient.name)
+        return {} if found is None else found.kept
+
+    def _test(self, similarity: Similarity, seen: _Seen, gradient: Mapping[str, float | None] | None = None) -> _Test:
         if self.at_most is not None:
             view = _raw_view(similarity, self.at_most, seen)
             return _Test(view.outcome, lambda: view)
-        return _retention_test(similarity, self.retention, seen)
+        return _retention_test(similarity, self.retention, seen, (gradient or {}).get(similarity.name))
 
     def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return how many inputs show that an explainer reproduces itself, or a raw bound to be kept or broken."""
@@ -280,6 +288,14 @@ class _Seen:
         """The group of each pair of inputs, whose mean score counts once."""
         groups = counted(self.compared.groups)
         return None if groups is None else pair_groups(groups)
+
+    def retained(self, s: Similarity, after: Scores, rows: NDArray[np.bool_] | None = None) -> Retained:
+        """Return what is left by one similarity, over cells ``(n, cells)``, of all inputs or of some whole pairs."""
+        own, chance, groups = self.compared.own[s.name], self.compared.chance[s.name], self.pairs
+        if rows is not None:
+            own, chance = own[rows], chance[rows]
+            groups = None if groups is None else pair_groups(counted(self.compared.groups)[rows])  # type: ignore[index]
+        return Retained(Between.of(s, after, (1,)), Between.of(s, own), Between.of(s, chance), groups)
 
     def reading(self, name: str, *, calibrated: bool) -> Reading:
         """Return what one similarity found, but for what is decided."""
@@ -377,67 +393,158 @@ def _raw_view(s: Similarity, at_most: float, seen: _Seen) -> _View:
 
 @dataclass(frozen=True)
 class _Third:
-    """What is left over some of the cells: all of them, or the upper third."""
+    """What is left over some of the cells: all of them, or the upper third.
+
+    Attributes:
+        where: Which, in words, or nothing.
+        similarity: The name of the similarity.
+        retained: The similarities.
+        bounds: Up to which share it passes, and above which it fails.
+        outcome: The outcome, or None to measure more.
+        decided_by: The tool that decided.
+        rows: Which inputs are asked, ``(n,)``; None for all.
+    """
 
     where: str
+    similarity: str
     retained: Retained
+    bounds: Bounds
     outcome: Outcome | None
     decided_by: str
-
-    @classmethod
-    def of(cls, where: str, retained: Retained, r: float, level: Level, *, final: bool) -> _Third:
-        """Return what a test of at most r says."""
-        return cls(where, retained, *retained.test(r, level, final=final))
+    rows: NDArray[np.bool_] | None = None
 
     @property
     def estimate(self) -> float:
         """The share that is left."""
         return self.retained.estimate
 
+    @property
+    def bound(self) -> float:
+        """The bound that the outcome is about."""
+        return self.bounds.fails if self.outcome == "failed" else self.bounds.passes
 
-def _retention_test(s: Similarity, r: float, seen: _Seen) -> _Test:
-    """Test whether at most r is left over all cells and over the upper third, once there is something to lose."""
-    look, after = seen.look, seen.compared.after[s.name]
-    own, chance = Between.of(s, seen.compared.own[s.name]), Between.of(s, seen.compared.chance[s.name])
-    whole = Retained(Between.of(s, seen.cells.whole(after), (1,)), own, chance, seen.pairs)
+    @property
+    def left(self) -> list[float | None]:
+        """What is left above the bound, for each input that is asked."""
+        left = self.retained.left(self.bound).middle
+        if self.rows is None:
+            return plain(left)
+        every = np.full(len(self.rows), nan)
+        every[self.rows] = left
+        return plain(every)
+
+    def outlook(self, level: Level) -> Outlook | None:
+        """Return what would settle it; nothing where it lies between what passes and what fails."""
+        if self.bounds.passes < self.bounds.fails and self.estimate > self.bounds.passes:
+            return None
+        return self.retained.outlook(self.bounds.passes, level)
+
+
+class _Asking(NamedTuple):
+    """What is asked of retained similarities over some of the cells."""
+
+    where: str
+    similarity: str
+    retained: Retained
+    bounds: Bounds
+    rows: NDArray[np.bool_] | None = None
+
+    def answered(self, level: Level, *, final: bool) -> _Third:
+        where, similarity, retained, bounds, rows = self
+        outcome, tool = retained.test_between(bounds, level, final=final)
+        return _Third(where, similarity, retained, bounds, outcome, tool, rows)
+
+
+def _retention_test(s: Similarity, r: float, seen: _Seen, kept: float | None = None) -> _Test:
+    """Test whether at most r is left over all cells and over the upper third, once there is something to lose.
+
+    Where much of the network's own gradient is kept in the upper third, the bounds there are those of what it loses,
+    a map may not keep its sign either, and the cells below are asked for by themselves.
+    """
+    look = seen.look
+    whole = seen.retained(s, seen.cells.whole(seen.compared.after[s.name]))
     gap, _ = whole.gap.outcome(REPRODUCED, seen.level, final=look.final)
     if gap != "passed":
         outcome: Outcome | None = None if gap is None else "inconclusive"
         return _Test(outcome, partial(_unreproduced_view, s, whole, r, seen))
-    parts = {"": whole}
+    bounds = Bounds.beside(r, kept)
+    below = None if bounds == (r, r) else _below(s, r, seen)
+    asked = [_Asking("", s.name, whole, Bounds.beside(r))] if below is None else [below, *_signed(seen)]
     if not seen.cells.thirdless:
-        upper = Between.of(s, seen.cells.upper_third(after), (1,))
-        parts[" in the upper third"] = Retained(upper, own, chance, seen.pairs)
-    level = replace(seen.level, fail_share=look.level.fail_share / len(parts))
-    thirds = [_Third.of(where, one, r, level, final=look.final) for where, one in parts.items()]
-    return _Test(_together([third.outcome for third in thirds]), partial(_joined_view, s, r, thirds, level, seen))
+        upper = seen.retained(s, seen.cells.upper_third(seen.compared.after[s.name]))
+        bounds = Bounds.beside(r) if below is None else bounds
+        asked.insert(1, _Asking(_UPPER, s.name, upper, bounds))
+    level = replace(seen.level, fail_share=look.level.fail_share / len(asked))
+    thirds = [one.answered(level, final=look.final) for one in asked]
+    thirds = [one for one in thirds if one.similarity == s.name or one.outcome == "failed"]  # a changed sign is no pass
+    joined = _Joined(s, r, whole, thirds, level, kept if below is not None else None)
+    return _Test(joined.outcome, partial(joined.view, seen))
 
 
-def _joined_view(s: Similarity, r: float, thirds: Sequence[_Third], level: Level, seen: _Seen) -> _View:
-    """Return what all parts say: a pass needs each of them, and each may fail."""
-    outcome = _together([third.outcome for third in thirds])
-    quoted = max((third for third in thirds if third.outcome == outcome), key=lambda third: third.estimate)
-    reading = seen.reading(s.name, calibrated=True)
-    gap = thirds[0].retained.gap.mean
-    whole = f" of what {seen.ceiling} leaves" if seen.ceiling else ""
-    still_open = [third.retained for third in thirds if third.outcome == "inconclusive"]
-    outlooks = [retained.outlook(r, level) for retained in still_open]
-    estimates = [third.estimate for third in thirds]
-    return _View(
-        name=s.name,
-        outcome=outcome,
-        decision=Decision(outcome, quoted.estimate, (nan, nan), quoted.decided_by),
-        interval=partial(quoted.retained.interval, r, level, final=seen.look.final),
-        quantity=f"retention{quoted.where}{whole} ({s.name})",
-        reason=_left(s, r, outcome, quoted, len(thirds), seen.ceiling, reading) + constant_note(reading.constant),
-        reading=replace(
-            reading, gap=gap, retention=estimates[0], upper_third=estimates[1] if len(estimates) > 1 else None
-        ),
-        scores=plain(thirds[0].retained.left(r).middle),
-        against=plain(quoted.retained.left(r).middle),
-        unit=f"{s.name} left above what is accepted",
-        outlook=Outlook.of_all(outlooks) if outcome == "inconclusive" else None,
-    )
+def _below(s: Similarity, r: float, seen: _Seen) -> _Asking | None:
+    """Return the question about the cells below the upper third, where there are any."""
+    after, rows = seen.cells.below(seen.compared.after[s.name], seen.compared.cells)
+    if not rows.any():
+        return None
+    return _Asking(" below the upper third", s.name, seen.retained(s, after, rows), Bounds.beside(r), rows)
+
+
+def _signed(seen: _Seen) -> list[_Asking]:
+    """Return the question whether maps keep their sign in the upper third, where signed ranks are measured."""
+    after = seen.compared.after.get(SPEARMAN.name)
+    if after is None:
+        return []
+    retained = seen.retained(SPEARMAN, seen.cells.upper_third(after))
+    return [_Asking(_UPPER, SPEARMAN.name, retained, Bounds(KEEPS_ITS_SIGN, KEEPS_ITS_SIGN))]
+
+
+class _Joined(NamedTuple):
+    """What is said of several sets of cells: a pass needs each of them, and each may fail.
+
+    ``kept`` is the share of the network's own gradient that the upper third leaves, where bounds follow it.
+    """
+
+    s: Similarity
+    r: float
+    whole: Retained
+    thirds: Sequence[_Third]
+    level: Level
+    kept: float | None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return _together([third.outcome for third in self.thirds])
+
+    def view(self, seen: _Seen) -> _View:
+        """Return all of it."""
+        s, outcome = self.s, self.outcome
+        quoted = max((one for one in self.thirds if one.outcome == outcome), key=lambda third: third.estimate)
+        reading = seen.reading(s.name, calibrated=True)
+        whole = f" of what {seen.ceiling} leaves" if seen.ceiling else ""
+        upper = [one.estimate for one in self.thirds if one.where == _UPPER and one.similarity == s.name]
+        return _View(
+            name=s.name,
+            outcome=outcome,
+            decision=Decision(outcome, quoted.estimate, (nan, nan), quoted.decided_by),
+            interval=partial(quoted.retained.interval, quoted.bound, self.level, final=seen.look.final),
+            quantity=f"retention{quoted.where}{whole} ({quoted.similarity})",
+            reason=_left(self, quoted, seen.ceiling, reading) + constant_note(reading.constant),
+            reading=replace(
+                reading,
+                gap=self.whole.gap.mean,
+                retention=self.whole.estimate,
+                upper_third=upper[0] if upper else None,
+            ),
+            scores=plain(self.whole.left(self.r).middle),
+            against=quoted.left,
+            unit=f"{quoted.similarity} left above what is accepted",
+            outlook=self._outlook() if outcome == "inconclusive" else None,
+        )
+
+    def _outlook(self) -> Outlook | None:
+        outlooks = [one.outlook(self.level) for one in self.thirds if one.outcome == "inconclusive"]
+        known = [one for one in outlooks if one is not None]
+        return Outlook.of_all(known) if len(known) == len(outlooks) else None
 
 
 def _together(outcomes: Sequence[Outcome | None]) -> Outcome | None:
@@ -448,13 +555,36 @@ def _together(outcomes: Sequence[Outcome | None]) -> Outcome | None:
     return "passed" if set(outcomes) == {"passed"} else "inconclusive"
 
 
-def _left(
-    s: Similarity, r: float, outcome: Outcome | None, quoted: _Third, parts: int, ceiling: str, reading: Reading
-) -> str:
-    sides = {"passed": "at most", "failed": "more than", "inconclusive": "perhaps more, perhaps less than", None: ""}
+def _left(joined: _Joined, quoted: _Third, ceiling: str, reading: Reading) -> str:
+    """Return how much is left, in words."""
+    outcome, bounds = quoted.outcome, quoted.bounds
     above_chance = f"the similarity above chance{f' that {ceiling} leaves' if ceiling else ''}"
-    where = ", also in the upper third" if outcome == "passed" and parts > 1 else quoted.where
-    return f"{sides[outcome]} {r:.0%} of {above_chance} is left{where} ({s.name}){_inverted(s, quoted, reading)}"
+    if joined.kept is not None and quoted.where == _UPPER:
+        return _left_beside(quoted, above_chance, joined.kept)
+    sides = {"passed": "at most", "failed": "more than", "inconclusive": "perhaps more, perhaps less than", None: ""}
+    several = outcome == "passed" and len(joined.thirds) > 1
+    where = ", also in the upper third" if several and joined.kept is None else quoted.where
+    left = f"{sides[outcome]} {bounds.passes:.0%} of {above_chance} is left{where} ({quoted.similarity})"
+    return left + _inverted(joined.s, quoted, reading)
+
+
+def _left_beside(quoted: _Third, above_chance: str, kept: float) -> str:
+    """Return how much is left in the upper third, beside the network's own gradient."""
+    gradient = f"as {max(0.0, kept):.0%} of the network's own gradient"
+    name, outcome, bounds = quoted.similarity, quoted.outcome, quoted.bounds
+    if name == SPEARMAN.name:
+        return (
+            f"the maps keep their sign and more than {bounds.fails:.0%} of {above_chance} in the upper third ({name})"
+        )
+    if outcome == "passed":
+        return f"at most {bounds.passes:.0%} of {above_chance} is left in the upper third ({name}), {gradient}"
+    if outcome == "failed":
+        return f"more than {bounds.fails:.0%} of {above_chance} is left in the upper third ({name}), {gradient}"
+    return (
+        f"not shown that at most {bounds.passes:.0%} of {above_chance} is left in the upper third ({name}), "
+        f"nor that more than {bounds.fails:.0%} is: {gradient[3:]} is, for below its head this network is nearly one "
+        "number, or few, which a new head takes as they are or negated"
+    )
 
 
 def _inverted(s: Similarity, quoted: _Third, reading: Reading) -> str:

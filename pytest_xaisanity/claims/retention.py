@@ -19,13 +19,28 @@ from ..statistics.question import Level, Outlook, Question
 from ..statistics.verdict import Outcome
 from .base import Scores, extremes
 
-__all__ = ["LIMITS", "REPRODUCED", "REPRODUCES", "Between", "Retained", "inputs_of", "pair_means"]
+__all__ = [
+    "KEEPS_ITS_SIGN",
+    "LIMITS",
+    "REPRODUCED",
+    "REPRODUCES",
+    "Between",
+    "Bounds",
+    "Retained",
+    "inputs_of",
+    "pair_means",
+]
 
 REPRODUCES = 0.1  # an explainer reproduces itself when s_self - s_chance is shown to be above this
 REPRODUCED = Question(-1.0, 1.0, REPRODUCES)
 LIMITS = -2.0, 3.0
 """Between these a retention is looked for; a bound of an interval at one of them is not known."""
 
+KEEPS_ITS_SIGN = 0.75
+"""Of signed ranks more than this is left of a map that keeps its sign under eight new heads of eight."""
+
+_HARDLY_KEPT = 0.3
+_UNMOVED = 0.2  # a map that loses less than this share of what the network's own gradient does, does not follow it
 _STEPS = 12  # halvings of these limits, to 1e-3
 
 
@@ -59,6 +74,26 @@ class Between(NamedTuple):
     def middle(self) -> Scores:
         """What lies between the two."""
         return np.asarray((self.lo + self.hi) / 2)
+
+
+class Bounds(NamedTuple):
+    """The share up to which a claim passes, and that above which it fails."""
+
+    passes: float
+    fails: float
+
+    @classmethod
+    def beside(cls, r: float, kept: float | None = None) -> Bounds:
+        """Return the bounds where a share of the network's own gradient is kept: those of what it loses.
+
+        A claim passes where the maps lose a share ``1 - r`` of what the gradient does, and fails where they lose less
+        than a fifth of it. Without a gradient, or where hardly any of it is kept (at most ``0.3 r``), both are ``r``.
+        """
+        if kept is None or not kept > _HARDLY_KEPT * r:
+            return cls(r, r)
+        lost = max(0.0, 1 - kept)
+        passes = 1 - (1 - r) * lost
+        return cls(passes, max(passes, 1 - _UNMOVED * lost))
 
 
 @dataclass(frozen=True)
@@ -98,6 +133,14 @@ class Retained:
         """Return whether at most r is left, or None before it is known, and the tool that decided."""
         question, left = self._asked(r)
         return left.outcome(question, level, final=final)
+
+    def test_between(self, bounds: Bounds, level: Level, *, final: bool) -> tuple[Outcome | None, str]:
+        """Return whether as little is left as passes or as much as fails, or None before it is known, and the tool."""
+        outcome, tool = self.test(bounds.passes, level, final=final)
+        if outcome != "failed" or bounds.passes == bounds.fails:
+            return outcome, tool
+        outcome, tool = self.test(bounds.fails, level, final=final)
+        return ("inconclusive" if outcome == "passed" else outcome), tool
 
     def interval(self, r: float, level: Level, *, final: bool) -> tuple[float, float]:
         """Return the shares that the test which decides would not have excluded, so that it never contradicts it."""

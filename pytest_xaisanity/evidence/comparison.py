@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import XaiError, shown
+from ..explainers.attributions import Attributions, MapCache
 from ..maps.forms import Form
 from ..maps.similarity import SIMILARITIES, Prepared, Similarity
 from ..statistics.evidence import Part
@@ -37,6 +38,7 @@ from .edge_resemblance import EdgeResemblance
 from .foreign import asked, asked_for_each, checked_maps, checked_procedure, checked_similarity
 from .groups import Grouping
 from .nulls import controls_of, has_edges
+from .own_gradient import GRADIENT, OwnGradient, TopCells
 from .smoothing import own_network
 
 __all__ = ["DISTANCE", "Comparison", "MapForms", "Similarities"]
@@ -161,6 +163,7 @@ class Comparing(Measuring[Compared]):
         self.controls: tuple[Control, ...] = ()
         self._each = [ComparedMaps(self.similarities)]  # one for each form
         self.grouping = Grouping()
+        self._lab, self._comparison = lab, comparison
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -186,6 +189,7 @@ class Comparing(Measuring[Compared]):
             self.controls = controls_of(self._explained, block, own, self.similarities, len(self.deciding))
             if resemblance is not None:
                 self.controls += (resemblance.control(self.cells.positions),)
+            self.controls += self._own_gradient(block)
         return Compared.of(
             after={name: torch.stack([one[name] for one in after], dim=1) for name in chance},
             own={name: torch.stack([one[name] for one in again], dim=1).mean(1) for name in chance},
@@ -286,6 +290,34 @@ class Comparing(Measuring[Compared]):
         few = block.part(0, CONTROLLED)
         images = block.layout.channels_first(few.inputs[0])
         return EdgeResemblance(self.similarities, images, maps[:CONTROLLED], indices=few.indices, seed=self.seed)
+
+    def _own_gradient(self, block: Block) -> tuple[Control, ...]:
+        """Return how much of the network's own gradient the upper third leaves, where retention is asked of it."""
+        asked_of = self._comparison
+        if self.cells.thirdless or asked_of.retrains or asked_of.similarities or not asked_of.calibrated:
+            return ()
+        gradient = Attributions(self._lab.subject, GRADIENT, self.seed, MapCache())
+        lab, block = replace(self._lab, attributions=gradient), block.part(0, CONTROLLED)
+        try:
+            twin = Comparing(replace(asked_of, similarities=self.deciding), lab, block)
+            twin.cells = TopCells.beside(self.cells)
+            compared = twin.measure(block)
+            chance = twin.every_chance(block)
+        except XaiError:  # a model without gradients, or one whose gradients are all zero
+            return ()
+        return (OwnGradient.of(compared, chance, twin.similarities),)
+
+    def every_chance(self, block: Block) -> dict[str, Tensor]:
+        """Return the similarities of the maps of each two inputs, or of the pairs where inputs are sentences."""
+        maps, compared = _unstacked(self.attributions(block), block)[0], ComparedMaps(self.similarities)
+        made = compared.made(maps, block.mask)
+        if block.mask is not None:
+            return compared.chances(made, maps, block.mask)
+        first, second = torch.triu_indices(len(block), len(block), 1, device=maps.device)
+        return {
+            s.name: s.compare(*(tuple(part[rows] for part in made[s.name]) for rows in (first, second)))
+            for s in self.similarities
+        }
 
 
 class _Forms:
