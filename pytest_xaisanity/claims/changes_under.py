@@ -476,9 +476,19 @@ def _retention_test(s: Similarity, r: float, seen: _Seen, kept: float | None = N
         asked.insert(1, _Asking(_UPPER, s.name, upper, bounds))
     level = replace(seen.level, fail_share=look.level.fail_share / len(asked))
     thirds = [one.answered(level, final=look.final) for one in asked]
-    thirds = [one for one in thirds if one.similarity == s.name or one.outcome == "failed"]  # a changed sign is no pass
+    if below is not None:
+        thirds = _counting(thirds, s.name)
     joined = _Joined(s, r, whole, thirds, level, kept if below is not None else None)
     return _Test(joined.outcome, partial(joined.view, seen))
+
+
+def _counting(thirds: Sequence[_Third], name: str) -> list[_Third]:
+    """Return what counts: that a sign is kept fails a claim, that it is not passes none."""
+    main = [one for one in thirds if one.similarity == name]
+    undecided = _together([one.outcome for one in main]) == "inconclusive"
+    return main + [
+        one for one in thirds if one not in main and (one.outcome == "failed" or (one.outcome is None and undecided))
+    ]
 
 
 def _below(s: Similarity, r: float, seen: _Seen) -> _Asking | None:

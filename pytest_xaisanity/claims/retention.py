@@ -86,13 +86,14 @@ class Bounds(NamedTuple):
     def beside(cls, r: float, kept: float | None = None) -> Bounds:
         """Return the bounds where a share of the network's own gradient is kept: those of what it loses.
 
-        A claim passes where the maps lose a share ``1 - r`` of what the gradient does, and fails where they lose less
-        than a fifth of it. Without a gradient, or where hardly any of it is kept (at most ``0.3 r``), both are ``r``.
+        Without a gradient, or where hardly any of it is kept (``0.3 r``), both are ``r``. From there on up to where all
+        of it is kept, what has to be lost for a pass shrinks from ``1 - r`` to nothing; a claim fails where the maps
+        lose less than a fifth of what the gradient does.
         """
         if kept is None or not kept > _HARDLY_KEPT * r:
             return cls(r, r)
         lost = max(0.0, 1 - kept)
-        passes = 1 - (1 - r) * lost
+        passes = 1 - (1 - r) * lost / (1 - _HARDLY_KEPT * r)
         return cls(passes, max(passes, 1 - _UNMOVED * lost))
 
 

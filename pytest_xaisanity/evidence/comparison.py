@@ -301,6 +301,7 @@ class Comparing(Measuring[Compared]):
         try:
             twin = Comparing(replace(asked_of, similarities=self.deciding), lab, block)
             twin.cells = TopCells.beside(self.cells)
+            twin.procedure.share(self.procedure)
             compared = twin.measure(block)
             chance = twin.every_chance(block)
         except XaiError:  # a model without gradients, or one whose gradients are all zero

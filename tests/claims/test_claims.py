@@ -20,6 +20,7 @@ from pytest_xaisanity.evidence.controls import Alike, Controls
 from pytest_xaisanity.evidence.interventions.batch_order import BatchOrder
 from pytest_xaisanity.evidence.interventions.weight_randomization import CascadingRandomization
 from pytest_xaisanity.evidence.metrics.pixel_flipping import PixelFlipping
+from pytest_xaisanity.evidence.own_gradient import OwnGradient
 from pytest_xaisanity.maps.similarity import SIMILARITIES
 from pytest_xaisanity.statistics.question import Level
 
@@ -47,6 +48,16 @@ def arrays(seen):
 def decided(claim, seen, name="E"):
     """Return the verdict on the explainer called ``name``."""
     return claim.decide(replace(seen, explainer=name, level=Level(0.95, claim.early)))
+
+
+def beside_gradient(kept, *, top, signed, below=0.0, n=256):
+    """Return a look in which so much is left at the top and below it, where a gradient is kept that much."""
+    scores = arrays(compared(n, sign_flip_spearman=(below, 1, 0), spearman=(0, 1, 0)))
+    scores["after sign_flip_spearman"][:, :, 0], scores["after spearman"][:, :, 0] = top, signed
+    seen = look(scores, similarities=["sign_flip_spearman", "spearman"])
+    similarities, cells, _ = seen.parts[0]
+    controls = Controls((OwnGradient({"sign_flip_spearman": kept}, 16),))
+    return replace(seen, parts=((replace(similarities, deciding=1), cells, controls),))
 
 
 def compared(n=64, *, final=True, spread=0.02, seed=0, **parts):
@@ -169,6 +180,44 @@ class TestChangesUnder:
                 "more than 50% of the similarity above chance is left in the upper third (spearman)"
             )
             assert verdict.quantity == "retention in the upper third (spearman)"
+
+    @pytest.mark.parametrize(
+        ("top", "signed", "outcome", "words"),
+        [
+            (0.45, 0.0, "passed", "at most 60% of the similarity above chance is left in the upper third ("),
+            (0.75, 0.0, "inconclusive", "not shown that at most 60% of the similarity above chance is left in the"),
+            (0.98, 0.0, "failed", "more than 86% of the similarity above chance is left in the upper third ("),
+            (0.75, 0.9, "failed", "the maps keep their sign and more than 75% of the similarity above chance in the"),
+        ],
+    )
+    def test_bounds_at_the_top_follow_what_the_networks_own_gradient_keeps(self, top, signed, outcome, words):
+        """By hand: of 32 % that are kept, 1 - 0.5 * 0.68 / 0.85 and 1 - 0.2 * 0.68."""
+        verdict = decided(self.claim, beside_gradient(0.32, top=top, signed=signed), "E")
+        assert verdict.outcome == outcome
+        assert words in said(verdict)
+        if "keep" not in words:
+            assert "32% of the network's own gradient" in said(verdict)
+        assert "inputs would settle it" not in verdict.reason
+        low, high = verdict.interval
+        assert low <= verdict.estimate <= high
+        bounds = {"passed": high <= 0.6001, "failed": low >= 0.7499, "inconclusive": high > 0.6}
+        assert bounds[outcome]
+
+    def test_the_cells_below_the_top_are_asked_for_by_themselves(self):
+        """The maps of a network that is one number below its head may stay at the top, and nowhere else."""
+        verdict = decided(self.claim, beside_gradient(0.32, top=0.45, signed=0.0, below=0.8), "E")
+        assert verdict.failed
+        assert said(verdict).startswith("more than 50% of the similarity above chance is left below the upper third (")
+        assert verdict.quantity == "retention below the upper third (sign_flip_spearman)"
+
+    def test_a_gradient_that_hardly_keeps_anything_changes_nothing(self):
+        """Nor does one beside a similarity that is named."""
+        verdict = decided(self.claim, beside_gradient(0.1, top=0.75, signed=0.0), "E")
+        assert verdict.failed
+        named = changes_under(RANDOMIZATION, similarity="sign_flip_spearman")
+        assert said(decided(named, beside_gradient(0.9, top=0.75, signed=0.0), "E")).startswith(
+            "more than 50% of the similarity above chance is left in the upper third (sign_flip_spearman)"
+        )
 
     def test_maps_that_turn_over_are_said_to(self):
         assert said(decided(self.claim, compared(spearman=(-0.8, 1, 0)), "E")).endswith("; the maps turn over")

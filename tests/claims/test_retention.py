@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from rates import rate_at_most
 
-from pytest_xaisanity.claims.retention import LIMITS, Between, Retained
+from pytest_xaisanity.claims.retention import LIMITS, Between, Bounds, Retained
 from pytest_xaisanity.statistics.question import Level
 
 LEVEL = Level(0.95, early=False)
@@ -84,3 +86,44 @@ def test_the_interval_never_contradicts_the_outcome(left):
         outcome = found.test(0.5, LEVEL, final=True)[0]
         low, high = found.interval(0.5, LEVEL, final=True)
         assert {"passed": high <= 0.5, "failed": low >= 0.5, "inconclusive": low < 0.5 < high}[outcome]
+
+
+class TestBounds:
+    @pytest.mark.parametrize("kept", [None, -0.5, 0.0, 0.15])
+    def test_where_hardly_any_of_the_gradient_is_kept_both_are_what_was_claimed(self, kept):
+        assert Bounds.beside(0.5, kept) == (0.5, 0.5)
+
+    @pytest.mark.parametrize(
+        ("kept", "passes", "fails"), [(0.32, 0.6, 0.864), (0.66, 0.8, 0.932), (1.0, 1.0, 1.0), (1.2, 1.0, 1.0)]
+    )
+    def test_above_that_they_follow_what_it_loses(self, kept, passes, fails):
+        """By hand: 1 - 0.5 * 0.68 / 0.85 = 0.6 and 1 - 0.2 * 0.68 = 0.864."""
+        assert Bounds.beside(0.5, kept) == pytest.approx((passes, fails))
+
+    @pytest.mark.parametrize("r", [0.0, 0.2, 0.5, 0.9, 1.0])
+    def test_they_rise_without_a_jump_of_what_passes_and_never_cross(self, r):
+        found = [Bounds.beside(r, kept) for kept in np.linspace(-0.2, 1.2, 141)]
+        assert all(r <= one.passes <= one.fails <= 1.0 for one in found)
+        assert max(abs(a.passes - b.passes) for a, b in pairwise(found)) < 0.02
+
+    @pytest.mark.parametrize(
+        ("left", "outcome"), [(0.3, "passed"), (0.75, "inconclusive"), (0.95, "failed"), (0.6, "inconclusive")]
+    )
+    def test_between_them_nothing_is_decided(self, left, outcome):
+        own, chance = np.ones(512), np.zeros(512)
+        after = left + np.tile([0.05, -0.05, 0.05, -0.05], 128)
+        assert retained(after, own, chance).test_between(Bounds(0.6, 0.86), LEVEL, final=True)[0] == outcome
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("left", "wrong"), [(0.6, "passed"), (0.86, "failed")])
+    def test_wrong_decisions_at_the_bounds_are_rare(self, left, wrong):
+        """Retention is exactly the bound, in pairs that are kept or lost by a coin."""
+
+        def is_wrong(run):
+            rng = np.random.default_rng(run)
+            chance = np.repeat(rng.uniform(-0.2, 0.2, 48), 2)
+            after = np.where(np.repeat(rng.random(48) < left, 2), 1.0, chance)
+            found = retained(after, np.ones(96), chance)
+            return found.test_between(Bounds(0.6, 0.86), LEVEL, final=True)[0] == wrong
+
+        assert rate_at_most(is_wrong, 0.05, most=400) <= 0.07

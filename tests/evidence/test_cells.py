@@ -150,7 +150,7 @@ def test_the_weights_of_a_seed_are_drawn_once_a_block(monkeypatch):
     subject = Subject(network(), X[:16], device="cpu")
     lab = lab_of(subject, Gradient())
     block = next(subject.blocks(early=True))
-    Comparison(CascadingRandomization(seeds=3), cells="sample").start(lab, block).measure(block)
+    Comparison(CascadingRandomization(seeds=3), ("spearman",), cells="sample").start(lab, block).measure(block)
     assert len(drawn) == len(set(drawn)) <= 3 * 4
     assert all(a[0] <= b[0] for a, b in pairwise(drawn))
 
