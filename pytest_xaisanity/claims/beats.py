@@ -40,6 +40,7 @@ from .base import (
 from .by_target import ByTarget, OfTarget, Target, named
 from .groups import Groups, counted, settled_by
 from .identity import label
+from .same_maps import SameMaps
 
 __all__ = ["ADVICE", "NO_BETTER", "Beats", "BeatsFound", "LeftOut", "share_of"]
 
@@ -126,12 +127,14 @@ class _Concluded(NamedTuple):
         decision: The decision that is quoted.
         where: For which inputs: a phrase, or nothing.
         addition: What the reason adds.
+        same: Why it fails, where that is because inputs share a map, on the share of which it was then decided.
     """
 
     outcome: Outcome
     decision: Decision
     where: str
     addition: str
+    same: SameMaps | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,17 +208,26 @@ class Beats(Claim):
         known = ~_unknown(own, other) if self.metric.undefined else np.full(len(own), True)
         check_scores(own[known], other[known], claim, limits)
         asked = self._asked(sign * own, sign * other, self._groups(look.scored(0)), limits)
+        same = self._same_maps(look)
+        found = same.shown(look.level, final=look.final)
+        if found is not None:
+            return self._conclude(look, asked, left, _Concluded("failed", found, "", "", same), _means(look, asked))
+        if same.flags:
+            look = replace(look, level=same.left(look.level))
         if self.within:
             self._require(look, left, claim, asked.question.smallest_n(look.level))
             return self._conclude(look, asked, left, *self._by_target(look, asked, claim))
         decision = asked.decide(look.level, final=look.final)
-        if decision.outcome is None:
+        if decision.outcome is None or (decision.outcome == "passed" and same.many and not look.final):
             return None
         settled = ""
-        if decision.outcome == "inconclusive":
+        if decision.outcome == "passed" and same.many:
+            decision, settled = decision._replace(outcome="inconclusive"), f"; {same}"
+        elif decision.outcome == "inconclusive":
             self._require(look, left, claim, asked.question.smallest_n(look.level))
             settled = asked.settled(look.level)
-        concluded = _Concluded(decision.outcome, decision, "", self._counted(asked, decision.outcome) + settled)
+        outcome = decision.outcome or "inconclusive"
+        concluded = _Concluded(outcome, decision, "", self._counted(asked, outcome) + settled)
         return self._conclude(look, asked, left, concluded, _means(look, asked))
 
     def _rivals(self, look: Look) -> tuple[Look, LeftOut]:
@@ -230,6 +242,12 @@ class Beats(Claim):
         """Return the group of each input, whose mean score counts once."""
         by_input = isinstance(self.baseline, Baseline) and self.baseline.of_others
         return counted(own.groups, int(by_input))
+
+    def _same_maps(self, look: Look) -> SameMaps:
+        """Return which inputs share a map, where the baseline is the explainer's own map of another."""
+        if not isinstance(self.baseline, Baseline) or not self.baseline.of_others:
+            return SameMaps()
+        return SameMaps.of(look.scored(0).groups, look.targets)
 
     def _require(self, look: Look, left: LeftOut, claim: str, least: int | None) -> None:
         """Raise when no scores whatever could decide the claim with the inputs that are left."""
@@ -339,8 +357,8 @@ class Beats(Claim):
             look,
             one.decision,
             outcome=one.outcome,
-            quantity=asked.quantity,
-            reason=reasons[one.outcome]
+            quantity=asked.quantity if one.same is None else "share of pairs of inputs with one map",
+            reason=(reasons[one.outcome] if one.same is None else f"no better than {against} {on}: {one.same}")
             + self._rival_found(look, one.outcome)
             + one.addition
             + constant_note(int(_unknown(own.values[:, 0], other.values).sum()))
@@ -350,6 +368,7 @@ class Beats(Claim):
                 *look.parts[0],
                 *remarks,
                 Groups(asked.scores.count, look.n),
+                *([] if one.same is None else [one.same]),
                 left,
                 targets,
                 PerInput({name: plain(value) for name, value in scores.items()}, values),

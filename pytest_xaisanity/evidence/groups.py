@@ -14,7 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from ..common.seeding import generator
-from ..maps.counted import counted_scores, lengths, packed
+from ..maps.counted import counted_maps, counted_scores, lengths, packed
 from ..subject.block import Block
 
 __all__ = ["Grouping"]
@@ -22,6 +22,7 @@ __all__ = ["Grouping"]
 SAME_INPUT = 0.01  # Euclidean distance, relative to the norm
 SAME_MAP = 0.05  # of maps of norm one: a cosine above 0.9987
 _SKETCHES, _WIDTH = 4, 32
+_PLACES = 16  # of maps that are compared up to what is the same everywhere
 _KEPT = 256  # groups that later inputs may join
 
 
@@ -29,7 +30,9 @@ class Grouping:
     """Numbers inputs by group, block by block.
 
     An input joins the first group whose first member is nearly equal to it, or has nearly the same map up to a positive
-    factor. Constant maps are told apart by the input alone: they have no order of their own.
+    factor and what is the same everywhere, which ranks nothing. Of maps of under 16 places, which are easily alike
+    without it, that must be the same too. Constant maps are told apart by the input alone: they have no order of
+    their own.
     """
 
     def __init__(self) -> None:
@@ -48,9 +51,9 @@ class Grouping:
         flat = maps.detach().flatten(1).cpu().double()
         mask = None if block.mask is None else block.mask.cpu()
         varied = counted_scores(mask, lambda one: one.amax(1) > one.amin(1), flat) & torch.isfinite(flat).all(1)
-        flat = _leading(flat, block.mask)
-        norms: Tensor = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
-        shown = _sketched(flat / norms.clamp_min(torch.finfo(flat.dtype).tiny))
+        centered = counted_maps(mask, lambda one: one - one.mean(1, keepdim=True), flat)
+        compared = (centered,) if flat.shape[1] >= _PLACES else (flat, centered)
+        shown = torch.cat([_directions(_leading(one, block.mask)) for one in compared], dim=1)
         return [self._group(inputs[row], shown[row] if varied[row] else None) for row in range(len(block))]
 
     def _group(self, inputs: Tensor, shown: Tensor | None) -> tuple[int, int]:
@@ -96,6 +99,12 @@ class _Leaders:
             self._vectors = wider
         self._vectors[count] = vector
         self._groups.append(group)
+
+
+def _directions(maps: Tensor) -> Tensor:
+    """Return sketches of maps ``(b, places)`` of norm one."""
+    norms: Tensor = torch.linalg.vector_norm(maps, dim=1, keepdim=True)
+    return _sketched(maps / norms.clamp_min(torch.finfo(maps.dtype).tiny))
 
 
 def _comparable(inputs: Tensor) -> Tensor:

@@ -113,7 +113,8 @@ class _Scoring(Measuring[Scored]):
             candidates = [metric.evened(prepared, maps) for maps in candidates]
         if self.network is not None:
             self.network.observe(block)
-        who = "explainer" if self.baseline is None else self.baseline.name
+        own = self.baseline is None or self.baseline.of_others  # ties are broken alike, so that equal maps score alike
+        who = "explainer" if own or self.baseline is None else self.baseline.name
         scored = [self._score(prepared, maps, f"{who} {k}") for k, maps in enumerate(candidates)]
         if self.baseline is None:
             self.leading.update(metric.leading(prepared, candidates[0]))

@@ -54,6 +54,20 @@ def test_maps_that_are_nearly_one_up_to_a_factor_are_one_group(images, maps, cha
     assert numbered(images, maps) == ([0, 1, 2, 1, 4, 5], [0, 1, 2, 3, 4, 5])
 
 
+def test_what_is_the_same_everywhere_is_no_part_of_a_map(images, maps):
+    """Neither makes it one map of two, nor two of one."""
+    maps[3] = maps[1] + 5
+    assert numbered(images, maps)[0] == [0, 1, 2, 1, 4, 5]
+    assert numbered(images, 1 + 1e-3 * torch.randn(6, 8, 8))[0] == [0, 1, 2, 3, 4, 5]
+
+
+def test_maps_of_few_places_are_compared_as_they_are():
+    """Less their mean, maps of two places are all one map or its negative."""
+    inputs = torch.rand(4, 2, generator=torch.Generator().manual_seed(0))
+    maps = torch.tensor([[0.0, 1.0], [3.0, 4.0], [1.0, 3.0], [3.0, 4.0]])
+    assert numbered(inputs, maps)[0] == [0, 1, 2, 1]
+
+
 def test_a_map_and_its_negative_are_two_groups(images, maps):
     maps[3] = -maps[1]
     assert numbered(images, maps)[0] == [0, 1, 2, 3, 4, 5]

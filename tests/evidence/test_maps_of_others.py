@@ -157,8 +157,34 @@ def test_what_sees_the_input_wins_and_a_template_of_the_class_loses(name):
     assert bench.explainer(product).beats(name, **metric).passed
     verdict = bench.explainer(template).beats(name, **metric)
     assert verdict.failed
-    assert verdict.estimate == pytest.approx(0, abs=1e-3)
+    assert (verdict.estimate, verdict.quantity) == (1.0, "share of pairs of inputs with one map")
+    assert verdict.n < 100
     assert BASELINES.build(name, {}, where="test").name in verdict.reason
+
+
+def coarse_template(model, inputs, targets):
+    """Return the same map for each input of a target, with as many ties as it has places."""
+    return (template(model, inputs, targets) > 1).float() + 0 * inputs
+
+
+def test_ties_are_broken_alike_for_both_maps():
+    """So that a map gains nothing over itself on any input."""
+    bench = Bench(Linear().eval(), images_of(160))
+    verdict = bench.explainer(coarse_template).beats("other_input", on="pixel_flipping", early=False)
+    assert verdict.failed
+    assert verdict.evidence["per_input"] == [0.0] * verdict.n
+
+
+def test_what_is_a_template_for_one_of_two_classes_does_not_pass():
+    """However much it gains on the others."""
+
+    def partly(model, inputs, targets):
+        wrong = (targets % 2 == 1)[:, None, None, None]
+        return torch.where(wrong, template(model, inputs, targets), product(model, inputs, targets))
+
+    verdict = Bench(Linear().eval(), images_of(256)).explainer(partly).beats("other_input", on="pixel_flipping")
+    assert not verdict.passed
+    assert "pairs of inputs of one target have one map" in verdict.reason
 
 
 @pytest.mark.parametrize("name", ["other_input", "class_mean"])
