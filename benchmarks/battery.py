@@ -4,7 +4,8 @@ Run it as ``python benchmarks/battery.py [broken|sound] [--networks NAME …] [-
 extra.
 It prints a row for each explainer, with a mark for each claim: ``+`` passed, ``x`` failed, ``?`` open, ``!`` an error;
 and how many fail a claim, or have an open one. With ``--first`` an explainer is let go at the first claim it fails,
-and the claims that were not asked any more are left blank.
+and the claims that were not asked any more are left blank. With ``--each-target`` random orders are asked for within each
+target too, as the thorough battery does.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ def standard() -> dict[str, Claim]:
     }
 
 
+def each_target() -> dict[str, Claim]:
+    """Return the claim of the thorough battery that is asked of each target by itself."""
+    return {"each target": beats("random", on="pixel_flipping", reading="either", within="target")}
+
+
 class Row(NamedTuple):
     """What the claims say of an explainer: a verdict, or an error, for each."""
 
@@ -58,7 +64,7 @@ class Row(NamedTuple):
         found = {
             claim: "!" if isinstance(one, Exception) else MARKS[one.outcome] for claim, one in self.verdicts.items()
         }
-        marks = [found.get(claim, " ") for claim in standard()]
+        marks = [found.get(claim, " ") for claim in (*standard(), *each_target())]
         return f"| {self.network} | {self.name} | " + " | ".join(marks) + " |"
 
 
@@ -69,7 +75,9 @@ def sources(kind: str, network: str) -> dict[str, tuple[object, dict[str, object
     return {name: (source, {}) for name, source in broken(subject(network)).items()}
 
 
-def decided(kind: str, network: str, only: tuple[str, ...] = (), *, n: int = 256, first: bool = False) -> Iterator[Row]:
+def decided(
+    kind: str, network: str, only: tuple[str, ...] = (), *, n: int = 256, first: bool = False, targets: bool = False
+) -> Iterator[Row]:
     """Yield what the claims say of each explainer of a kind, with ``n`` inputs, or those up to the first that fails."""
     of = subject(network)
     bench = Bench(of.model, of.images.explained[:n], device="cpu")
@@ -78,7 +86,7 @@ def decided(kind: str, network: str, only: tuple[str, ...] = (), *, n: int = 256
             continue
         explainer = bench.explainer(source, name=name.replace(" ", "_"), **settings)
         row = Row(network, name, {})
-        for claim, made in standard().items():
+        for claim, made in {**standard(), **(each_target() if targets else {})}.items():
             try:
                 row.verdicts[claim] = explainer.decide(made)
             except Exception as error:  # a claim that cannot be made is a row of the table too
@@ -90,7 +98,8 @@ def decided(kind: str, network: str, only: tuple[str, ...] = (), *, n: int = 256
 
 def show(kind: str, rows: Iterable[Row], *, words: bool) -> None:
     """Print each row as it is decided, with the verdicts that matter if ``words``, and what they come to."""
-    print("| network | explainer | " + " | ".join(standard()) + " |\n" + "|---" * (len(standard()) + 2) + "|")
+    claims = (*standard(), *each_target())
+    print("| network | explainer | " + " | ".join(claims) + " |\n" + "|---" * (len(claims) + 2) + "|")
     seen = []
     for row in rows:
         seen.append(row)
@@ -99,7 +108,7 @@ def show(kind: str, rows: Iterable[Row], *, words: bool) -> None:
         for claim in notable if words else ():
             print(f"    {claim}: {row.verdicts[claim]}", flush=True)
     rejected, opened = sum(bool(row.failed) for row in seen), sum(bool(row.opened) for row in seen)
-    shares = ", ".join(f"{claim} {sum(claim in row.failed for row in seen)}" for claim in standard())
+    shares = ", ".join(f"{claim} {sum(claim in row.failed for row in seen)}" for claim in claims)
     print(
         f"{kind}: {rejected} of {len(seen)} fail a claim, {opened} have an open one; fails by claim: {shares}",
         flush=True,
@@ -113,13 +122,15 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", help="digits8, mnist or faces")
     parser.add_argument("--only", nargs="*", default=(), help="names of explainers")
     parser.add_argument("--first", action="store_true", help="stop at the first claim that fails")
+    parser.add_argument("--each-target", action="store_true", help="ask within each target too")
     parser.add_argument("--words", action="store_true", help="print the verdicts that matter, too")
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     for kind in given.kinds:
         networks = given.networks or (SUBJECTS if kind == "sound" else SUBJECTS[:2])
-        rows = (row for network in networks for row in decided(kind, network, tuple(given.only), first=given.first))
+        settings = {"first": given.first, "targets": given.each_target}
+        rows = (row for network in networks for row in decided(kind, network, tuple(given.only), **settings))
         show(kind, rows, words=given.words)
 
 

@@ -33,7 +33,8 @@ class Images(NamedTuple):
 class Subject(NamedTuple):
     """A network in evaluation mode, another of the same kind trained from another seed, and images.
 
-    ``last`` names the convolution whose activations a class activation map is made of.
+    ``last`` names the ReLU after the last convolution, of whose activations a class activation map is made: before it
+    are negative values too, which the network does not see.
     """
 
     model: nn.Module
@@ -133,11 +134,11 @@ def _of_faces(seed: int) -> nn.Module:
 def subject(name: str) -> Subject:
     """Return the subject of a name: ``"digits8"``, ``"mnist"`` or ``"faces"``; nobody may change it."""
     if name == "digits8":
-        return Subject(_small(0), _small(1), small_digits(), "2")
+        return Subject(_small(0), _small(1), small_digits(), "3")
     if name == "mnist":
         digits = load_digits()
-        return Subject(trained_cnn(digits), trained_cnn(digits, seed=1), mnist(), "conv2")
-    return Subject(_of_faces(0), _of_faces(1), faces(), "2")
+        return Subject(trained_cnn(digits), trained_cnn(digits, seed=1), mnist(), "relu2")
+    return Subject(_of_faces(0), _of_faces(1), faces(), "3")
 
 
 SUBJECTS = ("digits8", "mnist", "faces")
