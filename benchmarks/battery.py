@@ -4,8 +4,8 @@ Run it as ``python benchmarks/battery.py [broken|sound] [--networks NAME …] [-
 extra.
 It prints a row for each explainer, with a mark for each claim: ``+`` passed, ``x`` failed, ``?`` open, ``!`` an error;
 and how many fail a claim, or have an open one. With ``--first`` an explainer is let go at the first claim it fails,
-and the claims that were not asked any more are left blank. With ``--each-target`` random orders are asked for within each
-target too, as the thorough battery does.
+and the claims that were not asked any more are left blank. With ``--each-target`` random orders are asked for within
+each target too, as the thorough battery does.
 """
 
 from __future__ import annotations

@@ -55,7 +55,10 @@ def changes_under(
             ``(s_after - s_chance) / (s_self - s_chance)``, averaged over all cells, each a seed and a position in the
             order of the layers, and over those of the upper third, the first third of the positions. Both must hold.
             Decided on the means of ``(s_after - s_chance) - retention (s_self - s_chance)`` over pairs of inputs, whose
-            explanations are each other's chance, clipped to [-1, 1].
+            explanations are each other's chance, clipped to [-1, 1]. Where no similarity is named and the upper third
+            keeps a share ``g`` of the network's own gradient above ``0.3 retention``, the claim is of the cells below
+            it, and of the upper third that at most ``1 - (1 - retention) (1 - g) / (1 - 0.3 retention)`` is left; it
+            fails there with more than ``1 - (1 - g) / 5``, or with more than 0.75 of signed ranks.
         cells: ``"sample"``: each pair of inputs is explained under one cell drawn for it, and one of the upper third,
             so that the cost does not depend on the depth and the seeds; ``"all"``: each input under all. By default
             the latter with ``early=False`` alone.
@@ -160,7 +163,8 @@ def beats(
 
     Args:
         baseline: ``"random"``; ``"edges"``; ``"other_input"``, the explainer's own map of another input of the same
-            target; ``"class_mean"``, its mean map over others of that target; ``"uninformative"``, the best map that
+            target, which no explainer beats that gives one map to more than a third of the pairs of these;
+            ``"class_mean"``, its mean map over others of that target; ``"uninformative"``, the best map that
             knows nothing of what the model makes of an input: blobs, mean images, mean maps and what Hypothesis finds
             on one half of the inputs (32 at most), which the claim is decided against on the others;
             ``"input_times_noise"``; ``"mutants"``, the explainer's own map made coarse, in several ways that each must
