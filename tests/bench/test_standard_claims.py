@@ -29,7 +29,7 @@ REJECTED_BY = {
     "mean image of the class": "other input",
     "the predicted class, whatever is asked": "target",
     "edges": "random",
-    "the input": "other input",
+    "the input": "target",
     "another network's map": "later",
     "stale weights": "later",
     "LRP z+": "target",
