@@ -38,7 +38,7 @@ from .edge_resemblance import EdgeResemblance
 from .foreign import asked, asked_for_each, checked_maps, checked_procedure, checked_similarity
 from .groups import Grouping
 from .nulls import controls_of, has_edges
-from .own_gradient import GRADIENT, OwnGradient, TopCells
+from .own_gradient import GRADIENT, GRADIENT_PASSES, OwnGradient, TopCells
 from .smoothing import own_network
 
 __all__ = ["DISTANCE", "Comparison", "MapForms", "Similarities"]
@@ -130,13 +130,16 @@ class Comparison(Measurement[Compared]):
 
     def cost(self, lab: Lab, block: Block) -> Cost:
         """Return the explanations before and after, a second run, and the passes with which it begins."""
+        once = BEGUN
         if self.retrains:
             seeds, positions = self.intervention.cells()
             cells = Cells(seeds, positions, self.cells == "sample" and seeds * positions > 1)
         else:  # it begins here, so that what it would refuse is refused
-            cells = Comparing(self, lab, block).cells
+            begun = Comparing(self, lab, block)
+            cells = begun.cells
+            once += GRADIENT_PASSES * min(len(block), CONTROLLED) * begun.asks_for_gradient
         copies = 1 if cells.sampled and self.samples_copies else self.intervention.copies
-        return self.intervention.cost(cells.explained).times(copies) + Cost(once=BEGUN)
+        return self.intervention.cost(cells.explained).times(copies) + Cost(once=once)
 
 
 class Comparing(Measuring[Compared]):
@@ -291,15 +294,20 @@ class Comparing(Measuring[Compared]):
         images = block.layout.channels_first(few.inputs[0])
         return EdgeResemblance(self.similarities, images, maps[:CONTROLLED], indices=few.indices, seed=self.seed)
 
+    @property
+    def asks_for_gradient(self) -> bool:
+        """Whether the network's own gradient stands beside the maps: where retention is asked of the upper third."""
+        asked_of = self._comparison
+        return not (self.cells.thirdless or asked_of.retrains or asked_of.similarities) and asked_of.calibrated
+
     def _own_gradient(self, block: Block) -> tuple[Control, ...]:
         """Return how much of the network's own gradient the upper third leaves, where retention is asked of it."""
-        asked_of = self._comparison
-        if self.cells.thirdless or asked_of.retrains or asked_of.similarities or not asked_of.calibrated:
+        if not self.asks_for_gradient:
             return ()
         gradient = Attributions(self._lab.subject, GRADIENT, self.seed, MapCache())
         lab, block = replace(self._lab, attributions=gradient), block.part(0, CONTROLLED)
         try:
-            twin = Comparing(replace(asked_of, similarities=self.deciding), lab, block)
+            twin = Comparing(replace(self._comparison, similarities=self.deciding), lab, block)
             twin.cells = TopCells.beside(self.cells)
             twin.procedure.share(self.procedure)
             compared = twin.measure(block)

@@ -24,9 +24,10 @@ from .base import Array, Compared
 from .cells import Cells
 from .controls import Control
 
-__all__ = ["GRADIENT", "OwnGradient", "TopCells"]
+__all__ = ["GRADIENT", "GRADIENT_PASSES", "OwnGradient", "TopCells"]
 
 _DRAWS = 4  # cells of the upper third that an input is explained under
+GRADIENT_PASSES = 2 * (_DRAWS + 2)  # of an input, forward and back: before, in a second run, and under its cells
 _SEEDS = 8  # of randomizations at large
 _TOLD_APART = 0.1  # gradients of one input are more alike than those of others by more than this
 
