@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .adapters.base import Adapter
     from .attributions import Attributions
     from .backward import backward_rules
+    from .ensembles import SmoothGrad, SmoothGradSquared, Squared, VarGrad
     from .explainer import Explainer, Request
     from .on_smoothed import OnSmoothed
     from .rules.base import BackwardRules
@@ -34,6 +35,10 @@ __all__ = [
     "PatternAttribution",
     "RectGrad",
     "Request",
+    "SmoothGrad",
+    "SmoothGradSquared",
+    "Squared",
+    "VarGrad",
     "as_explainer",
     "backward_rules",
     "estimate_patterns",
@@ -44,6 +49,10 @@ _HOMES = {
     "Attributions": "attributions",
     "Explainer": "explainer",
     "Request": "explainer",
+    "SmoothGrad": "ensembles",
+    "SmoothGradSquared": "ensembles",
+    "Squared": "ensembles",
+    "VarGrad": "ensembles",
     "as_explainer": "adapters",
     "OnSmoothed": "on_smoothed",
     "LRP": "rules.lrp",

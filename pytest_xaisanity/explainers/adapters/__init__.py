@@ -20,6 +20,7 @@ __all__ = ["ADAPTERS", "Adapter", "adapter_of", "as_explainer"]
 ADAPTERS = Registry(
     "adapter",
     {
+        "ensembles": ".explainers.adapters.ensembles:EnsembleAdapter",
         "on_smoothed": ".explainers.adapters.on_smoothed:OnSmoothedAdapter",
         "captum_llm": ".explainers.adapters.captum_llm:CaptumLLMAdapter",
         "captum": ".explainers.adapters.captum:CaptumAdapter",
