@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["digest_of", "plain_attributes"]
+__all__ = ["digest_of", "is_installed", "plain_attributes"]
 
 _DENSE = 2**24  # entries of a sparse tensor, above which its zeros are left out
 _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -111,16 +111,16 @@ def _inner(value: Any) -> Iterator[Any] | None:
         return iter((value.co_code, value.co_consts, value.co_names))
     if isinstance(value, ModuleType):
         version = getattr(sys.modules.get(value.__name__.partition(".")[0]), "__version__", None)
-        return iter((value.__name__, version if _installed(value.__name__) else _source(value)))
+        return iter((value.__name__, version if is_installed(value.__name__) else _source(value)))
     if isinstance(value, (FunctionType, type)):
         name = f"{value.__module__}.{value.__qualname__}"
-        if _installed(value.__module__):
+        if is_installed(value.__module__):
             return iter((name,))
         return iter((name, *(_function(value) if isinstance(value, FunctionType) else _class(value))))
     if isinstance(value, nn.Module):
         plain = [(name, type(module), plain_attributes(module)) for name, module in value.named_modules()]
         return iter((type(value), plain, dict(value.state_dict())))
-    if not _installed(type(value).__module__) and hasattr(value, "__dict__"):
+    if not is_installed(type(value).__module__) and hasattr(value, "__dict__"):
         return iter((type(value), vars(value)))
     return None
 
@@ -170,7 +170,7 @@ def _source(thing: Any) -> str | None:
         return None
 
 
-def _installed(module: str | None) -> bool:
+def is_installed(module: str | None) -> bool:
     """Whether a module is part of Python or of an installed package, rather than the user's own."""
     if module == "__main__":
         return False

@@ -1,0 +1,33 @@
+"""What jobs do in tests, in a module that workers can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+
+def squared(shared, number):
+    """Return a number times another, squared."""
+    return (shared * number) ** 2
+
+
+def dies_once(folder, number):
+    """Return a number, but for a worker that is killed over one of them, the first time."""
+    mark = Path(folder) / "died"
+    if number == 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def dies(shared, number):
+    """Kill the worker."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def told(shared, sent):
+    """Return what a function that was sent returns, and the process."""
+    from pytest_xaisanity.common.jobs import unshipped
+
+    return unshipped(sent)(), os.getpid()
