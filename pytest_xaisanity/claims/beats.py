@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isfinite
 from typing import ClassVar, Literal, NamedTuple
 
@@ -11,8 +12,9 @@ import numpy as np
 
 from ..adversaries.search import SEARCHED, Adversarial, Adversary
 from ..common.errors import XaiError
-from ..evidence.base import Baseline, OwnMetric, Scored
+from ..evidence.base import Baseline, OwnMetric, RetrainedMetric, Scored
 from ..evidence.baselines.uninformative import Uninformative
+from ..evidence.metrics.roar_evidence import Retrainings
 from ..evidence.scoring import AnyMapMetric, Scoring
 from ..statistics.evidence import Evidence, Part, Row
 from ..statistics.grouped import Grouped
@@ -41,8 +43,9 @@ from .by_target import ByTarget, OfTarget, Target, named
 from .groups import Groups, counted, settled_by
 from .identity import label
 from .same_maps import SameMaps
+from .shared_errors import SharedErrors
 
-__all__ = ["ADVICE", "NO_BETTER", "Beats", "BeatsFound", "LeftOut", "share_of"]
+__all__ = ["ADVICE", "NO_BETTER", "Beats", "BeatsFound", "LeftOut", "check_retrained", "share_of"]
 
 NO_BETTER = 0.1  # fewer than half plus this of random orders beaten, is too small an advantage to count
 ROUNDED = 1e-6  # scores that differ by less, relative to their range, are told apart by rounding alone
@@ -83,6 +86,7 @@ class _Asked(NamedTuple):
         seen: What a failure says: ``{estimate}`` and ``{bound}`` are filled in.
         unit: How these two are written.
         tied: How many inputs score the same in every random order.
+        errors: What may be off for all inputs alike, by which the ends of each score lie apart; None for nothing.
     """
 
     question: Question
@@ -91,6 +95,17 @@ class _Asked(NamedTuple):
     seen: str
     unit: Literal["share", "score"]
     tied: int = 0
+    errors: SharedErrors | None = None
+
+    def widened(self, errors: SharedErrors) -> _Asked:
+        """Return the question with room for what is off for all inputs alike."""
+        question, scores = errors.widened(self.question, self.scores)
+        return self._replace(question=question, scores=scores, errors=errors)
+
+    @property
+    def values(self) -> Scores:
+        """What was measured of each input."""
+        return self.scores.lo if self.errors is None else self.scores.lo + self.errors.passing
 
     def of(self, chosen: Scores) -> _Asked:
         """Return the question about some of the inputs."""
@@ -101,7 +116,11 @@ class _Asked(NamedTuple):
         """Decide; the estimate is the mean of what was measured."""
         decision = self.scores.decide(self.question, level, final=final)
         values, _ = self.scores.means() if final else self.scores.firsts()
-        return decision._replace(estimate=float(values.mean()))
+        estimate = float(values.mean())
+        if self.errors is None:
+            return decision._replace(estimate=estimate)
+        told = self.errors.told(decision.decided_by)
+        return decision._replace(estimate=estimate + self.errors.passing, decided_by=told)
 
     def settled(self, level: Level, *, of: str = "") -> str:
         """Return what an inconclusive reason adds of what would settle it; of ties it has been said."""
@@ -157,6 +176,8 @@ class Beats(Claim):
 
     def needs(self) -> Sequence[Need]:
         """The explainer's scores and the baseline's."""
+        if isinstance(self.metric, RetrainedMetric):
+            return _retrained(self.metric, self.baseline)
         if isinstance(self.metric, OwnMetric):
             measurement = self.metric.measurement()
             return [Need(measurement), Need(measurement, self.baseline)]
@@ -167,7 +188,7 @@ class Beats(Claim):
 
     def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return how many inputs it takes to beat the baseline by as much as can be in each of them, or in none."""
-        if isinstance(self.baseline, Baseline) and self.baseline.random:
+        if self._counts_orders:
             return self._of_orders.fewest(level, to_pass=to_pass)
         questions = [self._of_signs]  # of scores without a bound, as those of a regression are
         if isfinite(self.metric.low) and isfinite(self.metric.high):
@@ -184,6 +205,12 @@ class Beats(Claim):
         margin = of.margin * unit if self.margin is None else self.margin
         reach = min(unit, max(of.reach * unit, 2 * margin))
         return Question(-reach, reach, 0.0, margin=margin)
+
+    @property
+    def _counts_orders(self) -> bool:
+        """Whether the share of random orders that are beaten decides; of retrained models each is right or wrong."""
+        random = isinstance(self.baseline, Baseline) and self.baseline.random
+        return random and not isinstance(self.metric, RetrainedMetric)
 
     @property
     def _of_signs(self) -> Question:
@@ -217,18 +244,24 @@ class Beats(Claim):
         if self.within:
             self._require(look, left, claim, asked.question.smallest_n(look.level))
             return self._conclude(look, asked, left, *self._by_target(look, asked, claim))
-        decision = asked.decide(look.level, final=look.final)
+        asked, level = self._with_shared_error(asked, look)
+        decision = asked.decide(level, final=look.final)
         if decision.outcome is None or (decision.outcome == "passed" and same.many and not look.final):
             return None
         settled = ""
         if decision.outcome == "passed" and same.many:
             decision, settled = decision._replace(outcome="inconclusive"), f"; {same}"
         elif decision.outcome == "inconclusive":
-            self._require(look, left, claim, asked.question.smallest_n(look.level))
-            settled = asked.settled(look.level)
+            self._require(look, left, claim, asked.question.smallest_n(level))
+            settled = asked.settled(level)
         outcome = decision.outcome or "inconclusive"
         concluded = _Concluded(outcome, decision, "", self._counted(asked, outcome) + settled)
         return self._conclude(look, asked, left, concluded, _means(look, asked))
+
+    def _with_shared_error(self, asked: _Asked, look: Look) -> tuple[_Asked, Level]:
+        """Return what is asked, and how surely, with room for what is off for all inputs alike."""
+        errors = SharedErrors.of(look.level, partial(self.metric.shared_error, look.parts[0], look.parts[1]))
+        return (asked, look.level) if errors is None else (asked.widened(errors), errors.level)
 
     def _rivals(self, look: Look) -> tuple[Look, LeftOut]:
         """Return a look at the inputs that have scores of both, and how many have none of the baseline."""
@@ -261,8 +294,8 @@ class Beats(Claim):
         )
 
     def _asked(self, own: Scores, other: Scores, groups: Scores | None, limits: tuple[float, float]) -> _Asked:
-        baseline, metric = self.baseline, self.metric
-        if isinstance(baseline, Baseline) and baseline.random:
+        metric = self.metric
+        if self._counts_orders:
             tied = _tied(own, other, metric.high - metric.low)
             shares = np.where(tied, 0.5, beaten_shares(own, other))
             scores = Grouped.of(shares, np.where(tied, 1.0, shares), groups)  # where all tie, nothing was measured
@@ -351,8 +384,9 @@ class Beats(Claim):
             "explainer": {name: curve.astype(float).tolist() for name, curve in own.curves.items()},
             against: {name: by_axis(curve, 1) for name, curve in other.curves.items()},
         }
-        values = plain(asked.scores.lo)
+        values = plain(asked.values)
         remarks = (*self.metric.remarks(own, look.parts[0]), *remarks_in(look.parts[1]))
+        beside = [part for part in look.parts[1] if isinstance(part, Retrainings)]
         return self._verdict(
             look,
             one.decision,
@@ -366,6 +400,7 @@ class Beats(Claim):
             evidence=(
                 Means({name: mean(np.array(plain(value), float)) for name, value in scores.items()}, curves),
                 *look.parts[0],
+                *beside,
                 *remarks,
                 Groups(asked.scores.count, look.n),
                 *([] if one.same is None else [one.same]),
@@ -415,6 +450,36 @@ class BeatsFound(Beats):
 def share_of(share: float) -> str:
     """Return a share as people read it: ``"53 %"``."""
     return f"{100 * share:.0f} %"
+
+
+def _retrained(metric: RetrainedMetric, baseline: object) -> Sequence[Need]:
+    """Return what is measured on models that are retrained: by the explainer's maps, and by those of the baseline."""
+    if isinstance(baseline, Baseline):
+        return [Need(metric.measurement()), Need(metric.measurement(baseline))]
+    return [Need(metric.measurement()), Need(metric.measurement(), baseline)]
+
+
+def check_retrained(baseline: object, metric: RetrainedMetric, within: object) -> None:
+    """Raise where a claim cannot be about models that are retrained.
+
+    Raises:
+        XaiError: It would retrain models for each map of a search, or asks for each target.
+    """
+    where = f"beats on={metric.name!r}"
+    if isinstance(baseline, Uninformative):
+        raise XaiError(
+            where,
+            found="the baseline 'uninformative', a search that would train models for each map it tries",
+            expected="a baseline whose maps are known",
+            fix="claim beats('random') or beats('edges') of it, and 'uninformative' on pixel_flipping",
+        )
+    if within is not None:
+        raise XaiError(
+            where,
+            found='within="target"',
+            expected="all targets together: retrained models learn them together",
+            fix="leave it out",
+        )
 
 
 def _tied(own: Scores, other: Scores, width: float) -> Scores:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 from ..adversaries.search import counterexample
 from ..adversaries.strategies import settings_of
 from ..common.seeding import seed_of
-from ..evidence.base import Baseline, OwnMetric
+from ..evidence.base import Baseline, OwnMetric, RetrainedMetric
 from ..evidence.baselines.uninformative import GivenMap, Uninformative
 from ..evidence.foreign import checked_parts_of
 from ..evidence.names import as_map_metric
@@ -18,7 +18,7 @@ from ..maps.uninformative import UninformativeMap
 from ..statistics.evidence import Evidence, Part
 from ..statistics.verdict import Outcome, Verdict
 from .base import Claim, Compound
-from .beats import ADVICE, Beats, BeatsFound
+from .beats import ADVICE, Beats, BeatsFound, check_retrained
 from .identity import label
 
 __all__ = ["BeatsAcross", "BeatsEach", "BeatsEither", "Resolutions", "Resolved", "beating"]
@@ -57,7 +57,7 @@ class _BeatsSeveral(Compound):
     """A claim about one baseline that several :class:`Beats` make up."""
 
     baseline: Baseline
-    metric: AnyMapMetric
+    metric: AnyMapMetric | RetrainedMetric
     within: Literal["target"] | None = None
     margin: float | None = None
     verb: ClassVar[str] = "beats"
@@ -112,6 +112,7 @@ class BeatsEither(_BeatsSeveral):
 
     @property
     def _read(self) -> Sequence[AnyMapMetric]:
+        assert not isinstance(self.metric, RetrainedMetric)  # which has one reading
         return self.metric.read_either_way().alternatives()
 
     def planned(self, places: tuple[int, ...]) -> Sequence[Claim]:
@@ -177,16 +178,18 @@ def beating(
     if isinstance(baseline, UninformativeMap):
         baseline = GivenMap(baseline)
     common = _Common(within, margin, confidence, early, fail_share, pass_share, words)._asdict()
-    if isinstance(metric, OwnMetric):
+    if isinstance(metric, RetrainedMetric):
+        check_retrained(baseline, metric, within)
+    elif isinstance(metric, OwnMetric):
         return Beats(baseline=baseline, metric=metric, **common)
-    if isinstance(baseline, Baseline):
+    elif isinstance(baseline, Baseline):
         read = metric.read_either_way() if baseline.of_others else metric
         if len(read.alternatives()) > 1:
             return BeatsEither(baseline=baseline, metric=metric, **common)
         baseline = baseline.of_same_values() if metric.multiplies else baseline
     if isinstance(baseline, Baseline) and baseline.several:
         return BeatsEach(baseline=baseline, metric=metric, **common)
-    if isinstance(baseline, Uninformative):
+    if isinstance(baseline, Uninformative) and not isinstance(metric, RetrainedMetric):
         return BeatsFound(baseline=baseline, metric=metric, **common)
     return Beats(baseline=baseline, metric=metric, **common)
 

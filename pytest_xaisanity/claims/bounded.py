@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, isfinite
 from typing import ClassVar
 
@@ -35,6 +36,7 @@ from .base import (
     require_inputs,
 )
 from .groups import Groups, counted, settled_by
+from .shared_errors import SharedErrors
 
 __all__ = ["Bounded"]
 
@@ -159,21 +161,38 @@ class Bounded(Claim):
         if limits is not None:
             question = Question(*limits, bound, direction)
             lo, hi = extremes(values, question.low, question.high)
-        else:
-            question = Question.of_share(0.5)
-            lo = (values <= bound if direction == "below" else values >= bound).astype(float)
-            hi = np.maximum(lo, np.isnan(values))
-        level = replace(look.level, fail_share=look.level.fail_share / len(self._asked()))
+            return self._ranged(question, Grouped.of(lo, hi, counted(look.scored().groups)), words, look)
+        question = Question.of_share(0.5)
+        lo = (values <= bound if direction == "below" else values >= bound).astype(float)
+        hi = np.maximum(lo, np.isnan(values))
         scores = Grouped.of(lo, hi, counted(look.scored().groups))
-        decision = scores.decide(question, level, final=look.final)
-        outlook = scores.outlook(question, level) if decision.outcome == "inconclusive" else None
-        return _Side(words, bound, question, decision, outlook)
+        return _decided(question, scores, self._level(look), words, bound, final=look.final)
+
+    def _level(self, look: Look) -> Level:
+        return replace(look.level, fail_share=look.level.fail_share / len(self._asked()))
+
+    def _ranged(self, question: Question, scores: Grouped, words: str, look: Look) -> _Side:
+        """Decide on a mean, with room for what is off for all inputs alike."""
+        level, bound = self._level(look), question.threshold
+        errors = SharedErrors.of(level, partial(self.metric.shared_error, look.parts[0], ()))
+        if errors is None:
+            return _decided(question, scores, level, words, bound, final=look.final)
+        mean = scores.mean
+        side = _decided(*errors.widened(question, scores), errors.level, words, bound, final=look.final)
+        told = errors.told(side.decision.decided_by)
+        return replace(side, decision=side.decision._replace(estimate=mean, decided_by=told))
 
     def _beyond(self, value: float) -> float:
         """Return how far a score is beyond the bounds; negative within."""
         below = -inf if self.at_least is None else self.at_least - value
         above = -inf if self.at_most is None else value - self.at_most
         return max(below, above)
+
+
+def _decided(question: Question, scores: Grouped, level: Level, words: str, bound: float, *, final: bool) -> _Side:
+    decision = scores.decide(question, level, final=final)
+    outlook = scores.outlook(question, level) if decision.outcome == "inconclusive" else None
+    return _Side(words, bound, question, decision, outlook)
 
 
 def _in_words(sides: Sequence[_Side]) -> str:

@@ -220,8 +220,16 @@ _OF_BASELINES = ("draws", "max_examples", "mutants", "beta", "r", "lse")  # what
 
 def _named_for(across: object, on: object, metric: Metric) -> str:
     """Return the name of the metric whose settings ``across`` draws."""
+    from ..evidence.base import RetrainedMetric
     from .identity import label
 
+    if isinstance(metric, RetrainedMetric):
+        raise XaiError(
+            "beats across",
+            found=f"{metric.name}, which would train models for each of several settings",
+            expected="a metric of given maps",
+            fix="leave across= out",
+        )
     if not _same(across, "settings") or not isinstance(on, str):
         raise XaiError(
             "beats across",
