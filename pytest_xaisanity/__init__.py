@@ -21,10 +21,13 @@ if TYPE_CHECKING:
         IndependentRandomization,
     )
     from .evidence.metrics.pixel_flipping import PixelFlipping
+    from .evidence.metrics.roar import KAR, ROAR
     from .evidence.metrics.scale_preservation import ScalePreservation
     from .statistics.verdict import Verdict
 
 __all__ = [
+    "KAR",
+    "ROAR",
     "BatchOrder",
     "Bench",
     "BottomUpRandomization",
@@ -56,6 +59,8 @@ _HOMES = {
     "IndependentRandomization": "evidence.interventions.weight_randomization",
     "LabelRandomization": "evidence.interventions.label_randomization",
     "Gap": "bench.gap",
+    "KAR": "evidence.metrics.roar",
+    "ROAR": "evidence.metrics.roar",
     "PixelFlipping": "evidence.metrics.pixel_flipping",
     "ScalePreservation": "evidence.metrics.scale_preservation",
     "gap": "bench.gap",

@@ -70,11 +70,14 @@ class Bench:
         confidence: Of every claim that does not name its own, in (0.5, 1).
         batch_size: The most inputs in one pass; sized automatically by default, and halved when memory runs out.
         train: A function ``(inputs, targets, seed) -> model`` that trains a model like ``model``, for claims that need
-            one (``"label_randomization"``).
+            one (``"label_randomization"``, ``"roar"``).
         training_data: ``(inputs, targets)``, a tenth of which is held out of training to test on, or ``(inputs,
             targets, test_inputs, test_targets)``; or a function without arguments that returns it.
-        cache_dir: A folder in which trained weights are kept for later sessions (see
-            :class:`~pytest_xaisanity.model.training.Retraining`); None keeps none.
+        cache_dir: A folder in which trained weights, and what retrained models predict, are kept for later sessions
+            (see :class:`~pytest_xaisanity.model.training.Retraining`); None keeps none.
+        jobs: How many processes train the models of ``"roar"`` and ``"kar"``: 1, which is this one, or more, or -1 for
+            one a core; by default as joblib is configured, or this one (see
+            :class:`~pytest_xaisanity.common.jobs.Jobs`). The result is the same.
         progress: A stream for a progress bar, of trainings and of claims that take more than five seconds; standard
             error by default, if it is a terminal.
 
@@ -103,10 +106,13 @@ class Bench:
         train: object = None,
         training_data: object = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        jobs: int | None = None,
         progress: TextIO | None = None,
     ) -> None:
         self.seed, self._progress = _checked_seed(seed), progress
-        self._retraining = Retraining(train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress)
+        self._retraining = Retraining(
+            train, training_data, seed=self.seed, cache_dir=cache_dir, progress=progress, jobs=jobs
+        )
         read = partial(Subject, task=task, axes=axes, features=features, explain=explain, output=output)
         self.subject = read(
             model, inputs, targets, embedding=embedding, mask=mask, device=device, batch_size=batch_size, seed=self.seed
@@ -213,21 +219,28 @@ class Bench:
         for part in claim.planned(block.layout.places):
             self._check_enough(part, explainer)
             needs = [(one.measurement, self._lab(self._rival(one.rival) or explainer)) for one in part.needs()]
-            plans.append(Plan(f"{explainer.name} {part}", self.subject.count, *planned(needs, block, speeds)))
+            count = self._count(part, explainer)
+            plans.append(Plan(f"{explainer.name} {part}", count, *planned(needs, block, speeds)))
         return plans
 
     def _check_enough(self, claim: Claim, explainer: Explainer) -> None:
         """Raise before anything is measured where the inputs are too few for any scores to decide the claim."""
-        count, level = self.subject.count, self._level(claim)
+        count, level = self._count(claim, explainer), self._level(claim)
         least = None if count is None else claim.fewest(level)
         if count is not None and least is not None and count < least:
             require_inputs(count, claim.fewest(level, to_pass=True) or least, f"{explainer.name} {claim}")
+
+    def _count(self, claim: Claim, explainer: Explainer) -> int | None:
+        """Return how many inputs a claim may measure; None for a stream."""
+        at_once = [need.measurement for need in claim.needs() if need.measurement.at_once]
+        return at_once[0].lab(self._lab(explainer)).subject.count if at_once else self.subject.count
 
     def _level(self, claim: Claim) -> Level:
         confidence = claim.confidence or self.confidence
         if claim.pass_share < 1:
             confidence = 1 - claim.pass_share * (1 - confidence)
-        return Level(confidence, claim.early, claim.fail_share)
+        at_once = any(need.measurement.at_once for need in claim.needs())
+        return Level(confidence, claim.early and not at_once, claim.fail_share)
 
     def measure(self, measurements: Sequence[Measurement[Measured]], explainer: Explainer) -> list[Measured]:
         """Return what measurements find of an explainer, on every input."""
@@ -262,7 +275,7 @@ class Bench:
         self._check_enough(claim, explainer)
         needs = claim.needs()
         runs = [self._run(one.measurement, self._rival(one.rival) or explainer, level.early) for one in needs]
-        with Progress(self._progress, f"{explainer.name} {claim}", self.subject.count) as progress:
+        with Progress(self._progress, f"{explainer.name} {claim}", self._count(claim, explainer)) as progress:
             for count in itertools.count(1):
                 final = _all_advanced(runs, count)
                 progress.reach(len(runs[0].indices(count)))
@@ -320,7 +333,7 @@ class Bench:
     def _run(self, measurement: Measurement[Measured], explainer: Explainer, early: bool) -> Run:
         key = (early, explainer.key if measurement.about == "explainer" else None, measurement.key)
         if key not in self._runs:
-            self._runs[key] = Run(self._lab(explainer), measurement, early)
+            self._runs[key] = Run(measurement.lab(self._lab(explainer)), measurement, early)
         return self._runs[key]
 
     def _lab(self, explainer: Explainer) -> Lab:

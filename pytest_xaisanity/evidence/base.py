@@ -41,6 +41,7 @@ __all__ = [
     "ModelSweep",
     "OwnMetric",
     "Procedure",
+    "RetrainedMetric",
     "Rival",
     "Scored",
     "Scores",
@@ -273,15 +274,21 @@ class Measurement(ABC, Generic[S]):
         about: What the scores depend on, beside the subject: ``"explainer"``; ``"baseline"`` or ``"model"`` for scores
             that all explainers share.
         retrains: Whether models are trained for it.
+        at_once: Whether all inputs are measured together, so that an early look saves nothing.
     """
 
     about: Literal["explainer", "baseline", "model"] = "explainer"
     retrains: bool = False
+    at_once: bool = False
 
     @property
     @abstractmethod
     def key(self) -> Hashable:
         """Equal for measurements of the same."""
+
+    def lab(self, lab: Lab) -> Lab:
+        """Return the laboratory whose subject's inputs are measured: by default the one given."""
+        return lab
 
     @abstractmethod
     def start(self, lab: Lab, block: Block) -> Measuring[S]:
@@ -554,6 +561,16 @@ class Metric(ABC):
         """
         return self.low, self.high
 
+    def shared_error(self, described: Sequence[Part], rival: Sequence[Part], confidence: float) -> float | None:
+        """Return how far a mean over inputs may be off, to one side, for what all inputs share; None if it is nothing.
+
+        Args:
+            described: What the measurement of the explainer said of itself.
+            rival: What that of a baseline said, whose scores are subtracted; empty where there is none.
+            confidence: One minus the probability that it is further off.
+        """
+        return None
+
     def remarks(self, scored: Scored, described: Sequence[Part]) -> tuple[Part, ...]:
         """Return what a reader of the verdict should know of an explainer's scores, such as that they hardly differ.
 
@@ -569,6 +586,14 @@ class OwnMetric(Metric):
     @abstractmethod
     def measurement(self) -> Measurement[Scored]:
         """Return what a claim has measured; its scores are ``(n, 1)``."""
+
+
+class RetrainedMetric(OwnMetric):
+    """A metric of models that are trained anew on altered inputs, which the maps of an explainer or a baseline tell."""
+
+    @abstractmethod
+    def measurement(self, baseline: Baseline | None = None) -> Measurement[Scored]:
+        """Return what a claim has measured of the explainer, or of a baseline in its place."""
 
 
 @dataclass(frozen=True)

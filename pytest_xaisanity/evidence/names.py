@@ -11,7 +11,7 @@ from ..common.checks import is_number
 from ..common.errors import XaiError, shown, unknown_name
 from ..common.registry import Registry
 from ..maps.similarity import SIMILARITIES, Similarity
-from .base import Baseline, Intervention, MapMetric, Metric, OwnMetric, Verb
+from .base import Baseline, Intervention, MapMetric, Metric, OwnMetric, RetrainedMetric, Verb
 from .baselines import BASELINES
 from .foreign import asked
 from .interventions import INTERVENTIONS
@@ -110,6 +110,8 @@ def as_compared_metric(
     One that measures more than given maps goes with another explainer as the baseline, of which it can measure as much.
     """
     built = as_metric(spec, settings, where=where, also=also)
+    if isinstance(built, RetrainedMetric):
+        return built
     if isinstance(built, OwnMetric) and not isinstance(baseline, Baseline):
         with asked(where):
             if built.measurement().about == "explainer":

@@ -20,16 +20,34 @@ from torch import Tensor, nn
 
 from ..common.digest import digest_of
 from ..common.errors import XaiError, XaiWarning, said, shown
+from ..common.jobs import Jobs
 from ..common.seeding import generator, isolated
 
-__all__ = ["Job", "Retraining", "TrainingData", "Weights", "state_of"]
+__all__ = ["TRAIN_EXAMPLE", "Job", "Retraining", "TrainingData", "Weights", "state_of"]
 
 Weights: TypeAlias = dict[str, Tensor]
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 Array: TypeAlias = NDArray[np.generic]
 _SIGNATURE = "a function (inputs, targets, seed) -> model"
 _FORMS = "(inputs, targets), or (inputs, targets, test_inputs, test_targets)"
+_BAR: dict[str, Any] = {"desc": "xai_train", "unit": "model", "disable": None}
 _HELD_OUT = 10  # one in ten of the training data, where no test data are given
+
+
+TRAIN_EXAMPLE = """\
+    @pytest.fixture(scope="session")
+    def xai_train():
+        def train(inputs, targets, seed):
+            torch.manual_seed(seed)
+            model = Net()  # as xai_model is, but with weights that have seen nothing
+            optimizer = torch.optim.Adam(model.parameters())
+            for rows in torch.randint(len(inputs), (1000, 64)):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(inputs[rows]), targets[rows]).backward()
+                optimizer.step()
+            return model
+        return train"""
+"""A fixture that trains, for errors."""
 
 
 class TrainingData(NamedTuple):
@@ -77,8 +95,10 @@ class Retraining:
             that training depends on: the function and what it refers to, the data, the seed, the shapes of the weights
             and the version of torch. None keeps them in memory alone.
         progress: A stream for a progress bar; standard error by default. Nothing is shown unless it is a terminal.
+        jobs: How many processes train models for claims that train many, see :class:`~.common.jobs.Jobs`.
 
     Attributes:
+        jobs: What spreads trainings.
         measured: What interventions have measured of trained models, for as long as ``xai_model`` stays as it is.
     """
 
@@ -90,8 +110,10 @@ class Retraining:
         seed: int = 0,
         cache_dir: str | os.PathLike[str] | None = None,
         progress: TextIO | None = None,
+        jobs: int | None = None,
     ) -> None:
         self._train, self._given, self._seed = train, data, seed
+        self.jobs = Jobs(jobs)
         self._folder = None if cache_dir is None else _checked_folder(cache_dir)
         self._progress = progress
         self._trained: dict[str, Weights] = {}
@@ -123,16 +145,38 @@ class Retraining:
         test, rest = order.tensor_split([len(order) // _HELD_OUT])
         return TrainingData(_rows(inputs, rest), targets[rest], _rows(inputs, test), targets[test])
 
+    @property
+    def function(self) -> Callable[[Inputs, Tensor, int], object]:
+        """The training function.
+
+        Raises:
+            XaiError: It is none, or takes other arguments.
+        """
+        assert self.function_key
+        train: Callable[[Inputs, Tensor, int], object] = self._train  # type: ignore[assignment]  # the key checked it
+        return train
+
+    @property
+    def missing(self) -> str:
+        """What the user has not given of what training needs, in words; nothing where all is there."""
+        parts = {"training function": self._train, "training data": self._given}
+        return " and ".join(f"no {name}" for name, given in parts.items() if given is None)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder in which what was trained is kept, or None."""
+        return self._folder
+
     @cached_property
-    def _function(self) -> str:
-        """A digest of the training function."""
+    def function_key(self) -> str:
+        """A digest of the training function and of all it refers to."""
         if not callable(self._train) or isinstance(self._train, nn.Module):
             found = "no function" if self._train is None else f"a {type(self._train).__name__}"
             raise XaiError(
                 "xai_train",
                 found=f"{found} to train models with",
                 expected=_SIGNATURE,
-                fix="return the function itself from the fixture, or give it to Bench(train=)",
+                fix=f"return the function itself from the fixture, or give it to Bench(train=):\n{TRAIN_EXAMPLE}",
             )
         _check_signature(self._train)
         return digest_of(self._train, torch.__version__)
@@ -140,7 +184,7 @@ class Retraining:
     def key(self, model: nn.Module, job: Job) -> str:
         """Return a digest of all that a job's weights depend on."""
         shapes = [(name, str(tensor.dtype), tuple(tensor.shape)) for name, tensor in state_of(model).items()]
-        return digest_of(self._function, shapes, job.inputs, job.targets, job.seed)
+        return digest_of(self.function_key, shapes, job.inputs, job.targets, job.seed)
 
     def weights(self, model: nn.Module, jobs: Sequence[Job]) -> list[Weights]:
         """Return the trained weights of each job, on the CPU, under the names that ``model`` has for them.
@@ -166,7 +210,15 @@ class Retraining:
             return
         from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
-        yield from tqdm(missing, desc="xai_train", unit="model", file=self._progress, disable=None)
+        yield from tqdm(missing, file=self._progress, **_BAR)
+
+    @contextmanager
+    def bar(self, count: int, done: int) -> Iterator[Callable[[], object]]:
+        """Show a bar of so many trainings, some of which are done; yield what is called at the end of each other."""
+        from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+        with tqdm(total=count, initial=done, file=self._progress, **_BAR) as bar:
+            yield bar.update
 
     def _made(self, key: str, model: nn.Module, job: Job) -> Weights:
         weights = _checked_weights(self._run(job), model, job)

@@ -107,6 +107,7 @@ class Xai:
             folder = None if cache is None else cache.mkdir("xaisanity")
             train, data = training
             settings |= {"train": train, "training_data": data, "cache_dir": folder}
+            settings["jobs"] = setting(self._config, "jobs")
         bench = Bench(*given, **settings)
         self._made.add(bench)
         return bench
@@ -154,7 +155,7 @@ class Xai:
 def _command(item: pytest.Item, claim: Claim) -> str:
     """Return the command that decides the claims of a test again."""
     options = {"seed": setting(item.config, "seed"), **given(item.config)}
-    for about_the_suite in ("json", "dry_run", "audit", "audit_all", "audit_fail_under"):
+    for about_the_suite in ("json", "dry_run", "audit", "audit_all", "audit_fail_under", "jobs"):
         options.pop(about_the_suite, None)
     module, _, name = item.nodeid.partition("::")
     in_battery = module == BATTERY  # in no file of the user's, so that a node id would name nothing

@@ -55,7 +55,7 @@ def _imported(config: pytest.Config, spec: str | None, option: str) -> object:
             f"xai_{option}",
             found="no fixture of this name in your tests",
             expected=f"a fixture that returns {_RETURNS[option]}",
-            fix=f"write a fixture xai_{option} in conftest.py, or give {flag(option)}=module:name",
+            fix=f"write a fixture xai_{option} in conftest.py, or give {flag(option)}=module:name{_example(option)}",
         )
     folder = str(config.invocation_params.dir)
     if folder not in sys.path:
@@ -73,6 +73,15 @@ def _imported(config: pytest.Config, spec: str | None, option: str) -> object:
             fix="check the name, and that the module's folder is on the path (pytest's pythonpath setting)",
         ) from error
     return value
+
+
+def _example(option: str) -> str:
+    """Return how a fixture is written that is not just an object; nothing for others."""
+    if option != "train":
+        return ""
+    from ..model.training import TRAIN_EXAMPLE
+
+    return f":\n{TRAIN_EXAMPLE}\n"
 
 
 def _check_takes_nothing(function: Callable[..., object], spec: str, option: str) -> None:

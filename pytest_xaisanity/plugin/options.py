@@ -113,6 +113,14 @@ _OPTIONS = (
     ),
     _Option("device", "DEVICE", "auto, cpu, cuda, cuda:<number> or mps", "auto"),
     _Option("seed", "N", "seed of everything that is drawn: same seed, same verdict", 0, int),
+    _Option(
+        "jobs",
+        "N",
+        "how many processes train models for claims that retrain many: -1 for one a core; by default one, or as "
+        "joblib.parallel_config says; the result is the same",
+        None,
+        int,
+    ),
     _Option("confidence", "P", "one minus the accepted rate of wrong passes of a claim", 0.95, float),
     _Option("inconclusive", "WHAT", "what an inconclusive verdict does", "fail", str, ("fail", "skip", "warn")),
     _Option("dry_run", "", "print what each claim costs, in passes and in time, and decide none", False, bool),
@@ -229,6 +237,7 @@ def check_settings(config: pytest.Config) -> None:
             expected="auto, cpu, cuda, cuda:<number> or mps",
             fix="choose one of these",
         )
+    _check_jobs(values["jobs"])
     for option in _OPTIONS:
         name = option.name
         named = option.metavar == "MODULE:NAME" and values[name] is not None
@@ -251,6 +260,16 @@ def check_settings(config: pytest.Config) -> None:
     if values["json"] is not None and not hasattr(config, "workerinput"):  # workers write no report
         check_file("--xai-json", Path(values["json"]))
     _check_claims(config, values)
+
+
+def _check_jobs(jobs: int | None) -> None:
+    if jobs is not None and jobs != -1 and jobs < 1:
+        raise XaiError(
+            "--xai-jobs",
+            found=str(jobs),
+            expected="a number of processes, 1 or more, or -1 for one a core",
+            fix="use -1",
+        )
 
 
 def _check_claims(config: pytest.Config, values: dict[str, Any]) -> None:

@@ -145,6 +145,20 @@ class Subject:
         if isinstance(self._source, Memory):
             self._present(self._source.inputs)
 
+    def on(self, inputs: object) -> Subject:
+        """Return a subject of the same model, read alike, of other inputs in memory; its targets are predictions."""
+        read: dict[str, Any] = {"task": self.task, "axes": self.axes, "features": self.features or None}
+        read |= {
+            "device": self.device,
+            "explain": self._explain,
+            "output": self._output,
+            "batch_size": self._batch_size,
+            "seed": self.seed,
+        }
+        other = Subject(self.model, inputs, **read)
+        other._lending, other._own, other._said_reading = self._lending, self._own, True
+        return other
+
     @property
     def streamed(self) -> bool:
         """Whether the inputs are an iterable of batches rather than tensors in memory."""
@@ -351,6 +365,11 @@ class Subject:
         """How the model is called, and what of its output counts; known once a block has been read."""
         assert self._presentation is not None
         return self._presentation
+
+    @property
+    def output(self) -> Output:
+        """Where the scores are in what the model returns, as the user has said; None for the default."""
+        return self._output
 
     @property
     def arrangement(self) -> Arrangement:
