@@ -8,7 +8,7 @@ least half of its gain there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite, isnan
@@ -21,13 +21,15 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, tar
 from torch import Tensor
 
 from ..common.seeding import isolated, seed_of
-from ..evidence.base import Cost, Lab, Measurement, Measuring, Scored
+from ..evidence.base import Beside, Cost, Lab, Measurement, Measuring, Scored
 from ..evidence.baselines.uninformative import Uninformative
 from ..evidence.foreign import prepared_by, scores_by
 from ..evidence.groups import Grouping
+from ..evidence.pictures import numbers
 from ..evidence.scoring import AnyMapMetric
 from ..maps.uninformative import UninformativeMap
-from ..statistics.evidence import Part
+from ..report.figures import Figure, Heat, Table
+from ..statistics.evidence import Evidence, Part
 from ..subject.block import Block
 from .strategies import uninformative_maps
 from .universal import Candidate, candidate_maps, longest, universal_maps
@@ -242,6 +244,18 @@ class Adversary(Part):
         shown = {"searched": self.searched, "picture": self.picture, "picture_of": self.picture_of}
         return {"adversary": {**found, "universal": dict(self.universal), **shown}}
 
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield the map, and what the universal maps gain."""
+        rows = torch.tensor(self.picture)
+        picture = rows[None] if rows.ndim == 1 else rows
+        gain = f"{self.found.gain:.3g} over the explanation on {self.searched} inputs, {self.found.tried} maps tried"
+        note = f"{self.found.told}: gain {gain}; as it is on input {self.picture_of}"
+        if picture.ndim == 2 and picture.numel():
+            yield Heat("The map that was found", numbers(picture, signed=bool((picture < 0).any())), note)
+        tried = tuple((name, f"{gain:.3g}") for name, gain in self.universal.items())
+        if tried:
+            yield Table("Universal maps that are always tried", ("map", "mean gain over the explanation"), tried)
+
 
 @dataclass(frozen=True)
 class _Searched:
@@ -286,6 +300,15 @@ class _Adversary(Measuring[Scored]):
         if self.found is None:
             return self.described
         return (Adversary(self.found, self.searched, *self.picture, self.universal), *self.described)
+
+    def beside(self, block: Block, rows: Sequence[int]) -> Iterator[Beside]:
+        """Yield the map that was found, of some inputs."""
+        if self.found is None:
+            return
+        maps = self._maps(block.rows(rows), self.found.map)
+        summed = maps.sum(1) if maps.ndim > len(block.layout.places) + 1 else maps
+        for row, one in zip(rows, summed, strict=True):
+            yield Beside(row, self.found.called or "the map that was found", one)
 
     def rest(self) -> None:
         """Keep what was found; before that, all that is kept is needed."""

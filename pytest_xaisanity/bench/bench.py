@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from ..claims.base import Claim, Compound, Look, require_inputs
+from ..claims.base import Claim, Compound, Look, Need, require_inputs
 from ..claims.checks import checked_confidence
 from ..claims.identity import label
 from ..claims.make import beats, bounded, changes_under, invariant_under, made
@@ -32,6 +32,7 @@ from ..subject.outputs import Output
 from ..subject.subject import Subject
 from ..subject.tokens import Mask
 from .battery import STANDARD, Decided, battery, lacking
+from .pictures import with_pictures
 from .plan import Plan, Speed, planned
 from .progress import Progress
 from .runs import Run
@@ -85,6 +86,8 @@ class Bench:
     >>> bench.explainer(Saliency).beats("random", on="pixel_flipping")   # doctest: +SKIP
     <passed: Saliency beats random on pixel_flipping: share of random orders beaten 0.91 in [0.8, 0.97], n=16>
     """
+
+    pictures = False  # whether verdicts come with pictures of a few inputs and their maps, for a report
 
     def __init__(
         self,
@@ -283,9 +286,20 @@ class Bench:
                     continue
                 verdict = claim.decide(self._look(runs, count, final, self._lab(explainer).attributions.called, level))
                 if verdict is not None:
+                    if self.pictures:
+                        verdict = self._with_pictures(verdict, runs, needs)
                     _resting(runs)
                     return verdict
         raise AssertionError("a claim is decided at the last look")
+
+    def _with_pictures(self, verdict: Verdict, runs: Sequence[Run], needs: Sequence[Need]) -> Verdict:
+        """Return the verdict with pictures; where they cannot be made, what was measured is forgotten."""
+        rival = next((one.rival for one in needs if one.rival is not None), None)
+        name = "" if rival is None else runs[-1].lab.attributions.explainer.name
+        verdict, made = with_pictures(verdict, runs, name)
+        if not made:
+            self.forget()
+        return verdict
 
     def _look(self, runs: Sequence[Run], count: int, final: bool, name: str, level: Level) -> Look:
         half = self.subject.dtype in (torch.float16, torch.bfloat16)

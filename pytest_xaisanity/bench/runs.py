@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..common.seeding import isolated
-from ..evidence.base import Lab, Measured, Measurement, Measuring
+from ..evidence.base import Beside, Lab, Measured, Measurement, Measuring
 from ..evidence.foreign import asked, checked_measured, checked_parts
+from ..explainers.attributions import Attributions
 from ..statistics.evidence import Part
 from ..subject.block import Block
 
@@ -74,6 +75,27 @@ class Run:
     def targets(self, count: int) -> tuple[tuple[int, ...], ...]:
         """Return the targets of these inputs."""
         return tuple(target for part in self._targets[:count] for target in part)
+
+    @property
+    def attributions(self) -> Attributions:
+        """What makes the maps that were measured."""
+        return self.lab.attributions if self._measuring is None else self._measuring.explained(self.lab)
+
+    def again(self, wanted: Sequence[int]) -> Iterator[tuple[Block, list[int]]]:
+        """Yield the blocks that hold some of the inputs measured, read once more, with the places of these in them."""
+        numbers = [number for number, indices in enumerate(self._indices) if not set(indices).isdisjoint(wanted)]
+        first = min(numbers, default=0)
+        blocks = self.lab.subject.blocks(early=self.early, skip=first)
+        for number in range(first, max(numbers, default=-1) + 1):
+            with isolated(self.lab.seed, "stream", number):
+                block = next(blocks)
+            if number in numbers:
+                yield block, [row for row, index in enumerate(block.indices) if index in wanted]
+
+    def beside(self, block: Block, rows: Sequence[int]) -> Iterator[Beside]:
+        """Yield maps that a report shows beside the explanations of some inputs of a block."""
+        if self._measuring is not None:
+            yield from self._measuring.beside(block, rows)
 
     def rest(self) -> None:
         """Let go of all but what was found: of inputs, drawn weights and the like. The run may go on later."""

@@ -16,9 +16,10 @@ from ..common.errors import XaiError
 from ..evidence.base import Array, Compared, Measured, Measurement, Scored
 from ..evidence.randomized import Randomized
 from ..maps.similarity import Similarity
+from ..report.figures import Chart, Figure, Line, Mark, Scale
 from ..statistics.bounds import ROUNDING
-from ..statistics.evidence import Evidence, Part, Remark, Row, Sample, number
-from ..statistics.question import Decision, Direction, Level
+from ..statistics.evidence import Axis, Evidence, Part, Remark, Row, Sample, number
+from ..statistics.question import Decision, Direction, Level, Question
 from ..statistics.verdict import Outcome, Verdict
 from .identity import identify, kind_of
 
@@ -29,6 +30,7 @@ __all__ = [
     "Means",
     "Need",
     "PerInput",
+    "Thresholds",
     "Worst",
     "by_axis",
     "check_scores",
@@ -44,6 +46,9 @@ __all__ = [
 ]
 
 _WORST = 5  # inputs that a failure names
+_LINES = 6  # of one chart
+_QUANTILES = 33  # of the scores of single inputs
+_SPREAD = 8  # scores whose spread is drawn, at least
 Scores: TypeAlias = Array
 
 
@@ -270,6 +275,33 @@ class Compound(Claim):
 
 
 @dataclass(frozen=True)
+class Thresholds(Part):
+    """What the estimate and its interval are held against.
+
+    Attributes:
+        scale: The thresholds, on their scale.
+    """
+
+    scale: Scale
+
+    @classmethod
+    def of(cls, question: Question, marks: Sequence[Mark] = ()) -> Thresholds:
+        """Return the threshold of a question."""
+        low, high = (one if isfinite(one) else None for one in (question.low, question.high))
+        if question.direction == "below":
+            return cls(Scale(low, high, at_most=question.threshold, marks=tuple(marks)))
+        return cls(Scale(low, high, at_least=question.threshold, margin=question.margin, marks=tuple(marks)))
+
+    def plain(self) -> dict[str, object]:
+        """Return nothing: they are the claim's settings."""
+        return {}
+
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield the scale."""
+        yield self.scale
+
+
+@dataclass(frozen=True)
 class PerInput(Part):
     """The scores of single inputs.
 
@@ -284,6 +316,25 @@ class PerInput(Part):
     def plain(self) -> dict[str, object]:
         """Return the scores by name, and what decided."""
         return {"scores": dict(self.scores), **({} if self.deciding is None else {"per_input": self.deciding})}
+
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield how the scores that decide are spread over the inputs, where they are of one kind."""
+        alone = next(iter(self.scores.values())) if len(self.scores) == 1 else None
+        values = np.array([one for one in self.deciding or alone or () if one is not None], float)
+        if len(values) < _SPREAD or not np.isfinite(values).all():
+            return
+        shares = np.linspace(0, 1, min(len(values), _QUANTILES))
+        found = tuple(np.quantile(values, shares).tolist())
+        held = beside.find(Thresholds)
+        ends = () if held is None or self.deciding is None else (held.scale.at_least, held.scale.at_most)
+        yield Chart(
+            "Scores of single inputs, the lowest first",
+            "inputs (%)",
+            "score that decides",
+            tuple((100 * shares).tolist()),
+            (Line("inputs", found),),
+            tuple(Mark("threshold", end) for end in ends if end is not None),
+        )
 
 
 @dataclass(frozen=True)
@@ -305,6 +356,23 @@ class Means(Part):
     def rows(self) -> Iterator[Row]:
         """Yield the means."""
         yield "means", ", ".join(f"{name} {number(value)}" for name, value in self.means.items())
+
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield the curves: their means, and within which values half of the explainer's are."""
+        lines: dict[int, list[Line]] = {}
+        points: tuple[float, ...] | tuple[str, ...]
+        for whose, curves in self.curves.items():
+            for name, values in curves.items():
+                line = _line(f"{whose}, {name}", np.array(values, float), beside=whose != "explainer")
+                lines.setdefault(len(line.values), []).append(line)
+        axis = next((part for part in beside.parts if isinstance(part, Axis)), None)
+        for count, some in lines.items():
+            fits = axis is not None and len(axis.points) == count
+            points = axis.points if fits and axis is not None else tuple(map(float, range(count)))
+            across, up = (axis.across, axis.up) if fits and axis is not None else ("point", "value")
+            if count > 1:
+                note = "bands: the middle half of the inputs" if any(line.low for line in some) else ""
+                yield Chart(f"Curves over the {across}", across, up, points, tuple(some[:_LINES]), note=note)
 
 
 @dataclass(frozen=True)
@@ -444,6 +512,17 @@ def mean(scores: Scores) -> float | None:
     """Return the mean of the scores that are not NaN, or None."""
     known = scores[~np.isnan(scores)]
     return float(known.mean()) if known.size else None
+
+
+def _line(name: str, curves: Scores, *, beside: bool) -> Line:
+    """Return the mean of curves ``(n, points)`` with the band of their middle half, or one curve."""
+    if curves.ndim == 1:
+        return Line(name, tuple(plain(curves)), beside=beside)
+    values = tuple(by_axis(curves, 1))
+    if len(curves) < 2 or np.isnan(curves).any():
+        return Line(name, values, beside=beside)
+    low, high = (tuple(plain(np.quantile(curves, share, axis=0))) for share in (0.25, 0.75))
+    return Line(name, values, low, high, beside=beside)
 
 
 def plain(scores: Scores) -> list[float | None]:

@@ -28,6 +28,7 @@ from .base import (
     Need,
     PerInput,
     Scores,
+    Thresholds,
     Worst,
     by_axis,
     check_scores,
@@ -398,6 +399,7 @@ class Beats(Claim):
             + constant_note(int(_unknown(own.values[:, 0], other.values).sum()))
             + remarked(remarks_in((*look.parts[0], *remarks)), one.outcome),
             evidence=(
+                Thresholds.of(asked.question),
                 Means({name: mean(np.array(plain(value), float)) for name, value in scores.items()}, curves),
                 *look.parts[0],
                 *beside,

@@ -15,7 +15,8 @@ from ..evidence.foreign import checked_parts_of
 from ..evidence.names import as_map_metric
 from ..evidence.scoring import AnyMapMetric
 from ..maps.uninformative import UninformativeMap
-from ..statistics.evidence import Evidence, Part
+from ..report.figures import Figure, Table
+from ..statistics.evidence import Evidence, Part, number
 from ..statistics.verdict import Outcome, Verdict
 from .base import Claim, Compound
 from .beats import ADVICE, Beats, BeatsFound, check_retrained
@@ -50,6 +51,11 @@ class Resolutions(Part):
         if self.name == "settings":
             return {self.name: {key: one.outcome for key, one in self.found.items()}}
         return {self.name: {key: one._asdict() for key, one in self.found.items()}}
+
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield each with its outcome."""
+        rows = tuple((key, one.outcome, number(one.estimate)) for key, one in self.found.items())
+        yield Table(f"What it was decided on: {self.name}", (self.name, "outcome", "estimate"), rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric
 from ..evidence.foreign import asked, checked_measurement
 from ..evidence.scoring import Scoring
+from ..report.figures import Scale
 from ..statistics.evidence import Part
 from ..statistics.grouped import Grouped
 from ..statistics.question import Decision, Direction, Level, Outlook, Question
@@ -24,6 +25,7 @@ from .base import (
     Need,
     PerInput,
     Scores,
+    Thresholds,
     Worst,
     check_scores,
     constant_note,
@@ -134,6 +136,7 @@ class Bounded(Claim):
             + remarked(remarks_in((*remarks, *look.parts[0])), outcome)
             + left_alone(look.parts[0]),
             evidence=(
+                self._held(side, ranged=ranged),
                 Means({"explainer": mean(values)}, {"explainer": curves}),
                 *look.parts[0],
                 *remarks,
@@ -150,6 +153,13 @@ class Bounded(Claim):
             ("at least", self.at_least, "above"),
         ]
         return [(words, bound, direction) for words, bound, direction in both if bound is not None]
+
+    def _held(self, side: _Side, *, ranged: bool) -> Thresholds:
+        """Return both bounds of the mean, or the share that most inputs are."""
+        if not ranged:
+            return Thresholds.of(side.question)
+        low, high = side.question.low, side.question.high
+        return Thresholds(Scale(low, high, at_least=self.at_least, at_most=self.at_most))
 
     def _limits(self, look: Look) -> tuple[float, float] | None:
         """Return the range of the scores, where they have one."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..statistics.evidence import Part, Row, number
+from ..report.figures import Figure, Table
+from ..statistics.evidence import Evidence, Part, Row, number
 from ..statistics.verdict import Outcome
 
 __all__ = ["ByTarget", "OfTarget", "Target", "named"]
@@ -63,6 +64,20 @@ class ByTarget(Part):
             yield "by target", ", ".join([one for one, _ in zip(shown, range(_SHOWN), strict=False)])
         if self.too_few:
             yield "too few inputs", f"for target {', '.join(map(named, self.too_few[:_SHOWN]))}"
+
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield all targets, the lowest mean first."""
+        if len(self.found) < 2:
+            return
+        lowest = sorted(self.found, key=lambda target: self.found[target].estimate)
+        head = ("target", "mean", "interval", "inputs", "groups", "outcome")
+        yield Table("By target, the lowest first", head, tuple(_cells(one, self.found[one]) for one in lowest), True)
+
+
+def _cells(target: Target, one: OfTarget) -> tuple[str, ...]:
+    interval = "" if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}"
+    counts = str(one.n), str(one.groups)
+    return named(target), number(one.estimate), interval, *counts, one.outcome or "not asked alone"
 
 
 def named(target: Target) -> str:

@@ -16,7 +16,9 @@ from ..evidence.cells import Cells, Chosen
 from ..evidence.comparison import Comparison, MapForms, Similarities
 from ..evidence.controls import Alike, Controls
 from ..evidence.own_gradient import OwnGradient
+from ..evidence.randomized import Randomized
 from ..maps.similarity import SIMILARITIES, SPEARMAN, Similarity
+from ..report.figures import Chart, Figure, Line, Mark, Scale
 from ..statistics.evidence import Evidence, Part, Row, number
 from ..statistics.grouped import Grouped, pair_groups
 from ..statistics.question import FIRST_LOOK, Decision, Level, Outlook, Question
@@ -27,6 +29,7 @@ from .base import (
     Need,
     PerInput,
     Scores,
+    Thresholds,
     Worst,
     closer_to,
     constant_note,
@@ -138,6 +141,36 @@ class Readings(Part):
                 f"before and after {curve}{more}{kept}",
             )
 
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield what is left at each position, or the similarity there, by each similarity."""
+        counted, held = beside.find(Similarities), beside.find(Thresholds)
+        deciding = 1 if counted is None else counted.deciding
+        calibrated = any(reading.calibrated for reading in self.by_similarity.values())
+        lines = tuple(
+            Line(
+                name,
+                reading.retention_by_position if calibrated else reading.after_by_position,
+                beside=place >= deciding,
+            )
+            for place, (name, reading) in enumerate(self.by_similarity.items())
+        )
+        if len(lines[0].values) < 2:
+            return
+        randomized = beside.find(Randomized)
+        layers = () if randomized is None else randomized.layers
+        count = len(lines[0].values)
+        points = layers if len(layers) == count else tuple(map(str, range(1, count + 1)))
+        accepted = None if held is None else held.scale.at_most
+        yield Chart(
+            "What is left, by position" if calibrated else "Similarity before and after, by position",
+            "layer, in the order of the intervention" if points is layers else "position",
+            "share left (0: none, 1: all)" if calibrated else "similarity",
+            points,
+            lines,
+            () if accepted is None else (Mark("accepted", accepted),),
+            limits=(-1.0, 1.5) if calibrated else None,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChangesUnder(Claim):
@@ -204,6 +237,7 @@ class ChangesUnder(Claim):
             + left_alone(look.parts[0])
             + remarked(remarks_in(look.parts[0]), outcome),
             evidence=(
+                self._held(main, measured.get_part(Controls)),
                 Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
                 *in_forms,
                 *look.parts[0],
@@ -236,6 +270,17 @@ class ChangesUnder(Claim):
             None if alike is None else alike.after[view.name] if raw else _left_of_the_null(controls, view.name, null)
         )
         return FoundInForm(view.outcome, estimate, reading.after_by_position, reading.own, reading.chance, left)
+
+    def _held(self, main: _View, controls: Controls) -> Thresholds:
+        """Return what the estimate that is quoted is held against."""
+        if self.at_most is not None:
+            return Thresholds.of(self._raw(self.at_most))
+        if main.reading.retention is None:  # the explainer is not shown to reproduce itself
+            return Thresholds.of(REPRODUCED)
+        alike = (control for control in controls.controls if isinstance(control, Alike))
+        left = ((control.name, _left_of_the_null(controls, main.name, control.name)) for control in alike)
+        marks = tuple(Mark(name, value) for name, value in left if value is not None)
+        return Thresholds(Scale(0.0, 1.0, at_most=self.retention, marks=marks))
 
     def _gradient(self, controls: Controls) -> Mapping[str, float | None]:
         """Return how much of the network's own gradient the upper third leaves; a named similarity decides alone."""

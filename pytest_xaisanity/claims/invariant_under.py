@@ -12,7 +12,8 @@ from ..evidence.base import Intervention
 from ..evidence.comparison import DISTANCE, Comparison
 from ..evidence.interventions.batch_order import Orders
 from ..maps.similarity import SIMILARITIES
-from ..statistics.evidence import Part, Row, number
+from ..report.figures import Chart, Figure, Line, Scale
+from ..statistics.evidence import Evidence, Part, Row, number
 from ..statistics.grouped import Grouped
 from ..statistics.question import Decision, Level, Question
 from ..statistics.verdict import Outcome, Verdict
@@ -22,6 +23,7 @@ from .base import (
     Need,
     PerInput,
     Scores,
+    Thresholds,
     Worst,
     by_axis,
     closer_to,
@@ -67,6 +69,13 @@ class Curve(Part):
         """Yield the means where there are several."""
         if len(self.after) > 1:
             yield self.similarity, f"before and after {' '.join(number(value) for value in self.after)}"
+
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield the means where there are several."""
+        if len(self.after) > 1:
+            points = tuple(map(float, range(1, len(self.after) + 1)))
+            up = f"mean {self.similarity} before and after"
+            yield Chart("Similarity by cell", "cell", up, points, (Line(self.similarity, self.after),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +136,7 @@ class InvariantUnder(Claim):
             quantity="share of inputs changed",
             reason=_reason(outcome, look.n, changed, worst, own, limit) + remarked(remarks_in(look.parts[0]), outcome),
             evidence=(
+                Thresholds(Scale(0.0, 1.0, at_most=0.0)),
                 *look.parts[0],
                 Groups.of(counted(compared.groups), look.n),
                 PerInput({DISTANCE.name: values}),
@@ -161,6 +171,7 @@ class InvariantUnder(Claim):
             + settled_by(outlook, decision.outcome)
             + remarked(remarks_in(look.parts[0]), decision.outcome),
             evidence=(
+                Thresholds.of(question),
                 *look.parts[0],
                 made,
                 Curve(tuple(by_axis(look.compared().after[s.name], 1)), s.name),

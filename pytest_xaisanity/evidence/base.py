@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, M
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ __all__ = [
     "BEGUN",
     "Array",
     "Baseline",
+    "Beside",
     "Cell",
     "Compared",
     "Cost",
@@ -222,6 +223,20 @@ S = TypeVar("S", bound=Measured, covariant=True)
 BEGUN = 12  # passes in which the layers of a model are found, and what reaches its output, at most
 
 
+class Beside(NamedTuple):
+    """A map that is shown beside the explanation of an input.
+
+    Attributes:
+        row: The place of the input in its block.
+        name: What the map is: ``"edges"``.
+        map: The map, ``(*places)``.
+    """
+
+    row: int
+    name: str
+    map: Tensor
+
+
 @dataclass(frozen=True)
 class Cost:
     """What something costs for each input, and once.
@@ -262,6 +277,21 @@ class Measuring(ABC, Generic[S]):
     def describe(self) -> tuple[Part, ...]:
         """Return what belongs into the evidence beside the scores, of all blocks so far."""
         return ()
+
+    def explained(self, lab: Lab) -> Attributions:
+        """Return what makes the explanations that a report shows of its inputs: by default the lab's own."""
+        return lab.attributions
+
+    def beside(self, block: Block, rows: Sequence[int]) -> Iterator[Beside]:
+        """Yield maps that a report shows beside the explanations of some inputs; by default there are none.
+
+        What is measured later must not depend on it.
+
+        Args:
+            block: A block that has been measured.
+            rows: The places of the inputs in it.
+        """
+        yield from ()
 
     def rest(self) -> None:
         """Let go of what is only kept for the next block; :meth:`measure` may be called again."""

@@ -14,11 +14,12 @@ from ..common.errors import XaiError, shown
 from ..explainers.attributions import Attributions, MapCache
 from ..maps.forms import Form
 from ..maps.similarity import SIMILARITIES, Prepared, Similarity
-from ..statistics.evidence import Part
+from ..statistics.evidence import Evidence, Part
 from ..subject.block import Block
 from .base import (
     BEGUN,
     Array,
+    Beside,
     Cell,
     Compared,
     Cost,
@@ -39,6 +40,7 @@ from .foreign import asked, asked_for_each, checked_maps, checked_procedure, che
 from .groups import Grouping
 from .nulls import controls_of, has_edges
 from .own_gradient import GRADIENT, GRADIENT_PASSES, OwnGradient, TopCells
+from .randomized import Randomized
 from .smoothing import own_network
 
 __all__ = ["DISTANCE", "Comparison", "MapForms", "Similarities"]
@@ -282,6 +284,35 @@ class Comparing(Measuring[Compared]):
         own = () if self.network is None else (self.network.agreement(),)
         forms = MapForms(self.forms)
         return (similarities, self.cells, forms, Controls(self.controls), *own, *self.procedure.describe())
+
+    def explained(self, lab: Lab) -> Attributions:
+        """Return what makes the maps before the intervention."""
+        return self.attributions
+
+    def beside(self, block: Block, rows: Sequence[int]) -> Iterator[Beside]:
+        """Yield the maps after the intervention: under the cells drawn for each input, or the first and the last."""
+        cells, wanted = self.cells.of(block), dict[Cell, list[int]]()
+        for row in rows:
+            drawn = [(seed, position) for seed, position in cells[row].tolist()]
+            some = drawn if self.cells.sampled else (drawn[0], drawn[self.cells.positions - 1])
+            for cell in dict.fromkeys(some):
+                wanted.setdefault(cell, []).append(row)
+        found = []
+        with closing(asked_for_each(self.where, lambda: self.procedure.sampled(block, wanted))) as changed:
+            for cell, maps in changed:
+                found += [(cell, row, one) for row, one in zip(wanted[cell], maps, strict=True)]
+        for (seed, position), row, one in sorted(found, key=lambda each: (each[0][1], each[0][0])):
+            yield Beside(row, self._after_what(seed, position), one)
+
+    def _after_what(self, seed: int, position: int) -> str:
+        """Return what a map under a cell is, in words."""
+        randomized = Evidence(*self.procedure.describe()).find(Randomized)
+        layers = () if randomized is None else randomized.layers
+        where = f"layer {layers[position]}" if len(layers) == self.cells.positions > 1 else ""
+        seeded = f"seed {seed}" if self.cells.seeds > 1 or self.cells.fresh else ""
+        settings = f"setting {position + 1}" if not self.cells.layered and self.cells.positions > 1 else ""
+        told = ", ".join(one for one in (where, settings, seeded) if one)
+        return f"after ({told})" if told else "after"
 
     def rest(self) -> None:
         """Let go of what the intervention keeps for the next block."""

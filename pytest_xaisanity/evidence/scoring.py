@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..common.errors import XaiError
 from ..statistics.evidence import Part, Row
 from ..subject.block import Block
-from .base import Baseline, Cost, Lab, MapMetric, Measurement, Measuring, Rival, Scored, Scores
+from .base import Baseline, Beside, Cost, Lab, MapMetric, Measurement, Measuring, Rival, Scored, Scores
 from .baselines.edges import Edges
 from .controls import CONTROLLED, Controls, Score
 from .foreign import asked, begun_by, checked_maps, prepared_by, scores_by
@@ -138,6 +138,18 @@ class _Scoring(Measuring[Scored]):
         own = () if self.network is None else (self.network.agreement(),)
         rival = self.rival.describe() if isinstance(self.rival, Rival) else ()
         return (*self.described, *leading, *own, *rival)
+
+    def beside(self, block: Block, rows: Sequence[int]) -> Iterator[Beside]:
+        """Yield the maps of the baseline, unless they are random, or depend on what came before these inputs."""
+        baseline = self.baseline
+        if baseline is None or baseline.random or baseline.from_explainer:
+            return
+        few = block.rows(rows)
+        like = few.empty_maps()
+        with asked(f"baseline {baseline.name!r}", *few.inputs):
+            maps = checked_maps(f"baseline {baseline.name!r}", baseline.maps(few, like, seed=self.lab.seed)[0], like)
+        for row, one in zip(rows, maps, strict=True):
+            yield Beside(row, baseline.name, one)
 
     def _score(self, prepared: object, maps: Tensor, draw: str) -> Scores:
         """Return the scores of maps; NaN for those that are all NaN, which score as if they were zero meanwhile."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from .figures import Figures
+
 __all__ = ["Plain", "Record", "plain_value"]
 
 Plain = Any  # None, a string, a number, or lists and mappings of these
@@ -37,6 +39,7 @@ class Record:
         rows: What a person reads of the evidence: a label and a text each.
         advice: What to try after a failure, or nothing.
         test_outcome: What became of the test: ``"passed"``, ``"failed"``, ``"xfailed"``, ``"interrupted"``, ...
+        figures: What the HTML report draws, where one is asked for.
     """
 
     test: str
@@ -60,6 +63,7 @@ class Record:
     rows: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     advice: str = ""
     test_outcome: str = ""
+    figures: Figures = field(default_factory=Figures, repr=False)
 
     @property
     def expected(self) -> bool:
@@ -71,9 +75,9 @@ class Record:
         return replace(self, test_outcome=outcome)
 
     def report(self) -> dict[str, Plain]:
-        """Return what the JSON report has: all but the rows, which say the same in words."""
+        """Return what the JSON report has: all but the rows and figures, which say and show the same."""
         values = self.plain()
-        del values["rows"]
+        del values["rows"], values["figures"]
         return values
 
     def plain(self) -> dict[str, Plain]:
@@ -87,7 +91,8 @@ class Record:
         known = {one.name: values[one.name] for one in fields(cls)}
         low, high = known["interval"]
         rows = tuple((label, text) for label, text in known["rows"])
-        return cls(**{**known, "interval": (low, high), "rows": rows})
+        figures = Figures.of_plain(known["figures"])
+        return cls(**{**known, "interval": (low, high), "rows": rows, "figures": figures})
 
 
 def plain_value(value: Any) -> Plain:

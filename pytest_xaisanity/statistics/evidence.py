@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, TypeVar
 
-__all__ = ["Evidence", "Part", "Remark", "Row", "Sample", "number"]
+from ..report.figures import Figure
+
+__all__ = ["Axis", "Evidence", "Part", "Remark", "Row", "Sample", "number"]
 
 Row = tuple[str, str]  # a label and a text
 P = TypeVar("P", bound="Part")
@@ -25,6 +27,16 @@ class Part(ABC):
         """Yield what a person reads of it, where anything is for a person: a label and a text each."""
         yield from ()
 
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield what a report draws of it, where there is anything to draw: curves, tables, maps.
+
+        It is asked only when a report is written.
+
+        Args:
+            beside: All of the evidence, which may say what the points of a curve are.
+        """
+        yield from ()
+
 
 class Remark(Part):
     """A part that the reason of a verdict tells too, unless the claim has passed: ``str`` of it, in one clause.
@@ -38,6 +50,25 @@ class Remark(Part):
     @abstractmethod
     def __str__(self) -> str:
         """Return the clause."""
+
+
+class Axis(Part):
+    """A part that says what the points of a metric's curves are."""
+
+    @property
+    @abstractmethod
+    def across(self) -> str:
+        """What the points are: ``"removed fraction"``."""
+
+    @property
+    @abstractmethod
+    def points(self) -> tuple[float, ...] | tuple[str, ...]:
+        """Where each point lies, or what it is called."""
+
+    @property
+    @abstractmethod
+    def up(self) -> str:
+        """What the values of a curve are: ``"probability"``."""
 
 
 class Evidence(Mapping[str, object]):
@@ -64,6 +95,11 @@ class Evidence(Mapping[str, object]):
         """Yield what a person reads, part by part."""
         for part in self.parts:
             yield from part.rows()
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield what a report draws, part by part."""
+        for part in self.parts:
+            yield from part.figures(self)
 
     def plain(self) -> dict[str, object]:
         """Return all values by name; of two parts that name the same, the later one counts."""

@@ -223,6 +223,18 @@ class Subject:
         modules = [(name, type(m).__qualname__, repr(plain_attributes(m))) for name, m in self.model.named_modules()]
         return digest_of(self._source.identity, tensors, modules)
 
+    @property
+    def model_fingerprint(self) -> str:
+        """A digest of the weights and buffers, equal in every process; nothing where the model is no module."""
+        if not isinstance(self.model, nn.Module):
+            return ""
+        return digest_of([*self.model.named_parameters(), *self.model.named_buffers()])
+
+    @property
+    def data_fingerprint(self) -> str:
+        """A digest of inputs and targets, equal in every process; nothing for a stream."""
+        return "" if self.streamed else self._source.identity
+
     def lend(self, work: Callable[[], T]) -> T:
         """Return ``work()``, done with the model in evaluation mode on the subject's device; it comes back as it was.
 

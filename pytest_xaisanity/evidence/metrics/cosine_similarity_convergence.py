@@ -27,7 +27,8 @@ from ...maps.cosines import CosineHistogram, absolute_cosines, null_mean, null_m
 from ...model.cut import hookable
 from ...model.inventory import Inventory
 from ...model.tracing import Call, Watch
-from ...statistics.evidence import Part, Row, number
+from ...report.figures import Chart, Figure, Line
+from ...statistics.evidence import Evidence, Part, Row, number
 from ...subject.batches import out_of_memory
 from ...subject.block import Block, Inputs
 from ...subject.explained_layers import explained_layers
@@ -40,6 +41,7 @@ __all__ = ["AtLayer", "Convergence", "CosineSimilarityConvergence"]
 _error = partial(setting_error, "cosine_similarity_convergence")
 
 _PERCENT = [0, 1, 5, 10, 20, 50, 80, 95, 99, 100]
+_BAND = 20, 80  # of these, what is drawn
 _POSITIONS = 64  # of an output, looked at where it has more: what varies most are the draws, which all share
 _INPUT = "(input)"
 
@@ -184,6 +186,24 @@ class Convergence(Part):
         for at in self.layers:
             null = number(at.null_median)
             yield "convergence", f"{at.layer}: median |cos| {number(at.median)} (random vectors {null})"
+
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield the medians from the start downwards, beside those of random vectors."""
+        low, high = (
+            tuple(None if at.percentiles is None else at.percentiles[percent] for at in self.layers)
+            for percent in _BAND
+        )
+        medians = Line("relevance of two draws", tuple(at.median for at in self.layers), low, high)
+        null = Line("random vectors", tuple(at.null_median for at in self.layers), beside=True)
+        yield Chart(
+            "Convergence from the start downwards",
+            "layer",
+            "median |cos| (1: parallel)",
+            tuple(at.layer for at in self.layers),
+            (medians, null),
+            note=f"band: from the {_BAND[0]}th to the {_BAND[1]}th percentile of all pairs",
+            limits=(0.0, 1.0),
+        )
 
 
 class _Output(NamedTuple):

@@ -19,7 +19,7 @@ from ...common.checks import FEW, check_whole
 from ...explainers.attributions import Attributions
 from ...maps.counted import counted_scores
 from ...model.reinit.distributions import Distribution, as_distribution
-from ...statistics.evidence import Part
+from ...statistics.evidence import Axis, Part
 from ...subject.block import Block
 from ..base import BEGUN, Cost, Lab, Measurement, Measuring, OwnMetric, Scored
 from ..groups import Grouping
@@ -129,7 +129,7 @@ class _Measuring(Measuring[Scored]):
 
 
 @dataclass(frozen=True)
-class Entropies(Part):
+class Entropies(Axis):
     """What the points of the entropy curve are.
 
     Attributes:
@@ -139,6 +139,21 @@ class Entropies(Part):
 
     models: tuple[str, ...]
     bins: int
+
+    @property
+    def across(self) -> str:
+        """The model that is explained."""
+        return "model"
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The models, in words."""
+        return self.models
+
+    @property
+    def up(self) -> str:
+        """The entropy of the histogram."""
+        return f"entropy of the map (nats, {self.bins} bins)"
 
     def plain(self) -> dict[str, object]:
         """Return both, and the name of the axis."""

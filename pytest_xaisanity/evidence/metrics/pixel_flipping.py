@@ -19,7 +19,7 @@ from ...common.errors import XaiError, setting_error
 from ...common.seeding import generator
 from ...maps.imputation import IMPUTERS, Conditional, Imputer, Learning, Mean
 from ...maps.regions import Groups, Regions, said_by
-from ...statistics.evidence import Evidence, Part, Remark, Row
+from ...statistics.evidence import Axis, Evidence, Part, Remark, Row
 from ...subject.block import Block, Inputs
 from ...subject.layout import Layout
 from ...subject.outputs import select
@@ -292,7 +292,7 @@ class PixelFlipping(MapMetric["_Flipping | TokenFlipping"]):
 
 
 @dataclass(frozen=True)
-class Flipped(Part):
+class Flipped(Axis):
     """What was removed, and what was looked at.
 
     Attributes:
@@ -314,6 +314,21 @@ class Flipped(Part):
     taken: str
     reading: Reading = "contribution"
     axis: str = "removed fraction"
+
+    @property
+    def across(self) -> str:
+        """What the points are."""
+        return self.axis
+
+    @property
+    def points(self) -> tuple[float, ...]:
+        """The removed fractions."""
+        return self.fractions
+
+    @property
+    def up(self) -> str:
+        """The output that is looked at."""
+        return f"{self.output} of the explained output" if self.output == "probability" else self.output
 
     def plain(self) -> dict[str, object]:
         """Return all of it, and the name of the axis."""

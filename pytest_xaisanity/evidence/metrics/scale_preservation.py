@@ -8,7 +8,7 @@ measures how much of the order of the channels is left; it scores the model, not
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,8 @@ from ...model.cut import Cut, find_cut
 from ...model.reinit.distributions import Distribution, as_distribution
 from ...model.reinit.randomizer import Randomizer
 from ...model.tracing import Call, Watch
-from ...statistics.evidence import Part
+from ...report.figures import Figure, Table
+from ...statistics.evidence import Evidence, Part, number
 from ...subject.block import Block
 from ...subject.explained_layers import explained_layers
 from ...subject.layout import by_channel, channel_axis
@@ -174,6 +175,12 @@ class Scales(Part):
             },
             "order": {"predicted": self.predicted, "observed": self.observed},
         }
+
+    def figures(self, beside: Evidence) -> Iterator[Figure]:
+        """Yield what is left of the largest channels."""
+        head = ("largest channels", "how many", "share kept", "share by chance")
+        rows = ((f"top {top.share} %", str(top.channels), number(top.kept), number(top.chance)) for top in self.top)
+        yield Table(f"Channels of {self.layer} before and after", head, tuple(rows))
 
 
 def order_probability(ratio: Any, above: Any, below: Any = None) -> NDArray[np.float64]:
