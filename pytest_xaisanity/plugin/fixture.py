@@ -16,7 +16,7 @@ from .audit import AUDIT
 from .dry_run import DryRun
 from .interrupts import end_on_sigterm
 from .looks import LOOKS
-from .options import flag, given, setting
+from .options import REPORTS, flag, given, setting
 from .records import VERDICTS
 from .running import RUNNING, Running, begins_again
 from .stream import Terminal
@@ -109,6 +109,7 @@ class Xai:
             settings |= {"train": train, "training_data": data, "cache_dir": folder}
             settings["jobs"] = setting(self._config, "jobs")
         bench = Bench(*given, **settings)
+        bench.pictures = setting(self._config, "report") is not None
         self._made.add(bench)
         return bench
 
@@ -155,7 +156,7 @@ class Xai:
 def _command(item: pytest.Item, claim: Claim) -> str:
     """Return the command that decides the claims of a test again."""
     options = {"seed": setting(item.config, "seed"), **given(item.config)}
-    for about_the_suite in ("json", "dry_run", "audit", "audit_all", "audit_fail_under", "jobs"):
+    for about_the_suite in (*REPORTS, "dry_run", "audit", "audit_all", "audit_fail_under", "jobs"):
         options.pop(about_the_suite, None)
     module, _, name = item.nodeid.partition("::")
     in_battery = module == BATTERY  # in no file of the user's, so that a node id would name nothing

@@ -15,9 +15,10 @@ from ..claims.written import read
 from ..common.errors import XaiError
 from ..report.file import check_file
 
-__all__ = ["LIST", "add_ini_keys", "add_options", "check_settings", "flag", "given", "setting"]
+__all__ = ["LIST", "REPORTS", "add_ini_keys", "add_options", "check_settings", "flag", "given", "setting"]
 
 
+REPORTS = ("json", "report")  # options that name the file of a report
 LIST = "--xai-list"  # says something instead of running: no setting, and no ini key
 
 _INI_TYPES: dict[type, Literal["string", "int", "float", "bool", "linelist"]] = {
@@ -125,6 +126,7 @@ _OPTIONS = (
     _Option("inconclusive", "WHAT", "what an inconclusive verdict does", "fail", str, ("fail", "skip", "warn")),
     _Option("dry_run", "", "print what each claim costs, in passes and in time, and decide none", False, bool),
     _Option("json", "FILE", "write every verdict with its whole evidence to FILE"),
+    _Option("report", "FILE.html", "write a report for people to FILE: verdicts, curves, inputs with their maps"),
     _Option(
         "audit",
         "",
@@ -257,8 +259,9 @@ def check_settings(config: pytest.Config) -> None:
             expected="a share between 0 and 1, beside --xai-audit",
             fix="use 0.95",
         )
-    if values["json"] is not None and not hasattr(config, "workerinput"):  # workers write no report
-        check_file("--xai-json", Path(values["json"]))
+    for report in REPORTS:
+        if values[report] is not None and not hasattr(config, "workerinput"):  # workers write no report
+            check_file(flag(report), Path(values[report]))
     _check_claims(config, values)
 
 

@@ -14,6 +14,7 @@ from .running import is_repeated
 if TYPE_CHECKING:
     from ..bench.bench import BoundExplainer
     from ..claims.base import Claim
+    from ..report.figures import Figures
     from ..report.records import Record
     from ..statistics.verdict import Verdict
 
@@ -31,6 +32,15 @@ def _name(explainer: BoundExplainer) -> str:
         return explainer.name
     except Exception:
         return explainer.kind
+
+
+def _figures(config: pytest.Config, verdict: Verdict) -> dict[str, Figures]:
+    """Return what is drawn of a verdict, where a report is asked for."""
+    if setting(config, "report") is None:
+        return {}
+    from ..report.figures import Figures
+
+    return {"figures": Figures.of(verdict.evidence.figures())}
 
 
 class Records:
@@ -76,6 +86,7 @@ class Records:
             evidence=verdict.evidence.plain(),
             rows=tuple(verdict.evidence.rows()),
             advice=verdict.advice,
+            **_figures(item.config, verdict),
         )
 
     def add_error(

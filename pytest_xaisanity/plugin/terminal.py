@@ -1,7 +1,8 @@
-"""The verdicts of a session, where all of them arrive: the summary in the terminal and the JSON report."""
+"""The verdicts of a session, where all of them arrive: the summary in the terminal, and the reports."""
 
 from __future__ import annotations
 
+import shlex
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +11,11 @@ import pytest
 
 from .audit import AUDIT
 from .interrupts import end_on_sigterm
-from .options import setting
+from .options import REPORTS, flag, setting
 from .records import RECORDS
 
 if TYPE_CHECKING:
+    from ..report.mutation import Mutations
     from ..report.records import Record
     from ..report.summary import Collected
 
@@ -29,7 +31,7 @@ class Verdicts:
         self._config = config
         self._any = False
         self._interrupted = False
-        self._lost = ""  # why there is no report
+        self._lost: list[str] = []  # which reports there are not, and why
 
     @cached_property
     def _collected(self) -> Collected:
@@ -54,7 +56,7 @@ class Verdicts:
 
     def pytest_sessionstart(self) -> None:
         """Do not let a SIGTERM cost the report."""
-        if setting(self._config, "json") is not None:
+        if any(setting(self._config, report) is not None for report in REPORTS):
             end_on_sigterm(self._config)
 
     def pytest_keyboard_interrupt(self) -> None:
@@ -75,28 +77,54 @@ class Verdicts:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the JSON report, in the process that has all verdicts."""
+        """Write the reports, in the process that has all verdicts."""
         config = self._config
-        file = setting(config, "json")
-        if file is None or hasattr(config, "workerinput") or config.getoption("collectonly"):
+        if hasattr(config, "workerinput") or config.getoption("collectonly"):
             return
+        stopped = self._interrupted or session.exitstatus == pytest.ExitCode.INTERRUPTED
+        for report, write in (("json", self._write_json), ("report", self._write_html)):
+            file = setting(config, report)
+            if file is None:
+                continue
+            try:
+                write(Path(file), stopped)
+            except OSError as error:
+                self._lost.append(f"{flag(report)}: {file!r} could not be written ({error}): the report is lost")
+                if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+                    session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def _write_json(self, file: Path, interrupted: bool) -> None:
         from ..report.json import write
 
-        settings = {name: setting(config, name) for name in _REPORTED}
-        audit = config.stash[AUDIT].found.plain() if AUDIT in config.stash else None
-        stopped = self._interrupted or session.exitstatus == pytest.ExitCode.INTERRUPTED
-        try:
-            write(Path(file), self._collected.records, settings=settings, audit=audit, interrupted=stopped)
-        except OSError as error:
-            self._lost = f"--xai-json: {file!r} could not be written ({error}): the report is lost"
-            if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        found = self._audited
+        audit = None if found is None else found.plain()
+        write(file, self._collected.records, settings=self._settings, audit=audit, interrupted=interrupted)
+
+    def _write_html(self, file: Path, interrupted: bool) -> None:
+        from ..report.html import write
+
+        write(
+            file,
+            self._collected.records,
+            settings=self._settings,
+            command=shlex.join(["pytest", *map(str, self._config.invocation_params.args)]),
+            audit=self._audited,
+            interrupted=interrupted,
+        )
+
+    @property
+    def _settings(self) -> dict[str, object]:
+        return {name: setting(self._config, name) for name in _REPORTED}
+
+    @property
+    def _audited(self) -> Mutations | None:
+        return self._config.stash[AUDIT].found if AUDIT in self._config.stash else None
 
     def pytest_unconfigure(self) -> None:
         """Say, below all else, that there is no report."""
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
-        if self._lost and terminal is not None:
-            terminal.write_line(self._lost, red=True)
+        for lost in self._lost if terminal is not None else ():
+            terminal.write_line(lost, red=True)
 
 
 VERDICTS_OF_SESSION = pytest.StashKey[Verdicts]()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from .file import write_whole
+from .provenance import versions
 from .records import Record
 
 __all__ = ["write"]
-
-_PACKAGES = ("pytest-xaisanity", "pytest", "torch", "captum", "numpy", "scipy")
 
 
 def write(
@@ -41,15 +38,8 @@ def write(
         "format": 1,
         "interrupted": interrupted,
         "settings": dict(settings),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": versions(),
         "claims": [record.report() for record in records],
         **({} if audit is None else {"audit": audit}),
     }
     write_whole(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
