@@ -251,7 +251,7 @@ class Adversary(Part):
         gain = f"{self.found.gain:.3g} over the explanation on {self.searched} inputs, {self.found.tried} maps tried"
         note = f"{self.found.told}: gain {gain}; as it is on input {self.picture_of}"
         if picture.ndim == 2 and picture.numel():
-            yield Heat("The map that was found", numbers(picture, signed=bool((picture < 0).any())), note)
+            yield Heat("The map that was found", numbers(picture), note)
         tried = tuple((name, f"{gain:.3g}") for name, gain in self.universal.items())
         if tried:
             yield Table("Universal maps that are always tried", ("map", "mean gain over the explanation"), tried)

@@ -321,7 +321,7 @@ class PerInput(Part):
         """Yield how the scores that decide are spread over the inputs, where they are of one kind."""
         alone = next(iter(self.scores.values())) if len(self.scores) == 1 else None
         values = np.array([one for one in self.deciding or alone or () if one is not None], float)
-        if len(values) < _SPREAD or not np.isfinite(values).all():
+        if len(values) < _SPREAD or not np.isfinite(values).all() or not np.ptp(values):
             return
         shares = np.linspace(0, 1, min(len(values), _QUANTILES))
         found = tuple(np.quantile(values, shares).tolist())
@@ -330,7 +330,7 @@ class PerInput(Part):
         yield Chart(
             "Scores of single inputs, the lowest first",
             "inputs (%)",
-            "score that decides",
+            "score that decides" if alone is None else next(iter(self.scores)).replace("explainer", "score"),
             tuple((100 * shares).tolist()),
             (Line("inputs", found),),
             tuple(Mark("threshold", end) for end in ends if end is not None),

@@ -70,14 +70,17 @@ class ByTarget(Part):
         if len(self.found) < 2:
             return
         lowest = sorted(self.found, key=lambda target: self.found[target].estimate)
-        head = ("target", "mean", "interval", "inputs", "groups", "outcome")
-        yield Table("By target, the lowest first", head, tuple(_cells(one, self.found[one]) for one in lowest), True)
+        rows = [_cells(one, self.found[one]) for one in lowest]
+        head = ("target", "mean of what decides", "inputs", "groups", "interval", "outcome")
+        columns = 4 if self.least is None else len(head)
+        cut = tuple(row[:columns] for row in rows)
+        yield Table("By target, the lowest first", head[:columns], cut, targets=True)
 
 
 def _cells(target: Target, one: OfTarget) -> tuple[str, ...]:
     interval = "" if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}"
     counts = str(one.n), str(one.groups)
-    return named(target), number(one.estimate), interval, *counts, one.outcome or "not asked alone"
+    return named(target), number(one.estimate), *counts, interval, one.outcome or "too few inputs"
 
 
 def named(target: Target) -> str:

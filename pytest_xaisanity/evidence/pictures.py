@@ -19,7 +19,7 @@ __all__ = ["Pictured", "numbers", "pictures"]
 
 Maps = Sequence[tuple[str, Tensor]]
 
-_SIDE = 56  # pixels of an image, at most
+_SIDE = 48  # pixels of an image, at most
 _POINTS = 96  # of a series
 _CHANNELS = 3  # of a series
 _TOKENS = 64
@@ -73,18 +73,17 @@ def pictures(block: Block, row: int, maps: Maps, names: Sequence[str] = ()) -> t
     return tuple(shown)
 
 
-def numbers(values: Tensor, *, signed: bool, outer: float = 1.0) -> Numbers:
-    """Return the numbers of a map, on a scale that is symmetric about 0 or begins there.
+def numbers(values: Tensor, *, outer: float = 1.0) -> Numbers:
+    """Return the numbers of a map, on a scale that is symmetric about 0, or begins there where nothing is below.
 
     Args:
         values: The map.
-        signed: Whether the scale has negative numbers.
         outer: The share of the values that lies within the scale; others are drawn as its end.
     """
     sizes = values[torch.isfinite(values)].abs().flatten()
     bound = float(torch.quantile(sizes, outer)) if len(sizes) else 0.0
     bound = bound or (float(sizes.max()) if len(sizes) else 0.0) or 1.0
-    return _stepped(values, -bound if signed else 0.0, bound)
+    return _stepped(values, -bound if bool((values < 0).any()) else 0.0, bound)
 
 
 def _stepped(values: Tensor, low: float, high: float) -> Numbers:
@@ -131,7 +130,7 @@ def _of_image(given: Tensor, maps: Maps, note: str) -> Picture:
 
 
 def _pooled(planes: Tensor) -> Tensor:
-    """Return planes ``(C, H, W)`` of 56 pixels a side at most."""
+    """Return planes ``(C, H, W)`` of 48 pixels a side at most."""
     height, width = planes.shape[-2:]
     factor = _SIDE / max(height, width)
     if factor >= 1:
@@ -178,6 +177,5 @@ def _of_table(given: Tensor, maps: Maps, names: Sequence[str]) -> Picture:
 
 
 def _named(maps: Maps, outer: float = 1.0) -> tuple[Named, ...]:
-    """Return maps with their numbers, all on scales of one kind."""
-    signed = any(bool((one < 0).any()) for _, one in maps)
-    return tuple(Named(name, numbers(one, signed=signed, outer=outer)) for name, one in maps)
+    """Return maps with their numbers."""
+    return tuple(Named(name, numbers(one, outer=outer)) for name, one in maps)

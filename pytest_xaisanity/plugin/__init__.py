@@ -294,6 +294,21 @@ def xai_features() -> object:
 
 
 @pytest.fixture(scope="session")
+def xai_tokenizer() -> object:
+    """Override it to return what makes words of token ids for the HTML report, which shows the ids otherwise.
+
+    That is a tokenizer, a function of an id, or a list or a mapping of words by id.
+    """
+    return None
+
+
+@pytest.fixture(scope="session")
+def xai_class_names() -> object:
+    """Override it to return the names of the outputs for the HTML report: a list, a mapping or a function."""
+    return None
+
+
+@pytest.fixture(scope="session")
 def xai_explainer(pytestconfig: pytest.Config) -> object:
     """Override it to return the explainer of tests whose markers name none; by default ``--xai-explainer``."""
     return named(pytestconfig, "explainer")

@@ -14,6 +14,7 @@ import pytest
 from ..common.errors import XaiError, XaiWarning, raise_here
 from .audit import AUDIT
 from .dry_run import DryRun
+from .figures import figures_of
 from .interrupts import end_on_sigterm
 from .looks import LOOKS
 from .options import REPORTS, flag, given, setting
@@ -142,7 +143,9 @@ class Xai:
         policy = setting(self._config, "inconclusive")
         if verdict.inconclusive and policy == "warn":
             verdict = dataclasses.replace(verdict, tolerated=True)
-        VERDICTS.add(item, verdict, claim, explainer, _command(item, claim))
+        wanted = setting(self._config, "report") is not None
+        figures = figures_of(verdict, self._running.request) if wanted else None
+        VERDICTS.add(item, verdict, claim, explainer, _command(item, claim), figures)
         if verdict.tolerated:
             # Where the test is, because the frames from here to its line differ between the two forms.
             file, line, _ = item.reportinfo()

@@ -34,15 +34,6 @@ def _name(explainer: BoundExplainer) -> str:
         return explainer.kind
 
 
-def _figures(config: pytest.Config, verdict: Verdict) -> dict[str, Figures]:
-    """Return what is drawn of a verdict, where a report is asked for."""
-    if setting(config, "report") is None:
-        return {}
-    from ..report.figures import Figures
-
-    return {"figures": Figures.of(verdict.evidence.figures())}
-
-
 class Records:
     """The verdicts of each test."""
 
@@ -58,6 +49,7 @@ class Records:
         claim: Claim,
         explainer: BoundExplainer,
         command: str,
+        figures: Figures | None = None,
     ) -> None:
         """Record a verdict with the running test.
 
@@ -67,6 +59,7 @@ class Records:
             claim: What it is on.
             explainer: What that is about.
             command: What decides the claim again.
+            figures: What is drawn of it, where a report is asked for.
         """
         self._add(
             item,
@@ -86,7 +79,7 @@ class Records:
             evidence=verdict.evidence.plain(),
             rows=tuple(verdict.evidence.rows()),
             advice=verdict.advice,
-            **_figures(item.config, verdict),
+            **({} if figures is None else {"figures": figures}),
         )
 
     def add_error(

@@ -197,6 +197,18 @@ class _Claim:
             yield exhibit, [_Shown(picture) for picture in exhibit.pictures]
 
     @property
+    def kinds(self) -> list[str]:
+        """The kinds of pictures."""
+        exhibits = self.record.figures.exhibits
+        return sorted({picture.kind for exhibit in exhibits for picture in exhibit.pictures})
+
+    @property
+    def signs(self) -> list[bool]:
+        """Whether there are maps with values below zero, and whether there are others."""
+        pictures = [picture for exhibit in self.record.figures.exhibits for picture in exhibit.pictures]
+        return sorted({one.values.signed for picture in pictures for one in picture.maps}, reverse=True)
+
+    @property
     def heats(self) -> Iterator[tuple[Any, _Map]]:
         """Each map that is shown by itself."""
         for shown in self.record.figures.heats:
@@ -318,10 +330,6 @@ class _Shown:
     @property
     def maps(self) -> list[_Map]:
         return [_Map(one) for one in self.picture.maps]
-
-    @property
-    def signed(self) -> bool:
-        return any(one.values.signed for one in self.picture.maps)
 
     @property
     def source(self) -> str:

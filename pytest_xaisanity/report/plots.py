@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from math import isfinite
 from typing import Any, TypeAlias
 from xml.etree import ElementTree
@@ -30,6 +31,8 @@ _MARKERS = "os^Dv"
 _WIDTH = 4.4  # inches
 _SIGNED, _UNSIGNED = "RdBu_r", "viridis"  # both are told apart by color-blind people
 _BLANK = (136, 136, 136)  # what is not finite
+_SHADES = 62  # of a drawn map: an even number, as of steps; more would take more room than the eye sees
+_COARSE = bytes(round(step * _SHADES / LEVELS) for step in range(NOT_FINITE)) + bytes([_SHADES + 1])
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -88,7 +91,7 @@ def chart(shown: Chart, prefix: str) -> str:
     legend = 0.18 * -(-len(names) // columns) + 0.06
     height = 1.75 + below + legend
     with _drawing(height) as figure:
-        axes = figure.add_axes((0.135, (below + legend) / height, 0.845, 1.65 / height))
+        axes = figure.add_axes((0.165, (below + legend) / height, 0.815, 1.65 / height))
         places = [float(place) for place in range(len(shown.points))] if named else [float(p) for p in shown.points]
         for line, (hue, dash, marker) in zip(shown.lines, _styles(shown.lines), strict=True):
             _draw_line(axes, shown, line, places, hue, dash, marker)
@@ -97,8 +100,11 @@ def chart(shown: Chart, prefix: str) -> str:
             axes.axhline(
                 level.value, color=_INK, linestyle=dash, linewidth=1, label=_cut(level.name, 48), clip_on=False
             )
+        if shown.limits is not None:
+            axes.set_ylim(min(0, axes.get_ylim()[0]), None)
         axes.grid(axis="y", color=_RULE, linewidth=0.6, clip_on=False)
-        axes.set_ylabel(_cut(shown.up, 34))
+        middle = (below + legend + 0.82) / height
+        figure.text(0.012, middle, _cut(shown.up, 30), rotation=90, va="center", ha="left")
         axes.set_xlabel(_cut(shown.across, 60))
         if named:
             _name_points(axes, [str(point) for point in shown.points])
@@ -120,10 +126,16 @@ def photo(given: Numbers) -> str:
 def heat(values: Numbers) -> str:
     """Return a map as a data URI: red above and blue below zero, or from dark to bright where nothing is below."""
     height, width = values.shape if len(values.shape) == 2 else (1, values.shape[0])
-    picture = Image.frombytes("P", (width, height), values.steps)
-    colors = [color(step / LEVELS, signed=values.signed) for step in range(LEVELS + 1)]
-    picture.putpalette([part for one in (*colors, _BLANK) for part in one])
+    picture = Image.frombytes("P", (width, height), values.steps.translate(_COARSE))
+    picture.putpalette(_palette(values.signed))
     return _encoded(picture, "PNG", optimize=True)
+
+
+@cache
+def _palette(signed: bool) -> bytes:
+    """Return the color of each shade, and of what is not finite."""
+    colors = (color(shade / _SHADES, signed=signed) for shade in range(_SHADES + 1))
+    return bytes(part for one in (*colors, _BLANK) for part in one)
 
 
 def color(share: float, *, signed: bool) -> tuple[int, int, int]:

@@ -97,8 +97,10 @@ class Record:
 
 def plain_value(value: Any) -> Plain:
     """Return ``value`` in built-in types alone; None for a number that is not finite, a string for what is no value."""
-    if value is None or type(value) in (str, int, bool):
+    if value is None or type(value) in (int, bool):
         return value
+    if type(value) is str:  # half of a surrogate pair cannot be written to a file, nor sent
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, float):
         return float(value) if value - value == 0 else None
     if isinstance(value, Mapping):

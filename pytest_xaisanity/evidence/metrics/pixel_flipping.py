@@ -328,7 +328,7 @@ class Flipped(Axis):
     @property
     def up(self) -> str:
         """The output that is looked at."""
-        return f"{self.output} of the explained output" if self.output == "probability" else self.output
+        return self.output
 
     def plain(self) -> dict[str, object]:
         """Return all of it, and the name of the axis."""
