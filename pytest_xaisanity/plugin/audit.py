@@ -108,6 +108,7 @@ class Auditor:
         from ..report.audited import Audited
 
         bench, explainer, claims = passed.bench, passed.explainer.on(passed.bench), passed.distinct()
+        bench.pictures = False  # no report shows those of mutants
 
         def advance(name: str) -> None:
             bar.set_postfix_str(f"{explainer.name} / {name}", refresh=False)

@@ -264,6 +264,7 @@ def _name_points(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _cut(text: str, room: int) -> str:
+    text = f" {text}" if text.startswith("_") else text  # which Matplotlib would leave out of a legend
     return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
