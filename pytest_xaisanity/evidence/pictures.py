@@ -81,7 +81,7 @@ def numbers(values: Tensor, *, outer: float = 1.0) -> Numbers:
         outer: The share of the values that lies within the scale; others are drawn as its end.
     """
     sizes = values[torch.isfinite(values)].abs().flatten()
-    bound = float(torch.quantile(sizes, outer)) if len(sizes) else 0.0
+    bound = float(torch.quantile(sizes, outer, interpolation="higher")) if len(sizes) else 0.0
     bound = bound or (float(sizes.max()) if len(sizes) else 0.0) or 1.0
     return _stepped(values, -bound if bool((values < 0).any()) else 0.0, bound)
 

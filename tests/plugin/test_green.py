@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from report.pages import Page
 
 IMPORTS = """import copy, os, pickle, signal, time
 import pytest
@@ -285,12 +286,15 @@ def test_a_report_that_cannot_be_written_is_said_at_the_start(suite, file, words
 
 @pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
 def test_an_interrupt_leaves_the_claims_decided_so_far(suite, name):
-    """Also those of the test that is interrupted, in a report that says so."""
+    """Also those of the test that is interrupted, in reports that say so."""
     body = "def test_a(xai):\n    assert decided(xai, good)\ndef test_b(xai):\n    assert decided(xai, good)\n"
     body += f"    os.kill(os.getpid(), signal.{name})\n    time.sleep(9)\ndef test_c(xai):\n    assert decided(xai)\n"
     suite.makepyfile(test_it=IMPORTS + body)
-    result = suite.runpytest_subprocess("-p", "no:randomly", "--xai-json=claims.json")
+    result = suite.runpytest_subprocess("-p", "no:randomly", "--xai-json=claims.json", "--xai-report=report.html")
     assert result.ret == pytest.ExitCode.INTERRUPTED
+    page = Page((suite.path / "report.html").read_text(encoding="utf-8"))
+    assert "Interrupted." in page.text
+    assert [one["data-outcome"] for one in page.all("article")] == ["passed", "passed"]
     report = report_of(suite)
     assert report["interrupted"] is True
     assert [(claim["test"], claim["outcome"], claim["test_outcome"]) for claim in report["claims"]] == [

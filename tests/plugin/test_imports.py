@@ -10,7 +10,7 @@ import pytest
 
 import pytest_xaisanity
 
-HEAVY = {"torch", "numpy", "scipy", "captum", "hypothesis", "matplotlib", "pandas", "PIL"}
+HEAVY = {"torch", "numpy", "scipy", "captum", "hypothesis", "matplotlib", "jinja2", "pandas", "PIL"}
 
 LIST_MODULES = """
     import json, sys
@@ -60,6 +60,13 @@ def python(code: str) -> str:
 def test_importing_the_package_imports_nothing_heavy():
     code = "import sys, pytest_xaisanity; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     assert not set(python(code).split()) & HEAVY
+
+
+def test_only_the_report_itself_imports_what_it_is_written_with():
+    """Not what verdicts and records are made of: a session without a report pays for neither."""
+    rooms = "report.records, report.json, report.summary, report.mutation, report.figures, statistics.evidence"
+    code = "import sys, " + ", ".join(f"pytest_xaisanity.{room}" for room in (*rooms.split(", "), "plugin.figures"))
+    assert python(f"{code}; print({{'jinja2', 'matplotlib'}} & {{*sys.modules}} or 'none')") == "none"
 
 
 def test_the_package_lists_its_names_without_importing_them():

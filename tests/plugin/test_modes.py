@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from report.pages import without_times
 
 SUITE = """
     import pytest
@@ -51,18 +52,25 @@ def pytest_command(pytester, *args: str, **environment: str):
         return pytester.runpytest_subprocess(*args)
 
 
-def test_one_process_and_several_write_the_same_report(suite):
-    """To the last bit, in any order of the tests, also when tests fail; the controller alone writes it."""
+def test_one_process_and_several_write_the_same_reports(suite):
+    """To the last bit, in any order of the tests, also when tests fail; the controller alone writes them.
+
+    But for when the page was written, and how it was asked for.
+    """
     pytest.importorskip("xdist")
     suite.makepyfile(test_it=SUITE)
-    reports = []
+    reports, pages = [], []
     for name, args in {"plain": (), "n0": ("-n0",), "n2": ("-n2",)}.items():
-        result = suite.runpytest(f"--xai-json={name}.json", "-p", "randomly", *args)
+        files = (f"--xai-json={name}.json", f"--xai-report={name}.html")
+        result = suite.runpytest(*files, "-p", "randomly", *args)
         result.assert_outcomes(**OUTCOMES)
         result.stdout.fnmatch_lines(["*- explanation claim: failed -*"])
         result.stdout.fnmatch_lines(["*claims about explanations: 4 passed, 3 failed (1 expected), 1 inconclusive*"])
         reports.append((suite.path / f"{name}.json").read_bytes())
+        pages.append(without_times((suite.path / f"{name}.html").read_text(encoding="utf-8")))
     assert reports[0] == reports[1] == reports[2]
+    assert pages[0] == pages[1] == pages[2]
+    assert pages[0].count("<article") == 8
     assert len(json.loads(reports[0])["claims"]) == 8
 
 

@@ -119,3 +119,8 @@ def drawn(text="word", **changes):
     words = {"test": f"test_it.py::test[{text}]", "claim": f"{text} claim", "explainer": text, "reason": text}
     words |= {"quantity": text, "decided_by": text, "reproduce": text, "advice": text, "rows": ((text, text),)}
     return record_of(**{**words, "figures": figures(text), **changes})
+
+
+def without_times(source):
+    """Return a page without when it was written, and how it was asked for."""
+    return re.sub(r"<time>.*?</time>|command line</th><td>.*?</td>", "", source)
