@@ -104,8 +104,15 @@ def figures(text="word", shape=(6, 6)):
     return Figures(
         Scale(0.0, 1.0, at_most=0.5, marks=(Mark(text, 0.9), Mark("edges", 0.91))),
         (
-            Chart(text, text, text, (0.0, 0.5, 1.0), (curves, Line(text, (1.0, 0.5, 0.2), beside=True)), note=text),
-            Chart("by layer", "layer", "share", (text, "fc", "conv"), (curves,), (Mark(text, 0.5),), joined=False),
+            Chart(
+                text,
+                text,
+                text,
+                (text, "fc", "conv"),
+                (curves, Line(text, (1.0, 0.5, 0.2), beside=True)),
+                (Mark(text, 0.5),),
+                note=text,
+            ),
         ),
         (Table(text, (text, "mean"), ((text, "0.5"), ("b", "0.2"))),),
         (Heat(text, numbers(shape), text),),
