@@ -124,7 +124,6 @@ class Bounded(Claim):
         verb = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[outcome]
         constant, made = len(values) - len(known), Groups.of(counted(scored.groups), look.n)
         remarks = self.metric.remarks(scored, look.parts[0])
-        shown = plain(values)
         curves = {name: curve.astype(float).tolist() for name, curve in scored.curves.items()}
         return self._verdict(
             look,
@@ -141,9 +140,9 @@ class Bounded(Claim):
                 *look.parts[0],
                 *remarks,
                 made,
-                PerInput({"explainer": shown}),
+                PerInput({"explainer": plain(values)}),
                 Constant(constant),
-                Worst.of(look.indices, shown, self._beyond, "score"),
+                Worst.of(look.indices, plain(values), self._beyond, "score"),
             ),
         )
 

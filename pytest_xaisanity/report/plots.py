@@ -245,11 +245,9 @@ def _draw_line(axes: Axes, shown: Chart, line: Line, places: Sequence[float], hu
     elif low and high:
         axes.vlines(places, low, high, color=hue, linewidth=1.2, clip_on=False)
     face = "none" if line.beside else hue
-    few = len(values) <= 16
-    axes.plot(
-        places, values, color=hue, linestyle=dash, marker=marker if few else "", markerfacecolor=face, label=name,
-        clip_on=False,
-    )  # fmt: skip
+    few = marker if len(values) <= 16 else ""
+    style = {"color": hue, "linestyle": dash, "marker": few, "markerfacecolor": face}
+    axes.plot(places, values, label=name, clip_on=False, **style)
 
 
 def _within(values: Sequence[float | None], limits: tuple[float, float] | None) -> list[float]:
