@@ -246,7 +246,7 @@ def _draw_line(axes: Axes, shown: Chart, line: Line, places: Sequence[float], hu
         axes.vlines(places, low, high, color=hue, linewidth=1.2, clip_on=False)
     face = "none" if line.beside else hue
     few = marker if len(values) <= 16 else ""
-    style = {"color": hue, "linestyle": dash, "marker": few, "markerfacecolor": face}
+    style: dict[str, Any] = {"color": hue, "linestyle": dash, "marker": few, "markerfacecolor": face}
     axes.plot(places, values, label=name, clip_on=False, **style)
 
 
