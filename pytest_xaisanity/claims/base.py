@@ -365,14 +365,17 @@ class Means(Part):
             for name, values in curves.items():
                 line = _line(f"{whose}, {name}", np.array(values, float), beside=whose != "explainer")
                 lines.setdefault(len(line.values), []).append(line)
-        axis = next((part for part in beside.parts if isinstance(part, Axis)), None)
+        axes = [part for part in beside.parts if isinstance(part, Axis)]
         for count, some in lines.items():
-            fits = axis is not None and len(axis.points) == count
-            points = axis.points if fits and axis is not None else tuple(map(float, range(count)))
-            across, up = (axis.across, axis.up) if fits and axis is not None else ("point", "value")
+            axis = next((one for one in axes if len(one.points) == count), None)
+            points = tuple(map(float, range(1, count + 1))) if axis is None else axis.points
+            across, up = ("point", "value") if axis is None else (axis.across, axis.up)
+            joined = axis is None or axis.joined
             if count > 1:
-                note = "bands: the middle half of the inputs" if any(line.low for line in some) else ""
-                yield Chart(f"Curves over the {across}", across, up, points, tuple(some[:_LINES]), note=note)
+                shape = "bands" if joined else "bars"
+                note = f"{shape}: the middle half of the inputs" if any(line.low for line in some) else ""
+                title, few = f"Curves over the {across}", tuple(some[:_LINES])
+                yield Chart(title, across, up, points, few, joined=joined, note=note)
 
 
 @dataclass(frozen=True)

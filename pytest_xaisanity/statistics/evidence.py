@@ -53,7 +53,13 @@ class Remark(Part):
 
 
 class Axis(Part):
-    """A part that says what the points of a metric's curves are."""
+    """A part that says what the points of a metric's curves are.
+
+    Attributes:
+        joined: Whether they follow one another, so that a line may join them.
+    """
+
+    joined: ClassVar[bool] = True
 
     @property
     @abstractmethod

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...common.checks import check_number
 from ...common.errors import XaiError, setting_error
-from ...statistics.evidence import Part, Row
+from ...statistics.evidence import Axis, Part, Row
 from ...subject.block import Block, Inputs
 from ...subject.outputs import select
 from ...subject.subject import Subject
@@ -85,7 +85,7 @@ class Completeness(MapMetric["_Differences"]):
 
 
 @dataclass(frozen=True)
-class Added(Part):
+class Added(Axis):
     """From what the output is said to rise or fall.
 
     Attributes:
@@ -93,10 +93,26 @@ class Added(Part):
     """
 
     baseline: float
+    joined: ClassVar[bool] = False
+
+    @property
+    def across(self) -> str:
+        """What is compared."""
+        return "sum"
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Both sums."""
+        return ("of the map", "f(x) - f(baseline)")
+
+    @property
+    def up(self) -> str:
+        """The unit of both."""
+        return "output"
 
     def plain(self) -> dict[str, object]:
         """Return it, and what the points of the curve are."""
-        return {"axis": "sum", "sums": ["of the map", "f(x) - f(baseline)"], "baseline": self.baseline}
+        return {"axis": "sum", "sums": list(self.points), "baseline": self.baseline}
 
     def rows(self) -> Iterator[Row]:
         """Yield the baseline."""

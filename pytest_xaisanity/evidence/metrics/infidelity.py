@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...common.checks import FEW, check_choice, check_number, check_whole
 from ...common.errors import setting_error
-from ...statistics.evidence import Evidence, Part, Remark, Row
+from ...statistics.evidence import Axis, Evidence, Part, Remark, Row
 from ...subject.block import Block
 from ...subject.layout import Layout
 from ..base import Lab, MapMetric, Scored, Scores
@@ -230,7 +230,7 @@ def infidelities(predicted: Tensor, changes: Tensor, before: Tensor) -> dict[str
 
 
 @dataclass(frozen=True)
-class Perturbed(Part):
+class Perturbed(Axis):
     """How inputs were perturbed.
 
     Attributes:
@@ -244,6 +244,22 @@ class Perturbed(Part):
     size: str
     samples: int
     reading: Reading
+    joined: ClassVar[bool] = False
+
+    @property
+    def across(self) -> str:
+        """The definitions of the score."""
+        return "form"
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The forms, by name."""
+        return tuple(_FORMS)
+
+    @property
+    def up(self) -> str:
+        """The score."""
+        return "infidelity"
 
     def plain(self) -> dict[str, object]:
         """Return all of it, and what the points of the curve are."""

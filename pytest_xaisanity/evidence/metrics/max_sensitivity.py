@@ -15,7 +15,7 @@ from ...common.checks import FEW, check_choice, check_number, check_whole
 from ...common.errors import setting_error
 from ...common.seeding import generator
 from ...explainers.explainer import Request
-from ...statistics.evidence import Evidence, Part, Remark, Row
+from ...statistics.evidence import Axis, Evidence, Part, Remark, Row
 from ...subject.block import Block, Inputs
 from ..base import Cost, Lab, Measurement, Measuring, OwnMetric, Scored
 from ..groups import Grouping
@@ -253,7 +253,7 @@ def _wide(request: Request, inputs: Inputs, count: int) -> Request:
 
 
 @dataclass(frozen=True)
-class Ball(Part):
+class Ball(Axis):
     """The ball in which inputs were moved.
 
     Attributes:
@@ -269,6 +269,22 @@ class Ball(Part):
     samples: int
     relative: bool
     independent: int = 0
+    joined: ClassVar[bool] = False
+
+    @property
+    def across(self) -> str:
+        """The points of the ball to which an input was moved."""
+        return "sample"
+
+    @property
+    def points(self) -> tuple[float, ...]:
+        """Their numbers."""
+        return tuple(map(float, range(1, self.samples + 1)))
+
+    @property
+    def up(self) -> str:
+        """How far the map moved."""
+        return "share of the map's norm" if self.relative else "distance of maps"
 
     def plain(self) -> dict[str, object]:
         """Return all of it, and the name of the axis."""
