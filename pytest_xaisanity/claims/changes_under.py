@@ -746,5 +746,5 @@ def _left_of_the_null(controls: Controls, similarity: str, name: str = "input ×
     null = controls.find_control(Alike, name)
     if null is None:
         return None
-    after, chance = null.after[similarity], null.chance[similarity]
+    after, chance = null.after.get(similarity), null.chance.get(similarity)
     return None if after is None or chance is None or chance == 1 else (after - chance) / (1 - chance)
