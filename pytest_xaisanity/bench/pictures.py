@@ -65,7 +65,8 @@ def _exhibits(evidence: Evidence, runs: Sequence[Run], name: str) -> Iterator[Ex
                 homes.setdefault(block.indices[row], (block, row))
             if place == 0 or rival:
                 own = _own_maps(run.attributions, block, rows)
-                for row, one in zip(rows, own, strict=True):
+                several = own.ndim > 1 + len(block.layout.places)  # forms, the explainer's own first
+                for row, one in zip(rows, own[:, 0] if several else own, strict=True):
                     maps[block.indices[row]].append((name if rival else _OWN, one))
             for row, called, one in run.beside(block, rows):
                 maps[block.indices[row]].append((called, one))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from math import inf
@@ -300,7 +300,8 @@ class Comparing(Measuring[Compared]):
         found = []
         with closing(asked_for_each(self.where, lambda: self.procedure.sampled(block, wanted))) as changed:
             for cell, maps in changed:
-                found += [(cell, row, one) for row, one in zip(wanted[cell], maps, strict=True)]
+                own = _unstacked(maps, block)[0]
+                found += [(cell, row, one) for row, one in zip(wanted[cell], own, strict=True)]
         for (seed, position), row, one in sorted(found, key=lambda each: (each[0][1], each[0][0])):
             yield Beside(row, self._after_what(seed, position), one)
 
