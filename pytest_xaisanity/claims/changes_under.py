@@ -237,7 +237,7 @@ class ChangesUnder(Claim):
             + left_alone(look.parts[0])
             + remarked(remarks_in(look.parts[0]), outcome),
             evidence=(
-                self._held(main, measured.get_part(Controls)),
+                self._held(main, measured),
                 Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
                 *in_forms,
                 *look.parts[0],
@@ -271,14 +271,15 @@ class ChangesUnder(Claim):
         )
         return FoundInForm(view.outcome, estimate, reading.after_by_position, reading.own, reading.chance, left)
 
-    def _held(self, main: _View, controls: Controls) -> Thresholds:
+    def _held(self, main: _View, measured: Evidence) -> Thresholds:
         """Return what the estimate that is quoted is held against."""
         if self.at_most is not None:
             return Thresholds.of(self._raw(self.at_most))
         if main.reading.retention is None:  # the explainer is not shown to reproduce itself
             return Thresholds.of(REPRODUCED)
-        alike = (control for control in controls.controls if isinstance(control, Alike))
-        left = ((control.name, _left_of_the_null(controls, main.name, control.name)) for control in alike)
+        own, controls = (measured.find(MapForms) or MapForms()).own, measured.get_part(Controls)
+        names = dict.fromkeys(("fresh noise", own.null(own), "input × noise", "edges"))  # of maps in the same form
+        left = ((name, _left_of_the_null(controls, main.name, name)) for name in names)
         marks = tuple(Mark(name, value) for name, value in left if value is not None)
         return Thresholds(Scale(0.0, 1.0, at_most=self.retention, marks=marks))
 
