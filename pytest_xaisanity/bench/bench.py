@@ -294,9 +294,9 @@ class Bench:
 
     def _with_pictures(self, verdict: Verdict, runs: Sequence[Run], needs: Sequence[Need]) -> Verdict:
         """Return the verdict with pictures; where they cannot be made, what was measured is forgotten."""
-        rival = next((one.rival for one in needs if one.rival is not None), None)
-        name = "" if rival is None else runs[-1].lab.attributions.explainer.name
-        verdict, made = with_pictures(verdict, runs, name)
+        pairs = zip(needs, runs, strict=True)
+        rivals = ["" if need.rival is None else run.lab.attributions.explainer.name for need, run in pairs]
+        verdict, made = with_pictures(verdict, runs, rivals)
         if not made:
             self.forget()
         return verdict

@@ -27,7 +27,7 @@ _SHOWN = 6  # inputs
 _OWN = "explanation"
 
 
-def with_pictures(verdict: Verdict, runs: Sequence[Run], name: str) -> tuple[Verdict, bool]:
+def with_pictures(verdict: Verdict, runs: Sequence[Run], rivals: Sequence[str]) -> tuple[Verdict, bool]:
     """Return a verdict with pictures among its evidence, and whether they could be made.
 
     Inputs are read and explained once more, which changes neither the verdict nor any later one.
@@ -35,13 +35,13 @@ def with_pictures(verdict: Verdict, runs: Sequence[Run], name: str) -> tuple[Ver
     Args:
         verdict: The verdict.
         runs: What was measured for it.
-        name: What a rival is called, where one was measured in the explainer's place.
+        rivals: For each, the name of the explainer that was measured in the claim's own's place, or nothing.
     """
     facts, exhibits, made = _facts(runs[0].lab.subject), tuple[Exhibit, ...](), True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they have been said
-            exhibits = tuple(_exhibits(verdict.evidence, runs, name))
+            exhibits = tuple(_exhibits(verdict.evidence, runs, rivals))
     except Exception as error:
         text = str(error) if isinstance(error, XaiError) else f"{type(error).__name__}{said(error)}"
         facts, made = (*facts, Fact("inputs and maps", f"could not be explained once more: {text}")), False
@@ -49,7 +49,7 @@ def with_pictures(verdict: Verdict, runs: Sequence[Run], name: str) -> tuple[Ver
     return replace(verdict, evidence=Evidence(*verdict.evidence.parts, shown)), made
 
 
-def _exhibits(evidence: Evidence, runs: Sequence[Run], name: str) -> Iterator[Exhibit]:
+def _exhibits(evidence: Evidence, runs: Sequence[Run], rivals: Sequence[str]) -> Iterator[Exhibit]:
     """Yield the inputs that are shown, the worst first."""
     if runs[0].measurement.about == "model":
         return
@@ -58,16 +58,15 @@ def _exhibits(evidence: Evidence, runs: Sequence[Run], name: str) -> Iterator[Ex
     chosen = list(dict.fromkeys([*scores, *evidence.get_part(Sample).indices]))[:_SHOWN]
     maps: dict[int, list[tuple[str, Tensor]]] = {index: [] for index in chosen}
     homes: dict[int, tuple[Block, int]] = {}
-    for place, run in enumerate(runs):
-        rival = place > 0 and run.lab.attributions is not runs[0].lab.attributions
+    for run, rival in zip(runs, rivals, strict=True):
         for block, rows in run.again(chosen):
             for row in rows:
                 homes.setdefault(block.indices[row], (block, row))
-            if place == 0 or rival:
+            if run is runs[0] or rival:
                 own = _own_maps(run.attributions, block, rows)
                 several = own.ndim > 1 + len(block.layout.places)  # forms, the explainer's own first
                 for row, one in zip(rows, own[:, 0] if several else own, strict=True):
-                    maps[block.indices[row]].append((name if rival else _OWN, one))
+                    maps[block.indices[row]].append((rival or _OWN, one))
             for row, called, one in run.beside(block, rows):
                 maps[block.indices[row]].append((called, one))
     features = runs[0].lab.subject.features

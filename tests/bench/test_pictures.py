@@ -123,6 +123,14 @@ def test_maps_after_an_intervention_are_those_that_were_compared(images):
         assert (after - before).abs().max() > 0.1
 
 
+def test_a_baseline_that_another_explainer_was_measured_against_is_no_rival(images):
+    """What is kept of a baseline is shared, and does not say whose claim it was measured for."""
+    bench = bench_of(*images)
+    for source in (Saliency, lambda model, inputs, targets: inputs * 2):
+        verdict = bench.explainer(source).beats("random", on="pixel_flipping")
+        assert {tuple(named.name for named in one.pictures[0].maps) for one in shown(verdict)} == {("explanation",)}
+
+
 def test_a_rival_is_shown_under_its_name(images):
     bench = bench_of(*images)
     verdict = bench.explainer(Saliency).beats(bench.explainer(IntegratedGradients, n_steps=2), on="pixel_flipping")
