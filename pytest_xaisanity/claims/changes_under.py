@@ -275,13 +275,13 @@ class ChangesUnder(Claim):
         """Return what the estimate that is quoted is held against."""
         if self.at_most is not None:
             return Thresholds.of(self._raw(self.at_most))
-        if main.reading.retention is None:  # the explainer is not shown to reproduce itself
+        if main.accepted is None:  # the explainer is not shown to reproduce itself
             return Thresholds.of(REPRODUCED)
         own, controls = (measured.find(MapForms) or MapForms()).own, measured.get_part(Controls)
         names = dict.fromkeys(("fresh noise", own.null(own), "input × noise", "edges"))  # of maps in the same form
-        left = ((name, _left_of_the_null(controls, main.name, name)) for name in names)
+        left = ((name, _left_of_the_null(controls, main.accepted.name, name)) for name in names)
         marks = tuple(Mark(name, value) for name, value in left if value is not None)
-        return Thresholds(Scale(0.0, 1.0, at_most=self.retention, marks=marks))
+        return Thresholds(Scale(0.0, 1.0, at_most=main.accepted.value, marks=marks))
 
     def _gradient(self, controls: Controls) -> Mapping[str, float | None]:
         """Return how much of the network's own gradient the upper third leaves; a named similarity decides alone."""
@@ -379,6 +379,7 @@ class _View:
         unit: What they are.
         sign: 1 where large scores speak against the claim, -1 where small ones do.
         outlook: What would settle it, where it is inconclusive and the reason does not say it yet.
+        accepted: The similarity that is quoted, and up to which share of it the claim passes; None of other estimates.
     """
 
     name: str
@@ -393,6 +394,7 @@ class _View:
     unit: str = ""
     sign: float = 1.0
     outlook: Outlook | None = None
+    accepted: Mark | None = None
 
     def worst(self, look: Look) -> tuple[Part, ...]:
         """Return the inputs that speak most against the claim, where any do."""
@@ -595,6 +597,7 @@ class _Joined(NamedTuple):
             against=quoted.left,
             unit=f"{quoted.similarity} left above what is accepted",
             outlook=self._outlook() if outcome == "inconclusive" else None,
+            accepted=Mark(quoted.similarity, quoted.bounds.passes),
         )
 
     def _outlook(self) -> Outlook | None:
