@@ -372,13 +372,7 @@ class Beats(Claim):
         )
 
     def _conclude(self, look: Look, asked: _Asked, left: LeftOut, one: _Concluded, targets: ByTarget) -> Verdict:
-        against, on = label(self.baseline), f"on {self.metric.called}{one.where}"
-        reasons = {
-            "passed": f"better than {against} {on}",
-            "failed": f"{asked.standing(one.decision.estimate)} better than {against} {on}: "
-            f"{asked.shown(one.decision.estimate)}",
-            "inconclusive": f"not shown to be better than {against} {on}, nor to be no better",
-        }
+        against = label(self.baseline)
         own, other = look.scored(0), look.scored(1)
         scores = {"explainer": own.values[:, 0], against: other.values.mean(1)}
         curves = {
@@ -393,7 +387,7 @@ class Beats(Claim):
             one.decision,
             outcome=one.outcome,
             quantity=asked.quantity if one.same is None else "share of pairs of inputs with one map",
-            reason=(reasons[one.outcome] if one.same is None else f"no better than {against} {on}: {one.same}")
+            reason=self._reason(asked, one)
             + self._rival_found(look, one.outcome)
             + one.addition
             + constant_note(int(_unknown(own.values[:, 0], other.values).sum()))
@@ -412,6 +406,18 @@ class Beats(Claim):
                 Worst.of(look.indices, values, lambda value: -value, asked.quantity),
             ),
         )
+
+    def _reason(self, asked: _Asked, one: _Concluded) -> str:
+        against, on = label(self.baseline), f"on {self.metric.called}{one.where}"
+        if one.same is not None:
+            return f"no better than {against} {on}: {one.same}"
+        reasons = {
+            "passed": f"better than {against} {on}",
+            "failed": f"{asked.standing(one.decision.estimate)} better than {against} {on}: "
+            f"{asked.shown(one.decision.estimate)}",
+            "inconclusive": f"not shown to be better than {against} {on}, nor to be no better",
+        }
+        return reasons[one.outcome]
 
     def _rival_found(self, look: Look, outcome: Outcome) -> str:
         """Return what a reason adds of the baseline."""
