@@ -18,9 +18,21 @@ __all__ = ["DEFAULT", "REDUCTIONS", "checked_reduction", "reduced", "with_reduct
 DEFAULT = "sum"
 """As completeness asks for."""
 
+_ROUNDING = 64  # units in the last place, of the sum of absolute values: a sum that is smaller is of rounding alone
+
+
+def _total(values: Tensor) -> Tensor:
+    """Return sums over the last axis; 0 where the values cancel, as those of a gradient below a LayerNorm do."""
+    total = values.sum(-1)
+    if not total.is_floating_point():
+        return total
+    most = values.abs().sum(-1)
+    return total.masked_fill(total.abs() <= _ROUNDING * torch.finfo(total.dtype).eps * most, 0.0)
+
+
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sum": lambda values: values.sum(-1),
-    "mean": lambda values: values.mean(-1),
+    "sum": _total,
+    "mean": lambda values: _total(values) / values.shape[-1],
     "l2": lambda values: torch.linalg.vector_norm(values, dim=-1),
     "abs_sum": lambda values: values.abs().sum(-1),
 }

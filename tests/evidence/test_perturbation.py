@@ -321,7 +321,7 @@ class TestMistakes:
             (RegionPerturbation, {"summary": "auc"}, "'aopc', 'abpc', 'srg' or 'area'"),
             (RegionPerturbation, {"order": "srg"}, "'morf' or 'lerf'"),
             (RegionPerturbation, {"order": "lerf", "summary": "abpc"}, "order='lerf' beside summary='abpc'"),
-            (RegionPerturbation, {"groups": "slic"}, "region_perturbation groups: found a str"),
+            (RegionPerturbation, {"groups": "sliced"}, "region_perturbation superpixels: found "),
             (RegionPerturbation, {"patch": 2, "groups": torch.arange(35).reshape(7, 5)}, "patch=2 beside groups="),
             (Deletion, {"imputer": "blurr"}, "deletion imputer: found 'blurr'"),
             (Insertion, {"output": "accuracy"}, "insertion output: found 'accuracy'"),
