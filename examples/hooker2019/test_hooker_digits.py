@@ -17,7 +17,10 @@ from pytest_xaisanity.evidence.metrics.roar_evidence import Retrainings
 BASES = ("GRAD", "IG", "GB")
 MOST = {"fractions": (0.9,)}
 
-pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")  # captum's, at every call
+pytestmark = [
+    pytest.mark.slow,  # some hundred trainings
+    pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU"),  # captum's, at every call
+]
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ def xai_embedding():
     return "encoder.embeddings.word_embeddings"
 
 
+@pytest.mark.slow
 def test_attention_alone_does_not_see_the_head(xai):
     """It is what the encoder does; nothing is left to change when what reads the encoder is another."""
     weights = xai.explainer(attention)

@@ -46,6 +46,9 @@ class LogSumExp(nn.Module):
         return torch.logsumexp(self.r * features, dim=2, keepdim=True) / self.r
 
 
+pytestmark = pytest.mark.slow  # half a minute of passes
+
+
 def smoothed(model: nn.Module, smooth: tuple[float, float | None] | None) -> nn.Module:
     """Return a network with the weights of another one, made smooth."""
     twin = copy.deepcopy(model)

@@ -204,6 +204,7 @@ CLAIMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", READERS.values(), ids=READERS)
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_padding_is_invisible(claim, network):

@@ -10,7 +10,7 @@ from decoders import UNKNOWN, Numbers, padded, reviews, trained_gpt2
 from pytest_xaisanity.bench.bench import Bench
 
 torch.set_num_threads(1)
-pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.training]
+pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.training, pytest.mark.slow]
 N = 64
 
 
