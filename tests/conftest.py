@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+os.environ.pop("GITHUB_ACTIONS", None)  # so that inner sessions do not speak for the job that runs these tests
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # most tests hold tensors of the processor against what comes back
 
 import captum.attr  # noqa: F401 - the inner sessions forget what they import, and torch cannot be imported twice

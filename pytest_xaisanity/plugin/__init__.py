@@ -23,6 +23,7 @@ from .options import LIST, add_ini_keys, add_options, check_settings, setting
 from .pending import PendingVerdict
 from .records import VERDICTS
 from .running import RUNNING, Running, fixtures_of
+from .services import Services
 from .taken import Taken, check_not_added, remember
 from .terminal import VERDICTS_OF_SESSION, Verdicts
 from .zero_code import add_battery
@@ -66,6 +67,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Taken(), "xaisanity-taken")
     config.stash[VERDICTS_OF_SESSION] = Verdicts(config)
     config.pluginmanager.register(config.stash[VERDICTS_OF_SESSION], "xaisanity-verdicts")
+    if not hasattr(config, "workerinput"):
+        try:
+            config.pluginmanager.register(Services(config), "xaisanity-services")
+        except XaiError as error:
+            raise pytest.UsageError(str(error)) from None
     if DryRun.is_on(config):
         config.pluginmanager.register(DryRun(), "xaisanity-dry-run")
     elif setting(config, "audit"):
@@ -159,7 +165,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put the verdicts of a test on its report."""
     report = yield
-    VERDICTS.attach(item, report)
+    VERDICTS.attach(item, call, report)
     DryRun.attach(item, call, report)
     if report.when == "call":
         item.stash[_PASSED] = report.passed

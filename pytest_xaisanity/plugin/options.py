@@ -137,6 +137,7 @@ _OPTIONS = (
     ),
     _Option("audit_all", "", "also put mutants that a claim has killed to the other claims", False, bool),
     _Option("audit_fail_under", "SHARE", "fail when a smaller share of the mutants is killed, in [0, 1]", None, float),
+    _Option("markdown", "FILE", "write the summary of the claims to FILE in Markdown, for a CI service to show"),
 )
 
 

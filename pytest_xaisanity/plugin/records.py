@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..common.errors import XaiError, said
 from .options import setting
+from .places import asserted_at, claimed_at
 from .running import is_repeated
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ __all__ = ["RECORDS", "VERDICTS", "Records"]
 RECORDS = "xai_records"  # attributes of a report travel from a worker to the controller
 
 
-_PROPERTY = "xai"
+_PREFIX = "xai_"
+_NAMES = tuple(f"{_PREFIX}{name}" for name in ("claim", "verdict", "estimate", "interval", "n", "reason"))
+"""Of the properties that JUnit keeps, in this order for each claim."""
 
 
 def _name(explainer: BoundExplainer) -> str:
@@ -34,13 +39,34 @@ def _name(explainer: BoundExplainer) -> str:
         return explainer.kind
 
 
+def _properties(record: Record) -> list[tuple[str, str]]:
+    """Return what JUnit keeps of a verdict; numbers as JSON has them, ``null`` for what was not measured."""
+    values = {
+        "claim": record.claim,
+        "verdict": record.outcome,
+        "estimate": json.dumps(record.estimate),
+        "interval": json.dumps(list(record.interval)),
+        "n": json.dumps(record.n),
+        "reason": record.reason,
+    }
+    return [(name, values[name.removeprefix(_PREFIX)]) for name in _NAMES]
+
+
+def _placed(records: list[Record], line: int | None) -> list[Record]:
+    """Return the records, the last of which that did not pass stands where the assertion failed."""
+    for index in reversed(range(len(records)) if line is not None else ()):
+        if records[index].outcome not in ("passed", "error") and records[index].file:
+            return [*records[:index], replace(records[index], line=line or 0), *records[index + 1 :]]
+    return records
+
+
 class Records:
     """The verdicts of each test."""
 
     def begin(self, item: pytest.Item) -> None:
         """Forget what a test that is run once more has said before."""
         item.stash[_KEY] = {}
-        item.user_properties[:] = [(name, value) for name, value in item.user_properties if name != _PROPERTY]
+        item.user_properties[:] = [(name, value) for name, value in item.user_properties if name not in _NAMES]
 
     def add(
         self,
@@ -114,11 +140,14 @@ class Records:
         from ..report.records import Record
 
         records = item.stash.setdefault(_KEY, {})
+        file, line = claimed_at(item)
         key = (explainer.kind, about.kind) if is_repeated(item) else len(records)
         record = Record(
             test=item.nodeid,
             claim_id=about.claim_id,
             explainer=_name(explainer),
+            file=file,
+            line=line,
             verb=about.verb,
             randomizes=about.randomizes,
             bounds=about.bounds,
@@ -131,7 +160,7 @@ class Records:
         records, item.stash[_KEY] = item.stash.get(_KEY, {}), {}
         return [record.of_test("interrupted") for record in records.values()]
 
-    def attach(self, item: pytest.Item, report: pytest.TestReport) -> None:
+    def attach(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
         """Move a test's verdicts to a report on it: sections a person reads, properties that JUnit keeps.
 
         Each verdict goes to the report of the phase, or of the subtest, in which it was reached.
@@ -139,15 +168,15 @@ class Records:
         records = item.stash.get(_KEY, {})
         if not records:
             return
-        from ..report.text import details, one_line
+        from ..report.text import details
 
         item.stash[_KEY] = {}
         expected = hasattr(report, "wasxfail")
         outcome = ("xfailed" if report.skipped else "xpassed") if expected else report.outcome
-        done = [record.of_test(outcome) for record in records.values()]
+        done = _placed([record.of_test(outcome) for record in records.values()], asserted_at(item, call))
         for record in done:
             for properties in (item.user_properties, report.user_properties):
-                properties.append((_PROPERTY, one_line(record)))
+                properties.extend(_properties(record))
             if record.outcome != "passed":
                 report.sections.append((f"explanation claim: {record.outcome}", details(record)))
         vars(report)[RECORDS] = [record.plain() for record in done]

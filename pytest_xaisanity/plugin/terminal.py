@@ -54,6 +54,15 @@ class Verdicts:
             self._any = True
             self._collected.add(test, records)
 
+    @property
+    def collected(self) -> Collected | None:
+        """The verdicts so far; None where there are none."""
+        return self._collected if self._any and self._collected.records else None
+
+    def is_interrupted(self, session: pytest.Session) -> bool:
+        """Whether the session stopped before its end, so that there may be less than there would be."""
+        return self._interrupted or session.exitstatus == pytest.ExitCode.INTERRUPTED
+
     def pytest_sessionstart(self) -> None:
         """Do not let a SIGTERM cost the report."""
         if any(setting(self._config, report) is not None for report in REPORTS):

@@ -1,4 +1,4 @@
-"""The JSON report: every verdict with its whole evidence."""
+"""The JSON report: every verdict with its whole evidence, as ``schema.json`` beside this file describes it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from .file import write_whole
 from .provenance import versions
 from .records import Record
+from .schema import SCHEMA_VERSION
 
 __all__ = ["write"]
 
@@ -35,7 +36,7 @@ def write(
         OSError: The file cannot be written.
     """
     report = {
-        "format": 1,
+        "schema_version": SCHEMA_VERSION,
         "interrupted": interrupted,
         "settings": dict(settings),
         "versions": versions(),

@@ -37,6 +37,8 @@ class Record:
         reproduce: The command that decides the claim again.
         evidence: The whole evidence, by name.
         rows: What a person reads of the evidence: a label and a text each.
+        file: The test's file, relative to pytest's root; empty for a battery, which has none.
+        line: Where in it the claim is made, or its verdict asserted; 0 without a file.
         advice: What to try after a failure, or nothing.
         test_outcome: What became of the test: ``"passed"``, ``"failed"``, ``"xfailed"``, ``"interrupted"``, ...
         figures: What the HTML report draws, where one is asked for.
@@ -61,6 +63,8 @@ class Record:
     reproduce: str
     evidence: Mapping[str, Plain]
     rows: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    file: str = ""
+    line: int = 0
     advice: str = ""
     test_outcome: str = ""
     figures: Figures = field(default_factory=Figures, repr=False)

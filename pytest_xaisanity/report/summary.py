@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
 from .records import Record
-from .text import numbers
+from .text import numbers, printable
 
 __all__ = ["Collected"]
 
 Line = tuple[str, dict[str, bool]]
+Folded = tuple[str, str, list[str]]
+"""``"passed"`` or ``"as expected"``, an explainer, and its claims."""
 
 _COLORS = {
     "passed": {"green": True},
@@ -58,6 +60,19 @@ class Collected:
         )
         return f"claims about explanations: {shown}"
 
+    def news(self) -> list[Record]:
+        """Return the claims that did not pass, unless that was expected: the failed ones first."""
+        return [
+            record for outcome in _NEWS for record in self.records if record.outcome == outcome and not record.expected
+        ]
+
+    def folded(self) -> Iterator[Folded]:
+        """Yield what passed and what failed as expected, for each explainer."""
+        return _grouped(self._quiet())
+
+    def _quiet(self) -> list[Record]:
+        return [record for record in self.records if record.outcome == "passed" or record.expected]
+
     def lines(self, *, verbosity: int = 0, width: int = 80) -> Iterator[Line]:
         """Yield lines with their colors: claims with news, each with its test, then a line for each explainer.
 
@@ -66,16 +81,16 @@ class Collected:
             width: Columns of a line.
         """
         width = max(width, _NARROWEST)
-        for outcome in _NEWS:
-            for record in self.records:
-                if record.outcome == outcome and not record.expected:
-                    yield from _entry(record, width)
-        quiet = [record for record in self.records if record.outcome == "passed" or record.expected]
+        for record in self.news():
+            yield from _entry(record, width)
+        quiet = self._quiet()
         if verbosity > 0:
             for record in quiet:
                 yield from _entry(record, width)
         elif verbosity == 0:
-            yield from _folded(quiet, width)
+            for word, explainer, parts in self.folded():
+                listed = _listed(f"{explainer}: ", parts, width - _INDENT)
+                yield f"{word:<{_INDENT}}{listed}", _COLORS.get(word, {})
         for warning in self.warnings():
             for line in wrap(warning, width, subsequent_indent="  "):
                 yield line, {"yellow": True}
@@ -107,23 +122,21 @@ def _entry(record: Record, width: int) -> Iterator[Line]:
         yield f"{'':<{_INDENT}}{line}", {}
 
 
-def _folded(records: Iterable[Record], width: int) -> Iterator[Line]:
-    """Yield one line for each explainer, with what it passed and what failed as expected."""
+def _grouped(records: Iterable[Record]) -> Iterator[Folded]:
     groups: dict[tuple[bool, str], list[Record]] = defaultdict(list)
     for record in records:
         groups[record.expected, record.explainer].append(record)
     for (expected, explainer), own in sorted(groups.items()):
         claims = Counter(record.claim.removeprefix(f"{explainer} ") for record in own)
         parts = [claim if times == 1 else f"{claim} ({times} times)" for claim, times in claims.items()]
-        word, color = ("as expected", {}) if expected else ("passed", _COLORS["passed"])
-        yield f"{word:<{_INDENT}}{_listed(f'{explainer}: ', parts, width - _INDENT)}", color
+        yield "as expected" if expected else "passed", explainer, parts
 
 
 def _listed(head: str, parts: list[str], room: int) -> str:
     """Return as many parts as there is room for, and how many more there are."""
     for count in range(len(parts), 0, -1):
         rest = len(parts) - count
-        text = _clean(head + ", ".join(parts[:count]) + (f", and {rest} more" if rest else ""))
+        text = printable(head + ", ".join(parts[:count]) + (f", and {rest} more" if rest else ""))
         if _columns(text) <= room:
             return text
     rest = len(parts) - 1
@@ -146,11 +159,6 @@ def _note(record: Record) -> str:
     return {"xfailed": " (expected)", "passed": " (the test passed)"}.get(record.test_outcome, "")
 
 
-def _clean(text: str) -> str:
-    """Return a text on one line, with what cannot be printed written out."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in " ".join(text.split()))
-
-
 def _columns(text: str) -> int:
     """Return how many columns of a terminal a text takes: two for a wide character, none for one that combines."""
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
@@ -159,7 +167,7 @@ def _columns(text: str) -> int:
 
 def _wrapped(text: str, room: int) -> list[str]:
     """Return the lines of a text, four at most."""
-    text = _clean(text)
+    text = printable(text)
     if _columns(text) > len(text):
         return [_cut(text, room)]
     lines = wrap(text, room, max_lines=4, placeholder=" ...")
@@ -168,7 +176,7 @@ def _wrapped(text: str, room: int) -> list[str]:
 
 def _cut(text: str, room: int) -> str:
     """Return a text without its middle where there is no room for all of it."""
-    text = _clean(text)
+    text = printable(text)
     if _columns(text) <= room:
         return text
     size = room

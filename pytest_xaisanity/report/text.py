@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .records import Record
 
-__all__ = ["details", "numbers", "one_line", "sentence"]
+__all__ = ["details", "numbers", "one_line", "printable", "sentence", "short"]
 
 
 def one_line(record: Record) -> str:
@@ -17,6 +17,18 @@ def one_line(record: Record) -> str:
 def sentence(record: Record) -> str:
     """Return claim and numbers in one line; of a claim that raised, what it raised."""
     return f"{record.claim}: {record.reason if record.outcome == 'error' else numbers(record)}"
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, with what cannot be printed written out."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in " ".join(text.split()))
+
+
+def short(text: str, limit: int) -> str:
+    """Return a text on one line, without its middle where it has more than ``limit`` characters."""
+    text = printable(text)
+    half = limit // 2 - 2
+    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
 
 
 def details(record: Record) -> str:

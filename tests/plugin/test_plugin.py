@@ -593,10 +593,11 @@ def test_junit_keeps_each_verdict_as_a_property_of_its_test(suite):
     write(suite, test_it=f"def test_it(xai):\n    assert {GOOD}\n    assert {BAD}\n")
     run(suite, "--junitxml=junit.xml")
     properties = ElementTree.parse(suite.path / "junit.xml").findall(".//testcase/properties/property")
-    assert [p.get("name") for p in properties] == ["xai", "xai"]
+    names = ["xai_claim", "xai_verdict", "xai_estimate", "xai_interval", "xai_n", "xai_reason"]
+    assert [p.get("name") for p in properties] == 2 * names
     values = [p.get("value") for p in properties]
-    assert values[0].startswith("passed: good beats random on pixel_flipping: share of random orders beaten 0.")
-    assert values[1].startswith("failed: bad beats random")
+    assert values[:2] == ["good beats random on pixel_flipping", "passed"]
+    assert values[6:8] == ["bad beats random on pixel_flipping", "failed"]
 
 
 def test_json_holds_every_verdict_with_its_evidence(suite):
