@@ -13,7 +13,7 @@ from .text import numbers, short
 __all__ = ["markdown"]
 
 _ROWS = 50  # of a table; GitHub takes 1 MiB of summary from a step, and nothing of what is longer
-_LONGEST = 300  # characters of a cell
+_LONGEST = 500  # characters of a cell
 _ACTIVE = {ord(char): f"\\{char}" for char in "\\`*_[]#~|!^"}
 _ENTITIES = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord("$"): "&#36;"}
 

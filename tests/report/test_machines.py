@@ -6,9 +6,10 @@ import copy
 import json
 from dataclasses import fields
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from laboratory import record_of
 from report.machines import HOSTILE, seen
 
@@ -89,6 +90,17 @@ def test_the_schema_refuses_what_no_report_says(report, path, value):
     assert not Draft202012Validator(schema()).is_valid(broken)
 
 
+def test_the_documents_check_a_report(report, tmp_path, monkeypatch):
+    """With the code that they show; a report of another kind does not get past it."""
+    page = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    (tmp_path / "claims.json").write_text(json.dumps({**report, "schema_version": 2}))
+    with pytest.raises(ValidationError):
+        exec(code, {})
+
+
 def test_the_schema_refuses_a_report_that_lacks_something(report):
     for name in report:
         assert not Draft202012Validator(schema()).is_valid({key: report[key] for key in report if key != name})
@@ -158,10 +170,19 @@ def test_names_are_nothing_but_names_in_markdown(name):
     plain = seen(markdown(collected(*(record_of(outcome=one, file="a", line=7) for one in ("failed", "passed")))))
     assert page.tags == plain.tags
     text = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in " ".join(HOSTILE[name].split()))
-    shown = text if len(text) <= 300 else f"{text[:148]}...{text[-148:]}"
+    shown = text if len(text) <= 500 else f"{text[:248]}...{text[-248:]}"
     assert page.cells[5] == shown
     assert page.cells[7] == f"{shown}, line 7"
     assert page.cells[-2] == shown
+
+
+def test_addresses_are_no_links_in_markdown():
+    """Which services make of them without being asked."""
+    tables, _, _ = markdown(collected(hostile("emphasis"))).partition("<details>")
+    assert "http\\://x/y.png" in tables
+    assert "www\\.example.org" in tables
+    assert "http://" not in tables
+    assert "www." not in tables
 
 
 def test_markdown_tells_news_first_and_what_passed_by_explainer():
