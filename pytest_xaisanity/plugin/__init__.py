@@ -16,6 +16,7 @@ from . import marked, markers
 from .audit import AUDIT, Auditor
 from .dry_run import DryRun
 from .fixture import Xai
+from .github import GitHub
 from .listing import listing
 from .looks import LOOKS, Looks
 from .named import fail, named, say_beside
@@ -23,7 +24,6 @@ from .options import LIST, add_ini_keys, add_options, check_settings, setting
 from .pending import PendingVerdict
 from .records import VERDICTS
 from .running import RUNNING, Running, fixtures_of
-from .services import Services
 from .taken import Taken, check_not_added, remember
 from .terminal import VERDICTS_OF_SESSION, Verdicts
 from .zero_code import add_battery
@@ -68,10 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[VERDICTS_OF_SESSION] = Verdicts(config)
     config.pluginmanager.register(config.stash[VERDICTS_OF_SESSION], "xaisanity-verdicts")
     if not hasattr(config, "workerinput"):
-        try:
-            config.pluginmanager.register(Services(config), "xaisanity-services")
-        except XaiError as error:
-            raise pytest.UsageError(str(error)) from None
+        config.pluginmanager.register(GitHub(config), "xaisanity-github")
     if DryRun.is_on(config):
         config.pluginmanager.register(DryRun(), "xaisanity-dry-run")
     elif setting(config, "audit"):

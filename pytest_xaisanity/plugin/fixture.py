@@ -161,7 +161,6 @@ def _command(item: pytest.Item, claim: Claim) -> str:
     options = {"seed": setting(item.config, "seed"), **given(item.config)}
     for about_the_suite in (*REPORTS, "dry_run", "audit", "audit_all", "audit_fail_under", "jobs"):
         options.pop(about_the_suite, None)
-    options.pop("markdown", None)
     module, _, name = item.nodeid.partition("::")
     in_battery = module == BATTERY  # in no file of the user's, so that a node id would name nothing
     which = f"-k {shlex.quote(name)}" if in_battery else shlex.quote(item.nodeid)

@@ -18,7 +18,7 @@ from ..report.file import check_file
 __all__ = ["LIST", "REPORTS", "add_ini_keys", "add_options", "check_settings", "flag", "given", "setting"]
 
 
-REPORTS = ("json", "report")  # options that name the file of a report
+REPORTS = ("json", "report", "markdown")  # options that name the file of a report
 LIST = "--xai-list"  # says something instead of running: no setting, and no ini key
 
 _INI_TYPES: dict[type, Literal["string", "int", "float", "bool", "linelist"]] = {

@@ -90,8 +90,8 @@ class Verdicts:
         config = self._config
         if hasattr(config, "workerinput") or config.getoption("collectonly"):
             return
-        stopped = self._interrupted or session.exitstatus == pytest.ExitCode.INTERRUPTED
-        for report, write in (("json", self._write_json), ("report", self._write_html)):
+        stopped = self.is_interrupted(session)
+        for report, write in zip(REPORTS, (self._write_json, self._write_html, self._write_markdown), strict=True):
             file = setting(config, report)
             if file is None:
                 continue
@@ -120,6 +120,18 @@ class Verdicts:
             audit=self._audited,
             interrupted=interrupted,
         )
+
+    def _write_markdown(self, file: Path, interrupted: bool) -> None:
+        from ..report.file import write_whole
+
+        write_whole(file, self.markdown(interrupted))
+
+    def markdown(self, interrupted: bool) -> str:
+        """Return the summary for services that show Markdown."""
+        from ..report.markdown import markdown
+
+        notes = [] if self._audited is None else [self._audited.headline()]
+        return markdown(self._collected, notes=notes, interrupted=interrupted)
 
     @property
     def _settings(self) -> dict[str, object]:
