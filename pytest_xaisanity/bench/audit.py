@@ -16,6 +16,7 @@ from ..claims.make import beats, changes_under, invariant_under
 from ..common.errors import XaiError
 from ..explainers.attributions import Attributions
 from ..explainers.explainer import Explainer
+from ..maps.norms import norms
 from ..model.layers import Layer
 from ..model.reinit.randomizer import Randomizer
 from ..report.audited import Audited, Mutation
@@ -164,7 +165,7 @@ def _status(originals: list[Tensor], maps: Iterator[Tensor]) -> Mutation:
     try:
         for original, one in zip(originals, maps, strict=True):
             known = original.nan_to_num()  # an untrained model may well have no finite explanation
-            moved, norm = (known - one.nan_to_num()).flatten(1).norm(dim=1), known.flatten(1).norm(dim=1)
+            moved, norm = norms((known - one.nan_to_num()).flatten(1)), norms(known.flatten(1))
             if bool((moved > _EQUAL * norm).any()):
                 return Mutation()
     except XaiError as error:

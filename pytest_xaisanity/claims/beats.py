@@ -12,7 +12,7 @@ import numpy as np
 
 from ..adversaries.search import SEARCHED, Adversarial, Adversary
 from ..common.errors import XaiError
-from ..evidence.base import Baseline, OwnMetric, RetrainedMetric, Scored
+from ..evidence.base import Baseline, MapMetric, OwnMetric, RetrainedMetric, Scored
 from ..evidence.baselines.uninformative import Uninformative
 from ..evidence.metrics.roar_evidence import Retrainings
 from ..evidence.scoring import AnyMapMetric, Scoring
@@ -366,9 +366,13 @@ class Beats(Claim):
         if outcome != "inconclusive" or not asked.tied:
             return groups
         some = "every input" if asked.tied == n else f"{asked.tied} of {n} inputs"
+        orders = isinstance(self.metric, MapMetric) and self.metric.ranks
+        why = (
+            ', so measure another (such as output="logit")' if orders else ", or maps are too small to count beside it"
+        )
         return (
             f"{groups}; {self.metric.name} is the same in whatever order for {some}, where nothing can be measured: "
-            'the output is saturated or constant, so measure another (such as output="logit")'
+            f"the output is saturated or constant{why}"
         )
 
     def _conclude(self, look: Look, asked: _Asked, left: LeftOut, one: _Concluded, targets: ByTarget) -> Verdict:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..common.errors import XaiError
 from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric
 from ..evidence.foreign import asked, checked_measurement
 from ..evidence.scoring import Scoring
@@ -41,6 +42,8 @@ from .groups import Groups, counted, settled_by
 from .shared_errors import SharedErrors
 
 __all__ = ["Bounded"]
+
+_SHOWN = 1e-5  # of a range: how far from its end a bound may be that is read off an error
 
 
 @dataclass(frozen=True)
@@ -161,14 +164,25 @@ class Bounded(Claim):
         return Thresholds(Scale(low, high, at_least=self.at_least, at_most=self.at_most))
 
     def _limits(self, look: Look) -> tuple[float, float] | None:
-        """Return the range of the scores, where they have one."""
+        """Return the range of the scores, where they have one; raise where a bound lies outside."""
         low, high = self.metric.limits(look.parts[0])
-        return (low, high) if isfinite(low) and isfinite(high) else None
+        if not (isfinite(low) and isfinite(high)):
+            return None
+        slack = _SHOWN * (high - low)
+        for name, bound in self.bounds.items():
+            if bound is not None and not low - slack <= bound <= high + slack:
+                raise XaiError(
+                    f"bounded {name}",
+                    found=f"{bound:g}",
+                    expected=f"a number between {low:g} and {high:g}, the range of {self.metric.name} on these inputs",
+                    fix=f"change {name}=",
+                )
+        return low, high
 
     def _side(self, values: Scores, words: str, bound: float, direction: Direction, look: Look) -> _Side:
         limits = self._limits(look)
         if limits is not None:
-            question = Question(*limits, bound, direction)
+            question = Question(*limits, min(max(bound, limits[0]), limits[1]), direction)
             lo, hi = extremes(values, question.low, question.high)
             return self._ranged(question, Grouped.of(lo, hi, counted(look.scored().groups)), words, look)
         question = Question.of_share(0.5)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import XaiError
+from ..maps.norms import norms
 from ..statistics.evidence import Part, Row
 from ..subject.block import Block
 from .base import Baseline, Beside, Cost, Lab, MapMetric, Measurement, Measuring, Rival, Scored, Scores
@@ -208,7 +209,7 @@ def _shaped(maps: Tensor, like: Tensor) -> Tensor:
 
 def _of_norm(maps: Tensor, own: Tensor) -> Tensor:
     """Return maps, each with the Euclidean norm of the explainer's own map of the same input."""
-    norms = [torch.linalg.vector_norm(one.flatten(1), dim=1) for one in (own, maps)]
-    factor = norms[0] / norms[1].clamp_min(torch.finfo(norms[1].dtype).tiny)
+    wanted, found = (norms(one.flatten(1)) for one in (own, maps))
+    factor = wanted / found.clamp_min(torch.finfo(found.dtype).tiny)
     scaled: Tensor = (maps.flatten(1) * factor[:, None]).reshape(own.shape)
     return scaled

@@ -150,6 +150,7 @@ def gaffke_p_value(z: ArrayLike, m: float) -> float:
 
 
 def gaffke_log_p_value(z: Floats, m: float) -> float:
+    m = max(m, TINY) if m > 0 else m  # its square is a number, and the p-value of more is no smaller
     return _log_probability_nonpositive(np.append(z - m, -m))
 
 

@@ -291,6 +291,13 @@ def test_a_normalized_score_does_not_know_the_size_of_a_map(factor):
     np.testing.assert_allclose(plain, (factor - 1) ** 2, atol=1e-12)
 
 
+@pytest.mark.parametrize("factor", [1e-200, 1e200])
+def test_a_normalized_score_has_no_squares_of_small_and_large_maps(factor):
+    model = nn.Linear(6, 1).double()
+    exact = model.weight.data.expand(5, 6)
+    assert scores_of(Infidelity(normalize=True), model, normal(5, 6), factor * exact).max() < 1e-12
+
+
 def test_no_explanation_scores_one_and_a_normalized_score_is_never_worse():
     model, inputs = network(5), normal(8, 5)
     for settings in ({}, {"normalize": True}, {"perturbation": "binary"}):
@@ -449,6 +456,14 @@ def test_it_beats_and_is_beaten():
     assert "infidelity (gaussian)" in verdict.reason
     noise = bench.explainer(lambda m, x, t: torch.randn_like(x), name="noise")
     assert not noise.beats("random", on="infidelity")
+
+
+def test_maps_that_are_too_small_to_count_are_told_and_no_setting_that_there_is_not():
+    bench = Bench(network(6), normal(16, 6))
+    verdict = bench.explainer(lambda *given: 1e-30 * gradient(*given)).beats("random", on="infidelity")
+    assert verdict.inconclusive
+    assert "the output is saturated or constant, or maps are too small to count beside it" in verdict.reason
+    assert "output=" not in verdict.reason
 
 
 def test_outputs_that_do_not_move_are_told():

@@ -92,6 +92,16 @@ def test_verdicts_on_concentration():
     assert verdict.evidence["places"] == 40
 
 
+@pytest.mark.parametrize("side", ["at_most", "at_least"])
+def test_a_bound_on_complexity_lies_in_the_range_that_the_inputs_have(side):
+    bench = Bench(network(6), normal(16, 6))
+    explainer = bench.explainer(captum.attr.Saliency)
+    with pytest.raises(XaiError, match=f"bounded {side}: found 100; expected a number between 0 and 1.79176, the ra"):
+        explainer.bounded("complexity", **{side: 100.0})
+    # The end of the range may be given as the error shows it.
+    assert explainer.bounded("complexity", **{side: 1.79176}).passed == (side == "at_most")
+
+
 def test_concentration_of_tokens_is_over_those_that_count():
     """Maps of equal magnitudes, whatever the padding: the entropy is the logarithm of the sentence's length."""
     bench = Bench(Convolutional().eval(), sentences(24), embedding="embedding")

@@ -139,6 +139,20 @@ def test_gradient_times_input_of_a_linear_model_moves_as_far_as_its_weights():
     np.testing.assert_allclose(np.sqrt((distances**2).mean()), most / 3**0.5, rtol=0.01)
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_the_size_of_a_map_does_not_matter_to_a_relative_one(size):
+    """Gradients under a saturated softmax are as small, and no constant explainer."""
+    inputs = normal(16, 5).float()
+    found = []
+    for factor in (1.0, size):
+        bench = Bench(network(5).float(), inputs)
+        explainer = bench.explainer(lambda *given, factor=factor: factor * times_input(*given))
+        verdict = explainer.bounded("max_sensitivity", at_most=0.5)
+        assert verdict.evidence.find(InputIndependent) is None
+        found.append(verdict.evidence["scores"]["explainer"])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+
+
 def test_a_map_of_norm_zero_has_no_relative_sensitivity():
     model, inputs = linear(4), normal(6, 4)
     inputs[2] = 0
@@ -287,6 +301,13 @@ def test_tokens_are_moved_in_their_embedding(source):
     values = np.array(verdict.evidence["scores"]["explainer"])
     assert values.max() > 0  # gradients of a network of pieces may stay where they are
     assert ((values >= 0) & (values < 2)).all()
+
+
+def test_tokens_are_moved_where_their_maps_are_kept():
+    """Of a second claim the maps of the sentences themselves are those of the first."""
+    explainer = Bench(Convolutional().eval(), sentences(16), embedding="embedding").explainer(captum.attr.Saliency)
+    near, far = (explainer.bounded("max_sensitivity", at_most=0.5, radius=radius).n for radius in (0.01, 0.05))
+    assert near == far == 16
 
 
 def test_padding_is_nobodys_business():

@@ -123,6 +123,15 @@ def test_gradients_do_not_see_a_shift_and_their_product_with_the_input_does(make
     assert state_of(model) == before
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_a_change_is_seen_in_maps_of_any_size(size):
+    """Gradients under a saturated softmax are as small, and their squares are zero in single precision."""
+    bench = Bench(dense(), normal(32, 6), device="cpu")
+    explainer = bench.explainer(lambda model, inputs, targets: size * times_input(model, inputs, targets))
+    assert explainer.invariant_under("input_shift").failed
+    assert explainer.invariant_under("batch_order")
+
+
 def test_a_baseline_that_stays_where_it_was_is_seen():
     bench = Bench(convolutional(), IMAGES)
     assert bench.explainer(captum.attr.IntegratedGradients, n_steps=8).invariant_under("input_shift").failed

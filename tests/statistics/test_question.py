@@ -491,6 +491,15 @@ class TestInputsNeeded:
         assert inputs_needed(lo, hi, **PAIRED) is None
 
 
+@pytest.mark.parametrize("threshold", [5e-324, 1e-300, 1e-12])
+@pytest.mark.parametrize("direction", ["above", "below"])
+def test_a_threshold_may_be_next_to_nothing(threshold, direction):
+    scores = np.full(16, 0.5)
+    decision = Question(0.0, 1.0, threshold, direction).decide(scores, scores, Level(0.95), final=True)
+    assert decision.outcome == ("passed" if direction == "above" else "failed")
+    assert Question(0.0, 1.0, threshold, direction).fewest(Level(0.95)) is not None
+
+
 def test_the_normal_scale_of_gaffkes_bound_reaches_far_tails():
     """The root finder relies on it."""
     assert special.ndtri_exp(-500.0) == pytest.approx(-31.4, abs=0.1)

@@ -214,9 +214,11 @@ def infidelities(predicted: Tensor, changes: Tensor, before: Tensor) -> dict[str
     output that never moves leaves a map of zeros at 1.
     """
     raw = (predicted - changes).square().mean(1)
-    size, nothing = predicted.square().mean(1), changes.square().mean(1)
-    scale = torch.where(size > 0, (predicted * changes).mean(1) / torch.where(size > 0, size, 1.0), 0.0)
-    normalized = (scale[:, None] * predicted - changes).square().mean(1)
+    largest, nothing = predicted.abs().amax(1, keepdim=True), changes.square().mean(1)
+    unit = predicted / torch.where(largest > 0, largest, 1.0)
+    size = unit.square().mean(1)
+    scale = torch.where(size > 0, (unit * changes).mean(1) / torch.where(size > 0, size, 1.0), 0.0)
+    normalized = (scale[:, None] * unit - changes).square().mean(1)
     rounding = (_ROUNDED * torch.finfo(before.dtype).eps * before.abs()).square()
     floor = rounding.clamp_min(torch.finfo(before.dtype).tiny)
     best = (normalized + floor) / (nothing + floor)

@@ -15,6 +15,7 @@ from ...common.checks import FEW, check_choice, check_number, check_whole
 from ...common.errors import setting_error
 from ...common.seeding import generator
 from ...explainers.explainer import Request
+from ...maps.norms import norms
 from ...statistics.evidence import Axis, Evidence, Part, Remark, Row
 from ...subject.block import Block, Inputs
 from ..base import Cost, Lab, Measurement, Measuring, OwnMetric, Scored
@@ -107,9 +108,9 @@ class SensitivityMeasurement(Measurement[Scored]):
         return (self.metric.name, self.metric.key)
 
     def cost(self, lab: Lab, block: Block) -> Cost:
-        """Return an explanation of the input and one of each point."""
+        """Return an explanation of the input, one of each point, and one with another input in its place."""
         check_floating(self.metric.name, block)
-        return Cost(explanations=1 + self.metric.samples)
+        return Cost(explanations=2 + self.metric.samples)
 
     def start(self, lab: Lab, block: Block) -> _Moving:
         """Check that inputs can be moved."""
@@ -130,8 +131,8 @@ class _Moving(Measuring[Scored]):
         maps = self.attributions(block)
         given = maps.flatten(1)
         moved = self._of_tokens(block, given) if block.mask is not None else self._of_values(block, given)
-        norms = torch.linalg.vector_norm(given, dim=1, keepdim=True)
-        distances = moved / torch.where(norms > 0, norms, torch.nan) if self.metric.relative else moved
+        sizes = norms(given)[:, None]
+        distances = moved / torch.where(sizes > 0, sizes, torch.nan) if self.metric.relative else moved
         scores = distances.amax(1, keepdim=True)
         if not self._depends(block, given):
             self.independent += len(block)
@@ -158,7 +159,7 @@ class _Moving(Measuring[Scored]):
                 inputs = tuple(map(_moved, block.inputs, parts, units))
                 maps = self.attributions.answered(_wide(asked, inputs, count), "moved inputs", _same_draws)
                 apart = maps.reshape(len(block), count, -1) - given[:, None]
-                found.append(torch.linalg.vector_norm(apart, dim=2))
+                found.append(norms(apart, dim=2))
         return torch.cat(found, dim=1)
 
     def _units(self, block: Block) -> list[Tensor]:
@@ -186,7 +187,7 @@ class _Moving(Measuring[Scored]):
         for sample in range(self.metric.samples):
             moved = self.attributions.of_moved(partial(self._move, block, sample))
             maps = moved.answered(asked, "moved tokens", _same_draws).masked_fill(~block.mask, 0.0)
-            found.append(torch.linalg.vector_norm(maps.flatten(1) - given, dim=1))
+            found.append(norms(maps.flatten(1) - given))
         return torch.stack(found, dim=1)
 
     def _move(self, block: Block, sample: int, request: Request) -> Tensor:
@@ -226,8 +227,8 @@ class _Moving(Measuring[Scored]):
         )
         maps = self.attributions.answered(swapped, "the next input in the place of each", _same_draws).flatten(1)
         counted = torch.ones_like(given) if block.mask is None else (block.mask & block.mask[others]).to(given)
-        apart = torch.linalg.vector_norm((maps - given) * counted, dim=1)
-        self.varies = bool((apart > _SAME * torch.linalg.vector_norm(given * counted, dim=1)).any())
+        apart = norms((maps - given) * counted)
+        self.varies = bool((apart > _SAME * norms(given * counted)).any())
         return self.varies
 
 
