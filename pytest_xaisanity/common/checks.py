@@ -80,7 +80,10 @@ def check_fractions(owner: str, setting: str, value: object, *, below_one: bool 
     """
     given = [value] if is_number(value) else value
     if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
-        numbers = [_plain(one) if is_number(one) else inf for one in given]
+        try:
+            numbers = [_plain(one) if is_number(one) else inf for one in given]
+        except TypeError:  # an array without axes calls itself iterable
+            numbers = []
         if numbers and all(0 < one < 1 or (one == 1 and not below_one) for one in numbers):
             return tuple(sorted(set(numbers)))
     limits = "above 0 and below 1" if below_one else "above 0 and at most 1"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_xaisanity.common.checks import check_choice, check_name, check_number, check_whole
+from pytest_xaisanity.common.checks import check_choice, check_fractions, check_name, check_number, check_whole
 from pytest_xaisanity.common.errors import XaiError, shown, unknown_name
 
 
@@ -93,3 +93,9 @@ def test_what_is_no_name_is_named(value):
     assert check_name("it", None) is None
     with pytest.raises(XaiError, match=r"it name: found .*; expected a name in words"):
         check_name("it", value)
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: type(value).__name__)
+def test_what_is_no_fraction_is_one_error(value):
+    with pytest.raises(XaiError, match="expected fractions above 0 and at most 1"):
+        check_fractions("road", "fractions", value)

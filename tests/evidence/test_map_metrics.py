@@ -205,3 +205,10 @@ def test_a_baseline_without_a_finite_output_is_one_error():
     bench = Bench(Log().eval(), normal(32, 6).abs() + 0.1)
     with pytest.raises(XaiError, match="completeness baseline: found outputs of xai_model that are NaN or infinite"):
         bench.explainer(captum.attr.InputXGradient).bounded("completeness", at_most=1.0)
+
+
+def test_a_baseline_of_the_metric_is_given_where_it_is_made():
+    explainer = Bench(network(5), normal(32, 5)).explainer(captum.attr.InputXGradient)
+    with pytest.raises(XaiError, match=r"multiple values.*To fix it: .*on=Completeness\(baseline=0.5\)"):
+        explainer.beats("random", on="completeness", baseline=0.5)
+    assert explainer.beats("random", on=Completeness(baseline=0.5)).n

@@ -6,12 +6,13 @@ import captum.attr
 import pytest
 import torch
 from model_state import state_of
-from sentences import Convolutional, sentences
+from sentences import Convolutional, Transformer, sentences
 from torch import nn
 
 from pytest_xaisanity import Bench, XaiError
 from pytest_xaisanity.evidence.interventions.input_shift import Shifted
 from pytest_xaisanity.evidence.interventions.no_op_layer import Inserted
+from pytest_xaisanity.evidence.same_function import check_same_function
 from pytest_xaisanity.explainers import LRP
 
 torch.set_num_threads(1)
@@ -252,6 +253,55 @@ class Tied(nn.Module):
 
     def forward(self, x):
         return self.top(torch.tanh(self.two(torch.tanh(self.one(x)))))
+
+
+class Particular(nn.Module):
+    """Reads the weights of one layer, and wants another to be of a class."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.top = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        if type(self.two) is not nn.Linear:
+            raise TypeError("a dense layer is wanted")
+        return self.top(torch.tanh(self.two(torch.tanh(self.one(x.to(self.top.weight)))))) / self.top.in_features
+
+
+def test_a_layer_that_the_model_looks_at_is_written_as_two_or_is_one_error():
+    model = seeded(Particular)
+    explainer = Bench(model, normal(32, 6)).explainer(gradient)
+    before = state_of(model)
+    with pytest.raises(XaiError, match=r"raises with a layer more behind two \(TypeError: a dense .*another layer"):
+        explainer.invariant_under("no_op_layer")
+    assert state_of(model) == before
+    assert explainer.invariant_under("no_op_layer", layer="top")
+
+
+def test_an_encoder_reads_the_weights_of_its_layers():
+    bench = Bench(Transformer().eval(), sentences(32), embedding="embedding")
+    assert bench.explainer(captum.attr.InputXGradient).invariant_under("no_op_layer")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_rounded_too_much_to_be_rotated(dtype):
+    explainer = Bench(convolutional().to(dtype), IMAGES.to(dtype)).explainer(gradient)
+    with pytest.raises(XaiError, match=rf"'rotation' of the layer '2' in {dtype}.*expected 'identity'"):
+        explainer.invariant_under("no_op_layer")
+    assert not explainer.invariant_under("no_op_layer", form="identity").failed
+
+
+def test_half_precision_is_no_excuse_for_another_function():
+    before = torch.tensor([1.0, -2.0]).bfloat16()
+    check_same_function("twice", before, before + 0.01, expected="", fix="")
+    with pytest.raises(XaiError, match="outputs that moved by"):
+        check_same_function("twice", before, 1.5 * before, expected="the same", fix="look")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_shifts_that_are_lost_in_rounding_are_refused(dtype):
+    with pytest.raises(XaiError, match=rf"in {dtype}, whose rounding .*torch.float32"):
+        Bench(convolutional().to(dtype), IMAGES.to(dtype)).explainer(gradient).invariant_under("input_shift")
 
 
 @pytest.mark.parametrize(

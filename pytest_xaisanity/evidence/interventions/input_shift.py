@@ -27,6 +27,7 @@ from ..spread import spreads
 
 __all__ = ["InputShift", "Shifted"]
 
+_LOST = 5e-3  # of the largest shift: rounding that turns ReLUs over
 _CONSTANT = 1e-3  # of the largest shift: what a shift of the first layer's input may differ by between inputs
 
 
@@ -180,10 +181,18 @@ def _first(subject: Subject, probe: Inputs, by: Tensor) -> _First:
     difference = after - given
     channel = difference.movedim(1 if not isinstance(layer, nn.Linear) else -1, -1).reshape(-1, _width(layer))
     constants = channel.mean(0)
-    if float((channel - constants).abs().max()) > _CONSTANT * float(difference.abs().max()):
+    rounding = 2 * torch.finfo(after.dtype).eps * float(after.abs().max() + given.abs().max())
+    if float((channel - constants).abs().max()) > _CONSTANT * float(difference.abs().max()) + rounding:
         raise _refused(
             f"a first layer {path!r} whose input is not shifted by the same constants for each input",
             "affine steps alone, of each channel by itself, before the first layer",
+        )
+    if rounding > _LOST * float(difference.abs().max()):
+        raise XaiError(
+            "input_shift",
+            found=f"inputs of the first layer {path!r} in {after.dtype}, whose rounding hides the shift",
+            expected="numbers with more digits",
+            fix="give the model and its inputs in torch.float32",
         )
     return _First(layer, path, constants)
 

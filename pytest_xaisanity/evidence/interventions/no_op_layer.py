@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from ...model.rewriting import rewritten
 from ...model.swapping import Affine, affine, swapped
 from ...model.tracing import Watch
 from ...statistics.evidence import Part, Row
-from ...subject.block import Block
+from ...subject.block import Block, Inputs
 from ...subject.subject import Subject
 from ..base import Intervention, Lab, Verb
 from ..same_function import Rewritten, check_same_function, module_of
@@ -26,6 +26,7 @@ from ..same_function import Rewritten, check_same_function, module_of
 __all__ = ["Inserted", "NoOpLayer"]
 
 _error = partial(setting_error, "no_op_layer")
+_FIX = "name another layer with layer=: not one whose weights are used elsewhere"
 _GROUP = 256  # channels that are turned among themselves
 
 
@@ -73,19 +74,23 @@ class NoOpLayer(Intervention):
             paths, entered = tuple(others), partial(swapped, model, dict(others.values()))
         else:
             path, layer = self._chosen(subject, block)
+            self._check_digits(path, layer)
             paths, entered = (path,), partial(_split, model, layer, self.form, lab.seed)
         before = subject.outputs(probe)
         with entered():
-            after = subject.outputs(probe)
-        moved = check_same_function(
-            self.name,
-            before,
-            after,
-            expected="a layer that can be written as two",
-            fix="name another layer with layer=: not one whose weights are used elsewhere",
-        )
+            after = _outputs(subject, probe, paths)
+        moved = check_same_function(self.name, before, after, expected="a layer that can be written as two", fix=_FIX)
         stage = f"the model with a layer more behind {', '.join(paths[:3])}"
         return Rewritten(lab.attributions, entered, stage=stage, parts=(Inserted(self.form, paths, moved),))
+
+    def _check_digits(self, path: str, layer: Affine) -> None:
+        """Raise where a rotation moves maps by its rounding: that turns ReLUs over in half precision."""
+        if self.form == "rotation" and layer.weight.dtype.itemsize < 4:
+            raise _error(
+                "form",
+                f"'rotation' of the layer {path!r} in {layer.weight.dtype}, where rounding alone changes maps",
+                "'identity', which is exact, or a model in torch.float32",
+            )
 
     def _chosen(self, subject: Subject, block: Block) -> tuple[str, Affine]:
         """Return the path and the layer."""
@@ -99,10 +104,26 @@ class NoOpLayer(Intervention):
                 self.name,
                 found="a model without a dense layer or an ungrouped convolution inside it that has plain weights",
                 expected="a layer that can be written as two",
-                fix="wrap a model that is a single layer in a torch.nn.Sequential, or claim form='relu'",
+                fix="wrap a single layer in a torch.nn.Sequential, or claim invariant_under('batch_order')",
             )
         path = list(found)[max(0, len(found) - 2)]
         return path, found[path]
+
+
+def _outputs(subject: Subject, probe: Inputs, paths: Sequence[str]) -> Tensor:
+    """Return the outputs of the model that is written in another way; raise where it does not run."""
+    try:
+        return subject.outputs(probe)
+    except XaiError as error:
+        if error.__cause__ is None:
+            raise
+        cause = f"{type(error.__cause__).__name__}: {error.__cause__}"
+        raise XaiError(
+            "no_op_layer",
+            found=f"a model that raises with a layer more behind {', '.join(paths[:3])} ({cause})",
+            expected="a layer that can be written as two",
+            fix=_FIX,
+        ) from error.__cause__
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,16 @@ def _layers(subject: Subject, block: Block) -> dict[str, Affine]:
     return found
 
 
+class _Two(nn.Sequential):
+    """A layer and what follows on it; to models that look at the layer's own attributes, it has these."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self._modules.get("0"), name)
+
+
 @contextmanager
 def _split(model: nn.Module, layer: Affine, form: str, seed: int) -> Iterator[None]:
     """Write a layer as two inside the block."""
@@ -154,7 +185,7 @@ def _split(model: nn.Module, layer: Affine, form: str, seed: int) -> Iterator[No
         wide = torch.promote_types(weight.dtype, turn.dtype)
         values = [(turn @ weight.flatten(1).to(wide)).reshape(weight.shape).to(weight)]
         values += [] if bias is None else [(turn @ bias.to(wide)).to(bias)]
-        both = nn.Sequential(layer, _following(layer, turn.T.to(weight))).train(layer.training)
+        both = _Two(layer, _following(layer, turn.T.to(weight))).train(layer.training)
     tensors: list[Tensor] = [weight, *([] if bias is None else [bias])]
     with rewritten(model, tensors, values), swapped(model, {layer: both}):
         yield
