@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import time
 
+import captum.attr
 import pytest
 import torch
+from sentences import Convolutional, sentences
 from torch import nn
 
 from pytest_xaisanity import Bench
@@ -130,6 +132,20 @@ def test_controls_checks_and_predictions_are_planned_too(what, given):
         model.register_full_backward_hook(lambda module, given, result: passes.append(len(result[0])))
     bench.explainer(Counting()).decide(WHOLE[what])
     assert 0.9 * planned <= sum(passes) <= 1.03 * planned
+
+
+@pytest.mark.parametrize("on", ["pixel_flipping", "deletion", "insertion", "comprehensiveness", "sufficiency"])
+def test_passes_of_tokens_are_planned_too(on):
+    """The sentence without a token is the last point of all curves, and passed once."""
+    model, passes = Convolutional().eval(), []
+    bench = Bench(model, sentences(32), embedding="embedding", device="cpu")
+    claim = beats("random", on=on, early=False)
+    (plan,) = bench.plan(claim, bench.explainer(captum.attr.InputXGradient))
+    bench = Bench(model, sentences(32), embedding="embedding", device="cpu")
+    model.head.register_forward_hook(lambda module, given, result: passes.append(len(result)))
+    bench.explainer(captum.attr.InputXGradient).decide(claim)
+    planned = 32 * (plan.cost.explanations + plan.cost.passes) + plan.cost.once
+    assert 0.9 * planned <= sum(passes) <= planned + 4  # the two sentences on which the explainer is tried
 
 
 def test_a_claim_of_several_has_a_plan_for_each():

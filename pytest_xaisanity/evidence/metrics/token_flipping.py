@@ -91,6 +91,8 @@ class TokenFlipping:
         long = self.lengths.cpu().double()
         removed = torch.round(shares * long) if counts is None else counts(long)
         self.removed = removed.float().to(self.mask.device)  # (points, b)
+        self.empties = bool((self.removed[-1] == self.lengths).all())  # whether curves end without a token
+        self.emptied: Tensor | None = None  # their last point, which they share, once one is drawn
 
     @property
     def shown(self) -> str:
@@ -120,8 +122,8 @@ class TokenFlipping:
 
     def curve(self, ranks: Tensor) -> Tensor:
         """Return the explained output after each removal: ``(b, steps + 1)``."""
-        size, steps = len(ranks), len(self.fractions) - 1
-        removed = self.removed[1:]
+        size = len(ranks)
+        removed = self.removed[1:] if self.emptied is None else self.removed[1:-1]
 
         def work(part: slice) -> Tensor:
             pairs = torch.arange(part.start, part.stop, device=ranks.device)
@@ -130,8 +132,12 @@ class TokenFlipping:
             return self._explained(self._answer(rows, gone), rows)
 
         with torch.inference_mode(False), torch.no_grad():
-            values = self.subject.batches.run(size * steps, work)
-        curve = torch.cat([self.untouched[:, None], values.reshape(steps, size).T], dim=1)
+            points = [self.untouched[:, None]]
+            if len(removed):
+                points.append(self.subject.batches.run(size * len(removed), work).reshape(-1, size).T)
+        if self.emptied is not None:
+            points.append(self.emptied[:, None])
+        curve = torch.cat(points, dim=1)
         if not torch.isfinite(curve).all():
             raise _error(
                 self.owner,
@@ -139,6 +145,8 @@ class TokenFlipping:
                 "finite outputs",
                 "choose another imputer: mask_token, padding, zero_embedding or deletion",
             )
+        if self.empties:
+            self.emptied = curve[:, -1]
         if self.probability:
             self.subject.link.check(curve)
             curve = curve.clamp(0, 1)
