@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import unknown_name
+from .norms import norms
 
 __all__ = ["DEFAULT", "REDUCTIONS", "checked_reduction", "reduced", "with_reduction"]
 
@@ -33,7 +34,7 @@ def _total(values: Tensor) -> Tensor:
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": _total,
     "mean": lambda values: _total(values) / values.shape[-1],
-    "l2": lambda values: torch.linalg.vector_norm(values, dim=-1),
+    "l2": lambda values: norms(values, dim=-1),
     "abs_sum": lambda values: values.abs().sum(-1),
 }
 
