@@ -106,12 +106,12 @@ def hookable(inventory: Inventory) -> dict[str, nn.Module]:
 
 
 def calls(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> list[tuple[str, tuple[int, ...]]]:
-    """Return path and output shape (``()`` for no tensor) of each call of ``modules``, in the order of their ends."""
+    """Return path and output shape (``()`` for no dense tensor) of each call of modules, in the order of their ends."""
     seen: list[tuple[str, tuple[int, ...]]] = []
 
     def note(call: Call, output: object) -> None:
-        floating = isinstance(output, Tensor) and output.is_floating_point()
-        seen.append((call.path, tuple(output.shape) if isinstance(output, Tensor) and floating else ()))
+        dense = isinstance(output, Tensor) and output.is_floating_point() and not output.is_nested  # which has no shape
+        seen.append((call.path, tuple(output.shape) if isinstance(output, Tensor) and dense else ()))
 
     Watch(modules=modules, output=note).during(run)
     return seen

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from captum.attr import GuidedBackprop, Saliency
+from captum.attr import GuidedBackprop, InputXGradient, Saliency
 from torch import nn
 
 from pytest_xaisanity import Bench, XaiError
@@ -146,6 +146,30 @@ def test_a_cut_that_the_layers_above_reach_is_an_error():
         model[0].weight.fill_(2.0)
     with pytest.raises(XaiError, match="changed when the layers above it were randomized"):
         Bench(model, ROWS, device="cpu").explainer(Saliency).changes_under("later_layers", cut="0")
+
+
+class Reader(nn.Module):
+    """PyTorch's own encoder packs sentences of several lengths where no gradients are taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.top = nn.Embedding(30, 8), nn.Linear(8, 3)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, ids, padding):
+        return self.top(self.encoder(self.embed(ids), src_key_padding_mask=padding)[:, 0])
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("cut", [None, "encoder.layers.0.linear1"])
+def test_modules_that_are_given_packed_sentences(cut):
+    ids = torch.randint(1, 30, (24, 6), generator=generator("packed"))
+    padding = torch.arange(6) >= torch.randint(3, 7, (24, 1), generator=generator("lengths"))
+    inputs = {"ids": ids.masked_fill(padding, 0), "padding": padding}
+    bench = Bench(seeded(Reader), inputs, embedding="embed", mask=lambda named: ~named["padding"], device="cpu")
+    verdict = bench.explainer(InputXGradient).changes_under("later_layers", seeds=2, cut=cut)
+    assert verdict.evidence["cut"] == (cut or "encoder")
 
 
 def test_a_distribution_can_be_an_object():

@@ -132,7 +132,8 @@ def _output(module: nn.Module, run: Callable[[], object]) -> Tensor:
     seen: list[Tensor | None] = []
 
     def note(call: Call, output: object) -> None:
-        seen.append(output.clone() if isinstance(output, Tensor) else None)
+        dense = output.to_padded_tensor(0.0) if isinstance(output, Tensor) and output.is_nested else output
+        seen.append(dense.clone() if isinstance(dense, Tensor) else None)
 
     Watch(modules={"": module}, output=note).during(run)
     if seen[0] is None:
