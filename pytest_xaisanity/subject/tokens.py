@@ -82,13 +82,21 @@ def embedding_of(model: object, given: object) -> nn.Module | None:
 
 
 def _own_embedding(model: object) -> nn.Module | None:
-    """Return what a model of Hugging Face's says embeds its inputs."""
-    found = getattr(model, "get_input_embeddings", None)
-    try:
-        module = found() if callable(found) else None
-    except Exception:  # some classes of the library have the method and no embedding
-        return None
+    """Return what a model of Hugging Face's says embeds its inputs: that of its encoder, where it has its weights."""
+    module = _said_by(model, "get_input_embeddings")
+    own = _said_by(_said_by(model, "get_encoder"), "get_input_embeddings")
+    if isinstance(own, nn.Module) and getattr(own, "weight", None) is getattr(module, "weight", own):
+        module = own  # the other one holds weights that encoder and decoder share, and is not called
     return module if isinstance(module, nn.Module) and isinstance(model, nn.Module) else None
+
+
+def _said_by(model: object, method: str) -> object:
+    """Return what a method of a model returns that some of Hugging Face's have; None where there is nothing."""
+    found = getattr(model, method, None)
+    try:
+        return found() if callable(found) else None
+    except Exception:  # some classes of the library have the method and nothing to return
+        return None
 
 
 def vocabulary_of(model: object, embedding: nn.Module | None) -> Vocabulary:

@@ -86,6 +86,33 @@ def test_encoders_take_what_tokenizers_return(make):
     assert torch.equal(block.mask, inputs["special_tokens_mask"][list(block.indices)] == 0)
 
 
+SHARED_SIZES = {"layers": 1, "attention_heads": 2, "ffn_dim": 24}
+SHARED = {
+    "T5": ("T5EncoderModel", "T5Config", {"d_model": 16, "d_kv": 8, "num_layers": 1, "num_heads": 2, "d_ff": 24}),
+    "Bart": (
+        "BartForSequenceClassification",
+        "BartConfig",
+        {
+            "d_model": 16,
+            **{f"{part}_{name}": value for part in ("encoder", "decoder") for name, value in SHARED_SIZES.items()},
+            "max_position_embeddings": 20,
+            "pad_token_id": 0,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "config", "settings"), SHARED.values(), ids=SHARED)
+def test_the_embedding_of_an_encoder_that_shares_its_weights(kind, config, settings):
+    model = made(kind, config, vocab_size=40, num_labels=3, **settings)
+    output = (lambda found: found.last_hidden_state.mean(1)) if kind.startswith("T5") else None
+    bench = Bench(model, encoded(), output=output)
+    assert bench.explainer(captum.attr.InputXGradient).invariant_under("batch_order")
+    assert bench.subject.presentation.embedding is model.get_encoder().embed_tokens
+
+
 @pytest.mark.parametrize("make", ENCODERS.values(), ids=ENCODERS)
 def test_padding_of_encoders_is_invisible(make):
     verdicts = [
