@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 import pytest
 import torch
+from captum.attr import IntegratedGradients
 from captum.metrics import infidelity, infidelity_perturb_func_decorator
 from laboratory import lab_of
 from sentences import Convolutional, sentences
@@ -479,6 +480,28 @@ def test_outputs_that_do_not_move_are_told():
         assert verdict.failed
         assert "the output of 32 of 32 inputs does not move" in verdict.reason or verdict.n < 32
         assert verdict.evidence.find(Unmoved) is not None
+
+
+def test_a_layer_normalization_takes_out_what_all_dimensions_of_a_token_share():
+    """Gaussian noise moves nothing, and what the reason proposes does."""
+
+    class Normalized(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.norm, self.top = nn.Embedding(20, 8), nn.LayerNorm(8), nn.Linear(8, 3)
+
+        def forward(self, ids):
+            return self.top(self.norm(self.embed(ids)).mean(1)) + 3
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        bench = Bench(Normalized().eval(), torch.randint(1, 20, (24, 6)), embedding="embed")
+    contributions = bench.explainer(IntegratedGradients, n_steps=8)
+    verdict = contributions.bounded("infidelity", at_most=10.0)
+    assert "layer normalization" in verdict.reason
+    assert "try perturbation='binary'" in verdict.reason
+    other = contributions.bounded("infidelity", at_most=10.0, perturbation="binary")
+    assert other.evidence.find(Unmoved) is None
 
 
 # ------------------------------------------------------------------------------------------------------------ errors

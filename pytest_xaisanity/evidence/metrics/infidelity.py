@@ -190,7 +190,7 @@ class Infidelity(MapMetric[Perturbing]):
             "square": f"side {self.side}",
             "binary": f"share {self.share:g}",
         }
-        return (Perturbed(self.perturbation, sizes[self.perturbation], self.samples, reading),)
+        return (Perturbed(self.perturbation, sizes[self.perturbation], self.samples, reading, prepared.shifts_tokens),)
 
     def remarks(self, scored: Scored, described: Sequence[Part]) -> tuple[Remark, ...]:
         """Return that outputs do not move under the perturbations, where that is so of some inputs."""
@@ -199,7 +199,7 @@ class Infidelity(MapMetric[Perturbing]):
         if known is None or curve is None:
             return ()
         still = int((curve[:, _FORMS.index("of no map")] == 0).sum())
-        return (Unmoved(still, len(curve)),) if still else ()
+        return (Unmoved(still, len(curve), known.shifts_tokens),) if still else ()
 
 
 def infidelities(predicted: Tensor, changes: Tensor, before: Tensor) -> dict[str, Tensor]:
@@ -240,12 +240,14 @@ class Perturbed(Axis):
         size: Its size, in words.
         samples: How many perturbations of each input.
         reading: What maps were taken for.
+        shifts_tokens: Whether all dimensions of an embedded token were moved by the same number.
     """
 
     kind: Kind
     size: str
     samples: int
     reading: Reading
+    shifts_tokens: bool = False
     joined: ClassVar[bool] = False
 
     @property
@@ -287,10 +289,12 @@ class Unmoved(Remark):
     Attributes:
         count: How many.
         inputs: Of how many.
+        shifts_tokens: Whether all dimensions of an embedded token were moved by the same number.
     """
 
     count: int
     inputs: int
+    shifts_tokens: bool = False
 
     def plain(self) -> dict[str, object]:
         """Return both numbers."""
@@ -301,7 +305,13 @@ class Unmoved(Remark):
         yield "unmoved", str(self)
 
     def __str__(self) -> str:
+        advice = "try a larger sigma=, side= or share="
+        if self.shifts_tokens:
+            advice = (
+                "a layer normalization takes out what is the same in all dimensions of a token: try "
+                "perturbation='binary'"
+            )
         return (
             f"the output of {self.count} of {self.inputs} inputs does not move under the perturbations, and no map of "
-            "theirs says more than zeros would: try a larger sigma=, side= or share="
+            f"theirs says more than zeros would: {advice}"
         )

@@ -76,6 +76,11 @@ class Perturbing:
         self._keeps = len(block) * how.samples * sum(self.sizes) <= _KEPT
         self._kept: dict[tuple[int, int, int], Tensor] = {}
 
+    @property
+    def shifts_tokens(self) -> bool:
+        """Whether all dimensions of an embedded token are moved by the same number."""
+        return self.additive and self.embedded is not None
+
     # ------------------------------------------------------------------------------------------------------ measuring
 
     def measured(self, maps: Tensor) -> tuple[Tensor, Tensor]:
