@@ -33,8 +33,8 @@ def cosines(verdict: Verdict, kind: str, reduction: str) -> str:
 def print_table(title: str, bench: Bench, **settings: Any) -> None:
     """Print a line for each kind of Integrated Gradients and each reduction: one claim a kind has all of them."""
     print(f"\n{title}")
-    for kind in MULTIPLIERS:
-        verdict = integrated_gradients(bench, kind, "sum").changes_under(
+    for kind, reduction in {"global": "sum", "local": "l2"}.items():  # local ones add up to 0 behind a normalization
+        verdict = integrated_gradients(bench, kind, reduction).changes_under(
             "cascading_randomization", **COSINE, **settings
         )
         layers = [name.rpartition(".")[2] for name in verdict.evidence.get_part(Randomized).layers]

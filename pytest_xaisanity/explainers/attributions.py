@@ -19,7 +19,7 @@ from ..common.errors import XaiError, XaiWarning, said
 from ..common.seeding import isolated
 from ..maps.counted import counted_scores
 from ..maps.forms import Form, forms_of
-from ..maps.reduction import DEFAULT, reduced, with_reduction
+from ..maps.reduction import DEFAULT, SUMS, reduced, with_reduction
 from ..model.lending import evaluating
 from ..model.snapshot import Hooks
 from ..model.tracing import uncompiled
@@ -523,6 +523,8 @@ class Attributions:
             named or (DEFAULT if reducible else None), attribute.own if isinstance(attribute, Multiplied) else None
         )
         forms = self.known.checked(forms_of(own, both=len(each) > 1), self.explainer, stage)
+        if reducible and own.reduction in SUMS and not self._varied:
+            self.known.cancels = any(bool(one.any()) for one in each[0])
         if self._per_channel:
             return self._joined(each[0], inputs, layouts, named, stage)
         maps = [
@@ -617,6 +619,14 @@ class Attributions:
             )
         alone = flat.shape[1] == 1 if mask is None else bool((mask.sum(1) == 1).all())
         self._varied = self._varied or alone or bool(counted_scores(mask, _vary, flat).any())
+        if not self._varied and self.known.cancels and not maps.any():
+            raise self._error(
+                f"attributions whose {self.known.forms[0].reduction} over the dimensions of a token is 0 but for "
+                f"rounding, for all of {len(maps)} inputs, on {stage}",
+                "maps that rank the tokens; behind a layer normalization the gradients of a token's dimensions cancel",
+                "name another reduction, reduction='l2' or 'abs_sum'; or multiply by the input, with multiplier='with' "
+                "where the method has it",
+            )
         if not self._varied:  # one dead input in a short block is no mistake
             raise self._error(
                 f"constant attributions for all of {len(maps)} inputs, on {stage}",
@@ -639,11 +649,13 @@ class Forms:
     Attributes:
         forms: The forms in which its maps are known, its own first.
         embedded: Whether it is given what the embedding makes of tokens; None as long as that is not known.
+        cancels: Whether dimensions that are summed are other than 0, so that sums of 0 are those of what cancels.
     """
 
     def __init__(self) -> None:
         self.forms: tuple[Form, ...] = ()
         self.embedded: bool | None = None
+        self.cancels = False
 
     def checked(self, forms: tuple[Form, ...], explainer: Explainer, stage: str) -> tuple[Form, ...]:
         """Return the forms of some maps, which are those of all others.

@@ -14,10 +14,13 @@ from torch import Tensor
 from ..common.errors import unknown_name
 from .norms import norms
 
-__all__ = ["DEFAULT", "REDUCTIONS", "checked_reduction", "reduced", "with_reduction"]
+__all__ = ["DEFAULT", "REDUCTIONS", "SUMS", "checked_reduction", "reduced", "with_reduction"]
 
 DEFAULT = "sum"
 """As completeness asks for."""
+
+SUMS = ("sum", "mean")
+"""Those in which dimensions may cancel."""
 
 _ROUNDING = 64  # units in the last place, of the sum of absolute values: a sum that is smaller is of rounding alone
 

@@ -321,6 +321,30 @@ def test_randomization_may_leave_the_embedding_alone():
     assert layers == [["head", "convolution", "embedding"], ["head", "convolution"]]
 
 
+class Normalized(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm, self.top = nn.Embedding(20, 8), nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, ids):
+        weights = torch.linspace(1, 2, ids.shape[1])[:, None]
+        return self.top((self.norm(self.embed(ids)) * weights).mean(1).tanh())
+
+
+@pytest.mark.parametrize("reduction", [None, "mean"])
+def test_a_sum_that_is_nothing_but_rounding_is_refused(reduction):
+    """A layer normalization takes out what dimensions share, so that their gradients add up to 0: the fixes help."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        bench = Bench(Normalized().eval(), torch.randint(1, 20, (24, 6)), embedding="embed")
+    settings = {} if reduction is None else {"reduction": reduction}
+    with pytest.raises(XaiError, match=r"over the dimensions of a token is 0 but for rounding.*'l2' or 'abs_sum'"):
+        bench.explainer(captum.attr.Saliency, abs=False, **settings).invariant_under("batch_order")
+    for others in ({"reduction": "l2"}, {"reduction": "abs_sum"}):
+        assert bench.explainer(captum.attr.Saliency, abs=False, **others).invariant_under("batch_order")
+    assert bench.explainer(captum.attr.IntegratedGradients, n_steps=4, multiplier="with").invariant_under("batch_order")
+
+
 @pytest.mark.parametrize(("settings", "name"), [({}, "reduction=sum"), ({"reduction": "l2"}, "reduction=l2")])
 def test_the_verdict_names_the_reduction(settings, name):
     explainer = bench_of().explainer(captum.attr.IntegratedGradients, n_steps=2, **settings)
