@@ -109,7 +109,7 @@ def _directions(maps: Tensor) -> Tensor:
 
 def _comparable(inputs: Tensor) -> Tensor:
     """Return inputs as rows of numbers: as they are, or for codes such as tokens others, far from each other."""
-    rows = inputs.detach().flatten(1).cpu()
+    rows = inputs.detach().reshape(len(inputs), -1).cpu()
     return rows if inputs.is_floating_point() else torch.frac(torch.sin(rows.double() * 12.9898) * 43758.5453)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from captum.attr import FeatureAblation
 from laboratory import lab_of
 from torch import nn
 
+from pytest_xaisanity.bench.bench import Bench
 from pytest_xaisanity.evidence.groups import SAME_MAP, Grouping, _sketched
 from pytest_xaisanity.evidence.metrics.pixel_flipping import PixelFlipping
 from pytest_xaisanity.evidence.scoring import Scoring
@@ -135,3 +137,16 @@ def test_a_scoring_of_the_explainer_carries_groups_and_one_of_a_baseline_does_no
     assert found.groups[places[2]].tolist() == found.groups[places[5]].tolist()
     assert len(set(found.groups[:, 0].tolist())) == 7
     assert found.concat([found.head(3), found.rows(range(3, 8))]).groups.tolist() == found.groups.tolist()
+
+
+def test_one_number_an_input_may_be_explained():
+    """Beside an image, say: it has no axis but that of the inputs."""
+
+    class Clinic(torch.nn.Module):
+        def forward(self, image, age):
+            return torch.stack([image.mean((1, 2, 3)) * age, image[:, 0, 0, 0] - age], dim=1)
+
+    inputs = {"image": torch.rand(16, 1, 4, 4), "age": torch.rand(16)}
+    explainer = Bench(Clinic().eval(), inputs).explainer(FeatureAblation)
+    assert explainer.invariant_under("batch_order")
+    assert explainer.changes_under("other_target").n == 16
