@@ -165,6 +165,13 @@ def test_an_input_fills_a_pass_by_itself_where_the_user_has_not_said_how_much_th
     assert said.seen.count(16) == 5  # four inputs, 20 samples of each
 
 
+def test_nobody_is_told_off_for_what_is_tried_once():
+    """Captum advises against several inputs at once, which the user has not asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explained(Lime, n_samples=10)
+
+
 def test_functions_of_ones_own_that_only_call_the_model_share_its_passes():
     model = Net()
     maps, sampling = explained(own_lime, model)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, cast
 
 import torch
@@ -304,7 +305,7 @@ def _of_instance(given: _Method, settings: Settings, model: object, where: str) 
             placed["additional_forward_args"] = (*request.context, *_parts(placed.get("additional_forward_args")))
         instance = given if request.model is model else _rebound(given, model, request.model)
         leaves = tuple(t.requires_grad_() if t.is_floating_point() else t for t in request.inputs)
-        with _watched(instance):
+        with _tried_together(instance, request), _watched(instance):
             result = instance.attribute(leaves if len(leaves) > 1 else leaves[0], **target, **placed)
         return as_map(result, request, where, layer) if layered else result
 
@@ -345,6 +346,17 @@ def _placed(value: object, device: torch.device) -> object:
     if isinstance(value, tuple):
         return tuple(_placed(part, device) for part in value)
     return value.to(device) if isinstance(value, Tensor) else value
+
+
+@contextmanager
+def _tried_together(instance: object, request: Request) -> Iterator[None]:
+    """Keep Captum from advising against what is tried once, before it is found that inputs are explained one by one."""
+    if len(request) == 1 or "LimeBase" not in classes_of(instance, "captum"):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are providing multiple inputs for Lime", UserWarning)
+        yield
 
 
 def _watched(instance: object) -> AbstractContextManager[object]:
