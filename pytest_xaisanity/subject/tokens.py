@@ -85,7 +85,7 @@ def _own_embedding(model: object) -> nn.Module | None:
     """Return what a model of Hugging Face's says embeds its inputs: that of its encoder, where it has its weights."""
     module = _said_by(model, "get_input_embeddings")
     own = _said_by(_said_by(model, "get_encoder"), "get_input_embeddings")
-    if isinstance(own, nn.Module) and getattr(own, "weight", None) is getattr(module, "weight", own):
+    if isinstance(own, nn.Embedding) and isinstance(module, nn.Embedding) and own.weight is module.weight:
         module = own  # the other one holds weights that encoder and decoder share, and is not called
     return module if isinstance(module, nn.Module) and isinstance(model, nn.Module) else None
 
