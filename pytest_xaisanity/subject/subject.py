@@ -678,5 +678,6 @@ def _changed_shape(before: Sizes, after: Sizes) -> XaiError:
         "xai_model",
         found=f"outputs of shape {first} for some inputs and {second} for others",
         expected="outputs of one shape for each input, whatever the batch",
-        fix="let a wrapper of the model pad or cut its outputs to one shape",
+        fix="let a wrapper of the model pad or cut its outputs to one shape; where inputs are scored against all of a "
+        "batch, as pairs are, return their own scores in xai_output: lambda found: found.logits_per_image.diagonal()",
     )

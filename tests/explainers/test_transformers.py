@@ -11,6 +11,7 @@ import tokenizers
 import torch
 import transformers
 
+from pytest_xaisanity import XaiError
 from pytest_xaisanity.bench.bench import Bench
 
 torch.set_num_threads(1)
@@ -120,6 +121,14 @@ def test_padding_of_encoders_is_invisible(make):
         for further in (0, 6)
     ]
     assert verdicts[0].estimate == pytest.approx(verdicts[1].estimate, abs=1e-6)
+
+
+def test_scores_against_all_of_a_batch_are_refused_with_a_fix_that_works():
+    inputs = pairs(torch.randn(24, 3, 16, 16), 6 * SENTENCES[:4], padding=True, return_tensors="pt")
+    with pytest.raises(XaiError, match=r"found\.logits_per_image\.diagonal"):
+        Bench(clip(), inputs, output="logits_per_image").explainer(captum.attr.Saliency).invariant_under("batch_order")
+    bench = Bench(clip(), inputs, output=lambda found: found.logits_per_image.diagonal())
+    assert bench.explainer(captum.attr.Saliency).invariant_under("batch_order")
 
 
 def test_images_are_explained_as_images():
