@@ -37,7 +37,6 @@ from .sampling import Draw, Sampling, in_batches
 __all__ = ["Attributions", "Forms", "MapCache"]
 
 _CACHE_BYTES = 64 * 2**20
-_CANCELED = "; sums over dimensions cancel below a LayerNorm, where reduction='l2' does not"
 _NO_FRACTIONS = "let a wrapper of the model hold what is not explained, or choose a perturbation method"
 # What torch says where an index or a label is a fraction.
 _ASKS_FOR_WHOLE = re.compile(r"scalar types?:? (Long|Int)|must be (long|int)|Long, Int|as indices|integral|LongTensor")
@@ -632,15 +631,8 @@ class Attributions:
                 f"constant attributions for all of {len(maps)} inputs, on {stage}",
                 "maps that rank the features of the input",
                 "check targets, baselines and the head of the model: a zero head gives zero gradients"
-                + ("; an explainer that draws must draw for each input by itself" if self.sampling.draws else "")
-                + (_CANCELED if self._sums else ""),
+                + ("; an explainer that draws must draw for each input by itself" if self.sampling.draws else ""),
             )
-
-    @property
-    def _sums(self) -> bool:
-        """Whether maps are sums over the dimensions of tokens."""
-        known = self.known.forms[0].reduction if self.known.forms else None
-        return (self.explainer.reduction or known) in ("sum", "mean")
 
 
 class Forms:
