@@ -342,6 +342,7 @@ class Comparing(Measuring[Compared]):
         try:
             twin = Comparing(replace(self._comparison, similarities=self.deciding), lab, block)
             twin.cells = TopCells.beside(self.cells)
+            twin.controls = self.controls  # which are not those of the gradient, and need not be
             twin.procedure.share(self.procedure)
             compared = twin.measure(block)
             chance = twin.every_chance(block)
