@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from report.machines import seen
 
+from pytest_xaisanity.adversaries.mutants import MUTANTS
 from pytest_xaisanity.report.schema import schema
 
 SUITE = """\
@@ -93,7 +94,8 @@ def test_one_process_and_several_tell_the_same(on_github):
     assert reports[0] == reports[1] == reports[2]
 
 
-def test_interrupted_and_audited_sessions_are_as_the_schema_says(suite):
+def test_interrupted_and_audited_sessions_are_as_the_schema_says(suite, monkeypatch):
+    monkeypatch.setattr(MUTANTS, "_entries", dict(MUTANTS._entries))  # which the session below takes away
     suite.makepyfile(test_it=f"import pytest\nfrom subject import good\n{PASSES}    pytest.exit('enough')\n")
     run(suite)
     assert [claim["test_outcome"] for claim in report_of(suite)["claims"]] == ["interrupted"]

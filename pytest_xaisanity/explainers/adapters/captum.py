@@ -293,7 +293,10 @@ def _of_instance(given: _Method, settings: Settings, model: object, where: str) 
     layered = "LayerAttribution" in classes_of(_inner(given) or given, "captum")
     layer = getattr(_inner(given) or given, "layer", None)
     shared = ("baselines",) if _draws_baselines(given, settings) else ()
-    chooses = _AT_ONCE in _keywords(given, _inner(given)) - settings.keys()
+    # Of several perturbations at once Captum repeats further arguments too, whether or not these have a row an input.
+    chooses = (
+        _AT_ONCE in _keywords(given, _inner(given)) - settings.keys() and "additional_forward_args" not in settings
+    )
 
     def attribute(request: Request) -> object:
         target = {"target": _target(request.targets)} if takes_target else {}
