@@ -40,6 +40,7 @@ KEEPS_ITS_SIGN = 0.75
 """Of signed ranks more than this is left of a map that keeps its sign under eight new heads of eight."""
 
 _HARDLY_KEPT = 0.3
+_HALF_KEPT = 0.5  # of r: the bound of fails has risen by then to where it stays
 _UNMOVED = 0.2  # a map that loses less than this share of what the network's own gradient does, does not follow it
 _STEPS = 12  # halvings of these limits, to 1e-3
 
@@ -88,13 +89,14 @@ class Bounds(NamedTuple):
 
         Without a gradient, or where hardly any of it is kept (``0.3 r``), both are ``r``. From there on up to where all
         of it is kept, what has to be lost for a pass shrinks from ``1 - r`` to nothing; a claim fails where the maps
-        lose less than a fifth of what the gradient does.
+        lose less than a fifth of what the gradient does, to which it rises from ``r`` while up to ``0.5 r`` is kept.
         """
         if kept is None or not kept > _HARDLY_KEPT * r:
             return cls(r, r)
         lost = max(0.0, 1 - kept)
         passes = 1 - (1 - r) * lost / (1 - _HARDLY_KEPT * r)
-        return cls(passes, max(passes, 1 - _UNMOVED * lost))
+        risen = min(1.0, (kept / r - _HARDLY_KEPT) / (_HALF_KEPT - _HARDLY_KEPT))
+        return cls(passes, max(passes, r + risen * (1 - _UNMOVED * lost - r)))
 
 
 @dataclass(frozen=True)
