@@ -68,16 +68,7 @@ class Squared(Ensemble):
 
 @dataclass(frozen=True)
 class _Noisy(Ensemble):
-    """An ensemble over noisy copies of an input.
-
-    Args:
-        source: What ``xai.explainer`` takes; its settings go there, beside this object.
-        samples: How many noisy copies, 1 to 10,000. Hooker et al. take 15.
-        scale: The standard deviation of the noise, as a share of the range of each input's values, above 0.
-
-    Raises:
-        XaiError: A setting is out of range.
-    """
+    """An ensemble over noisy copies of an input, with the settings of :class:`SmoothGrad`."""
 
     samples: int = 15
     scale: float = 0.15
