@@ -96,8 +96,7 @@ class Jobs:
         """Yield what the workers return; raise what befalls them."""
         joblib = _library("joblib")
         backend, configured = joblib.parallel.get_active_backend()
-        if isinstance(backend, joblib.parallel.BACKENDS["threading"]):
-            raise _threads()
+        _check_processes(backend, joblib.parallel.BACKENDS)
         if type(backend).__name__ == _DASK:
             yield from _on_dask(backend.client, work, shared, todo)
             return
@@ -261,11 +260,18 @@ def _library(name: str) -> Any:
         ) from error
 
 
-def _threads() -> XaiError:
-    return XaiError(
+def _check_processes(backend: object, known: dict[str, type]) -> None:
+    """Refuse threads, and processes forked from one that has threads, as any that has used torch: they may hang."""
+    if isinstance(backend, known["threading"]):
+        found = "a backend of threads, which share the random numbers and the devices of one process"
+    elif type(backend) is known["multiprocessing"]:  # Ray's is derived from it, and forks nothing
+        found = "a backend of forked processes, which hang where torch's threads held a lock as they were forked"
+    else:
+        return
+    raise XaiError(
         "joblib.parallel_config",
-        found="a backend of threads, which share the random numbers and the devices of one process",
-        expected="one of processes: loky, dask or ray",
+        found=found,
+        expected="one of processes of their own: loky, dask or ray",
         fix='call joblib.parallel_config(backend="loky"), or name no backend',
     )
 

@@ -8,6 +8,7 @@ import threading
 
 import joblib
 import pytest
+from joblib.parallel import LokyBackend
 from jobs_done import dies, dies_once, squared, told
 
 from pytest_xaisanity import XaiError, XaiWarning
@@ -48,8 +49,11 @@ def test_a_backend_that_joblib_is_configured_for_is_used():
     assert not Jobs().spread
 
 
-def test_threads_are_refused():
-    with joblib.parallel_config(backend="threading", n_jobs=2), pytest.raises(XaiError, match="backend of threads"):
+@pytest.mark.parametrize(
+    ("backend", "found"), [("threading", "of threads"), ("multiprocessing", "of forked processes")]
+)
+def test_threads_and_forks_are_refused(backend, found):
+    with joblib.parallel_config(backend=backend, n_jobs=2), pytest.raises(XaiError, match=f"backend {found}"):
         list(Jobs().run(squared, 2, [1, 2]))
 
 
@@ -64,10 +68,15 @@ def test_processes_do_all_jobs_once():
     assert sorted(Jobs(2).run(squared, 3, range(7))) == [(place, (3 * place) ** 2) for place in range(7)]
 
 
+class _Rounds(LokyBackend):
+    """A backend that returns nothing before all calls have ended, as Ray's."""
+
+    supports_return_generator = False
+
+
 @pytest.mark.slow
 def test_a_backend_without_generators_works_in_rounds():
-    """As Ray's."""
-    with joblib.parallel_config(backend="multiprocessing", n_jobs=2):
+    with joblib.parallel_config(backend=_Rounds(), n_jobs=2):
         assert sorted(Jobs().run(squared, 1, range(5))) == [(place, place**2) for place in range(5)]
 
 
