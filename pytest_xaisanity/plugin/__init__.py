@@ -87,6 +87,7 @@ def pytest_pycollect_makeitem(
 ) -> Generator[None, object, object]:
     """Let tests that make claims depend on the fixtures of the subject."""
     marked.check_marked(name, obj)
+    marked.ask_for_parametrized(collector, obj)
     collected = yield
     collected = marked.with_params(collector, name, obj, collected)
     return marked.with_subject(collector, name, obj, collected)

@@ -21,6 +21,7 @@ from .options import REPORTS, flag, given, setting
 from .records import VERDICTS
 from .running import RUNNING, Running, begins_again
 from .stream import Terminal
+from .workers import divided_threads
 from .zero_code import BATTERY
 
 if TYPE_CHECKING:
@@ -126,10 +127,11 @@ class Xai:
             bench = self._bench(retrains=claim.retrains)
             if DryRun.is_on(self._config):
                 return DryRun.decide(item, bench, claim, explainer)
-            verdict = bench.decide(claim, explainer.on(bench))
-            if AUDIT in self._config.stash:
-                auditor = self._config.stash[AUDIT]
-                auditor.decided(item, bench, explainer, claim, verdict, self._running.request)
+            with divided_threads():
+                verdict = bench.decide(claim, explainer.on(bench))
+                if AUDIT in self._config.stash:
+                    auditor = self._config.stash[AUDIT]
+                    auditor.decided(item, bench, explainer, claim, verdict, self._running.request)
         except (Exception, pytest.fail.Exception) as error:
             if not DryRun.is_on(self._config):
                 VERDICTS.add_error(item, error, claim, explainer, _command(item, claim))

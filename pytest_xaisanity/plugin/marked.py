@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ from .taken import check_names
 if TYPE_CHECKING:
     from ..claims.base import Claim
 
-__all__ = ["check_marked", "generate", "narrow", "pending", "with_params", "with_subject"]
+__all__ = ["ask_for_parametrized", "check_marked", "generate", "narrow", "pending", "with_params", "with_subject"]
 
 _ASKING = {"xai", "xai_verdict"}
 _OURS = (*CLAIMS, EXPLAINER)
@@ -72,6 +73,20 @@ def check_marked(name: str, obj: object) -> None:
                 )
             )
         check_marked(name, inner)
+
+
+def ask_for_parametrized(collector: pytest.Module | pytest.Class, obj: object) -> None:
+    """Let a test ask for the subject's fixtures that it is parametrized with, which it need not name by itself."""
+    if not inspect.isfunction(obj):
+        return
+    marks = [*vars(obj).get("pytestmark", ()), *collector.iter_markers("parametrize")]
+    named = [
+        mark.args[0] for mark in marks if isinstance(mark, pytest.Mark) and mark.name == "parametrize" and mark.args
+    ]
+    words = {word.strip() for names in named for word in (names.split(",") if isinstance(names, str) else names)}
+    parametrized = [name for name in (*SUBJECT_FIXTURES, EXPLAINER) if name in words]
+    if parametrized:
+        pytest.mark.usefixtures(*parametrized)(obj)
 
 
 def with_params(collector: pytest.Module | pytest.Class, name: str, obj: object, collected: object) -> object:
