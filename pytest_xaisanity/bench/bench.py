@@ -221,7 +221,10 @@ class Bench:
         speeds: dict[Hashable, Speed] = {}
         for part in claim.planned(block.layout.places):
             self._check_enough(part, explainer)
-            needs = [(one.measurement, self._lab(self._rival(one.rival) or explainer)) for one in part.needs()]
+            needs = [
+                (one.measurement, self._lab(self._rival(one.rival) or explainer))
+                for one in (*part.needs(), *part.may_need())
+            ]
             count = self._count(part, explainer)
             plans.append(Plan(f"{explainer.name} {part}", count, *planned(needs, block, speeds)))
         return plans
@@ -277,18 +280,22 @@ class Bench:
         level = self._level(claim)
         self._check_enough(claim, explainer)
         needs = claim.needs()
-        runs = [self._run(one.measurement, self._rival(one.rival) or explainer, level.early) for one in needs]
+        runs, further = (
+            [self._run(one.measurement, self._rival(one.rival) or explainer, level.early) for one in some]
+            for some in (needs, claim.may_need())
+        )
         with Progress(self._progress, f"{explainer.name} {claim}", self._count(claim, explainer)) as progress:
             for count in itertools.count(1):
                 final = _all_advanced(runs, count)
                 progress.reach(len(runs[0].indices(count)))
                 if not final and not level.early:
                     continue
-                verdict = claim.decide(self._look(runs, count, final, self._lab(explainer).attributions.called, level))
+                look = self._look(runs, count, final, self._lab(explainer).attributions.called, level)
+                verdict = claim.decide(replace(look, further=tuple(partial(_measured, run, count) for run in further)))
                 if verdict is not None:
                     if self.pictures:
                         verdict = self._with_pictures(verdict, runs, needs)
-                    _resting(runs)
+                    _resting([*runs, *further])
                     return verdict
         raise AssertionError("a claim is decided at the last look")
 
@@ -362,6 +369,12 @@ def _all_advanced(runs: Sequence[Run], count: int) -> bool:
     """Measure ``count`` blocks in each run; return whether these are all."""
     ended = [run.advance(count) for run in runs]
     return all(ended)
+
+
+def _measured(run: Run, count: int) -> Measured:
+    """Measure ``count`` blocks in a run, and return what was found."""
+    run.advance(count)
+    return run.found(count)
 
 
 def _resting(runs: Sequence[Run]) -> Sequence[Run]:

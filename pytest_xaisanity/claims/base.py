@@ -6,7 +6,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf, isfinite
 from typing import ClassVar, NamedTuple, TypeAlias
 
@@ -80,6 +80,8 @@ class Look:
         tolerance: Relative difference that counts as rounding.
         targets: The target of each input, as whole numbers; empty where the look knows none.
         drawn_from: How many inputs there are, where only a random part of them can be measured.
+        further: For each measurement that the claim may need, a function that makes it on these inputs; none where
+            nothing but what was measured is known.
     """
 
     explainer: str
@@ -92,6 +94,7 @@ class Look:
     tolerance: float
     targets: tuple[tuple[int, ...], ...] = ()
     drawn_from: int | None = None
+    further: tuple[Callable[[], Measured], ...] = ()
 
     def rows(self, chosen: Array) -> Look:
         """Return the look at some of the inputs: a mask ``(n,)``."""
@@ -101,6 +104,7 @@ class Look:
             indices=tuple(itertools.compress(self.indices, mask.tolist())),
             measured=tuple(one.rows(mask) for one in self.measured),
             targets=tuple(itertools.compress(self.targets, mask.tolist())),
+            further=tuple(partial(_some_rows, one, mask) for one in self.further),
         )
 
     @property
@@ -121,6 +125,10 @@ class Look:
         if not isinstance(found, Compared):
             raise TypeError(f"a comparison found {type(found).__name__}")
         return found
+
+
+def _some_rows(found: Callable[[], Measured], chosen: Array) -> Measured:
+    return found().rows(chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +193,10 @@ class Claim(ABC):
     @abstractmethod
     def needs(self) -> Sequence[Need]:
         """Return what to measure."""
+
+    def may_need(self) -> Sequence[Need]:
+        """Return what is measured where a look asks for it, see :attr:`Look.further`; by default nothing."""
+        return []
 
     def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return the number of inputs below which no scores whatever decide it; None where no number does.

@@ -9,13 +9,14 @@ from math import nan
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..evidence.base import Compared, Intervention
 from ..evidence.cells import Cells, Chosen
 from ..evidence.comparison import Comparison, MapForms, Similarities
 from ..evidence.controls import Alike, Controls
-from ..evidence.own_gradient import OwnGradient
+from ..evidence.own_gradient import OwnGradient, OwnGradients
 from ..evidence.randomized import Randomized
 from ..maps.similarity import SIMILARITIES, SPEARMAN, Similarity
 from ..report.figures import Chart, Figure, Line, Mark, Scale
@@ -43,7 +44,18 @@ from .base import (
 )
 from .groups import Groups, counted, settled_by
 from .other_forms import FoundInForm, InForms, otherwise_in_forms
-from .retention import KEEPS_ITS_SIGN, REPRODUCED, REPRODUCES, Between, Bounds, Retained, inputs_of, pair_means
+from .retention import (
+    KEEPS_ITS_SIGN,
+    REPRODUCED,
+    REPRODUCES,
+    Between,
+    Bound,
+    Bounds,
+    OwnLoss,
+    Retained,
+    inputs_of,
+    pair_means,
+)
 
 __all__ = ["ChangesUnder", "Reading", "Readings"]
 
@@ -203,8 +215,18 @@ class ChangesUnder(Claim):
 
     def needs(self) -> Sequence[Need]:
         """One comparison of the maps before and after."""
+        return [Need(self._comparison)]
+
+    def may_need(self) -> Sequence[Need]:
+        """The network's own gradients, where retention is asked of layers; a named similarity decides alone."""
+        if self.similarity or self.at_most is not None or self.retrains:
+            return []
+        return [Need(OwnGradients(self._comparison))]
+
+    @property
+    def _comparison(self) -> Comparison:
         cells = self.cells or ("sample" if self.early else "all")
-        return [Need(Comparison(self.intervention, self.similarity, cells, calibrated=self.at_most is None))]
+        return Comparison(self.intervention, self.similarity, cells, calibrated=self.at_most is None)
 
     def decide(self, look: Look) -> Verdict | None:
         """Decide each similarity by itself; where they contradict one another the verdict is inconclusive."""
@@ -214,8 +236,9 @@ class ChangesUnder(Claim):
         similarities, cells = measured.get_part(Similarities), measured.get_part(Cells)
         seen = _Seen(look, look.compared(), cells, similarities.ceiling)
         names = similarities.names
-        gradient = self._gradient(measured.get_part(Controls))
-        tests = [self._test(SIMILARITIES[name], seen, gradient) for name in names[: similarities.deciding]]
+        tests = [
+            self._test(SIMILARITIES[name], seen, beside=not self.similarity) for name in names[: similarities.deciding]
+        ]
         outcome = _joint([test.outcome for test in tests])
         if outcome is None:
             return None
@@ -240,7 +263,7 @@ class ChangesUnder(Claim):
                 self._held(main, measured),
                 Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
                 *in_forms,
-                *look.parts[0],
+                *seen.with_gradient(look.parts[0], names[: similarities.deciding]),
                 seen.counted,
                 PerInput({view.name: view.scores for view in (*views, *beside)}),
                 *main.worst(look),
@@ -250,13 +273,13 @@ class ChangesUnder(Claim):
     def _in_forms(self, measured: Evidence, seen: _Seen, views: Sequence[_View]) -> tuple[InForms, ...]:
         """Return what the similarities that decide found in each form of the maps, where there are several."""
         forms, controls = measured.find(MapForms) or MapForms(), measured.get_part(Controls)
-        own, gradient = forms.own, self._gradient(controls)
+        own = forms.own
         if len(forms.forms) == 1:
             return ()
         found = {own: {view.name: self._found(view, controls, own.null(own)) for view in views}}
         for form in forms.forms[1:]:
             other = replace(seen, compared=seen.compared.of_form(form.beside(own)))
-            tests = [self._test(SIMILARITIES[view.name], other, gradient).view() for view in views]
+            tests = [self._test(SIMILARITIES[view.name], other, beside=seen.asked).view() for view in views]
             found[form] = {view.name: self._found(view, controls, form.null(own)) for view in tests}
         bound = self.retention if self.at_most is None else self.at_most
         return (InForms(own, found, bound, retained=self.at_most is None),)
@@ -283,16 +306,12 @@ class ChangesUnder(Claim):
         marks = tuple(Mark(name, value) for name, value in left if value is not None)
         return Thresholds(Scale(0.0, 1.0, at_most=main.accepted.value, marks=marks))
 
-    def _gradient(self, controls: Controls) -> Mapping[str, float | None]:
-        """Return how much of the network's own gradient the upper third leaves; a named similarity decides alone."""
-        found = None if self.similarity else controls.find_control(OwnGradient, OwnGradient.name)
-        return {} if found is None else found.kept
-
-    def _test(self, similarity: Similarity, seen: _Seen, gradient: Mapping[str, float | None] | None = None) -> _Test:
+    def _test(self, similarity: Similarity, seen: _Seen, *, beside: bool = False) -> _Test:
+        """Test a similarity, beside the network's own gradient where it may be asked for."""
         if self.at_most is not None:
             view = _raw_view(similarity, self.at_most, seen)
             return _Test(view.outcome, lambda: view)
-        return _retention_test(similarity, self.retention, seen, (gradient or {}).get(similarity.name))
+        return _retention_test(similarity, self.retention, seen, beside=beside)
 
     def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return how many inputs show that an explainer reproduces itself, or a raw bound to be kept or broken."""
@@ -342,6 +361,37 @@ class _Seen:
             own, chance = own[rows], chance[rows]
             groups = None if groups is None else pair_groups(counted(self.compared.groups)[rows])  # type: ignore[index]
         return Retained(Between.of(s, after, (1,)), Between.of(s, own), Between.of(s, chance), groups)
+
+    @cached_property
+    def _gradient(self) -> Compared | None:
+        """The similarities of the network's own gradients, which are measured when they are first asked for."""
+        found = next((one() for one in self.look.further), None)
+        return found if isinstance(found, Compared) else None
+
+    @property
+    def asked(self) -> bool:
+        """Whether they were asked for."""
+        return "_gradient" in vars(self)
+
+    def own_loss(self, s: Similarity) -> OwnLoss | None:
+        """Return what the network's own gradient loses in the upper third; None where it is not known."""
+        if self.cells.thirdless or self._gradient is None:
+            return None
+        part = self._gradient
+        after, own, chance = (
+            np.asarray(s.unit(torch.from_numpy(one[s.name]))) for one in (part.after, part.own, part.chance)
+        )
+        loss = OwnLoss(own - after.mean(1), own - chance, self.pairs)
+        return None if loss.kept is None else loss
+
+    def with_gradient(self, parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
+        """Return the parts of a measurement, the network's own gradient among the controls where it was asked for."""
+        if not self.asked or self._gradient is None:
+            return [*parts]
+        losses = {name: self.own_loss(SIMILARITIES[name]) for name in names}
+        kept = {name: None if loss is None else loss.kept for name, loss in losses.items()}
+        control = OwnGradient(kept, self.look.n)
+        return [Controls((*part.controls, control)) if isinstance(part, Controls) else part for part in parts]
 
     def reading(self, name: str, *, calibrated: bool) -> Reading:
         """Return what one similarity found, but for what is decided."""
@@ -467,14 +517,14 @@ class _Third:
         return self.retained.estimate
 
     @property
-    def bound(self) -> float:
+    def bound(self) -> Bound:
         """The bound that the outcome is about."""
         return self.bounds.fails if self.outcome == "failed" else self.bounds.passes
 
     @property
     def left(self) -> list[float | None]:
         """What is left above the bound, for each input that is asked."""
-        left = self.retained.left(self.bound).middle
+        left = self.retained.left(self.bound.share).middle
         if self.rows is None:
             return plain(left)
         every = np.full(len(self.rows), nan)
@@ -483,9 +533,10 @@ class _Third:
 
     def outlook(self, level: Level) -> Outlook | None:
         """Return what would settle it; nothing where it lies between what passes and what fails."""
-        if self.bounds.passes < self.bounds.fails and self.estimate > self.bounds.passes:
+        passes, fails = self.bounds
+        if passes.share < self.estimate <= fails.share:
             return None
-        return self.retained.outlook(self.bounds.passes, level)
+        return self.retained.outlook(fails if self.estimate > fails.share else passes, level)
 
 
 class _Asking(NamedTuple):
@@ -503,11 +554,10 @@ class _Asking(NamedTuple):
         return _Third(where, similarity, retained, bounds, outcome, tool, rows)
 
 
-def _retention_test(s: Similarity, r: float, seen: _Seen, kept: float | None = None) -> _Test:
+def _retention_test(s: Similarity, r: float, seen: _Seen, *, beside: bool = False) -> _Test:
     """Test whether at most r is left over all cells and over the upper third, once there is something to lose.
 
-    Where much of the network's own gradient is kept in the upper third, the bounds there are those of what it loses,
-    a map may not keep its sign either, and the cells below are asked for by themselves.
+    What that does not pass is asked for once more beside the network's own gradient, where it has one.
     """
     look = seen.look
     whole = seen.retained(s, seen.cells.whole(seen.compared.after[s.name]))
@@ -515,19 +565,35 @@ def _retention_test(s: Similarity, r: float, seen: _Seen, kept: float | None = N
     if gap != "passed":
         outcome: Outcome | None = None if gap is None else "inconclusive"
         return _Test(outcome, partial(_unreproduced_view, s, whole, r, seen))
-    bounds = Bounds.beside(r, kept)
-    below = None if bounds == (r, r) else _below(s, r, seen)
-    asked = [_Asking("", s.name, whole, Bounds.beside(r))] if below is None else [below, *_signed(seen)]
+    asked = [_Asking("", s.name, whole, Bounds.beside(r))]
     if not seen.cells.thirdless:
-        upper = seen.retained(s, seen.cells.upper_third(seen.compared.after[s.name]))
-        bounds = Bounds.beside(r) if below is None else bounds
-        asked.insert(1, _Asking(_UPPER, s.name, upper, bounds))
-    level = replace(seen.level, fail_share=look.level.fail_share / len(asked))
-    thirds = [one.answered(level, final=look.final) for one in asked]
-    if below is not None:
-        thirds = _counting(thirds, s.name)
-    joined = _Joined(s, r, whole, thirds, level, kept if below is not None else None)
+        asked.append(_Asking(_UPPER, s.name, _upper(s, seen), Bounds.beside(r)))
+    joined = _Joined.of(s, r, whole, asked, seen)
+    if beside and joined.outcome in ("failed", "inconclusive"):
+        joined = _beside_gradient(joined, seen) or joined
     return _Test(joined.outcome, partial(joined.view, seen))
+
+
+def _upper(s: Similarity, seen: _Seen, gradient: OwnLoss | None = None) -> Retained:
+    """Return what is left in the upper third."""
+    return replace(seen.retained(s, seen.cells.upper_third(seen.compared.after[s.name])), gradient=gradient)
+
+
+def _beside_gradient(joined: _Joined, seen: _Seen) -> _Joined | None:
+    """Return what is said beside the network's own gradient, or None where that says nothing else.
+
+    The bounds in the upper third are those of what the gradient loses there. Where that is less than usual, a map may
+    not keep its sign either. The cells below are asked for by themselves.
+    """
+    s, r = joined.s, joined.r
+    below, loss = _below(s, r, seen), seen.own_loss(s)
+    if below is None or loss is None:
+        return None
+    bounds = Bounds.beside(r, loss.kept)
+    as_ever = bounds.passes == Bound(r)
+    upper = _Asking(_UPPER, s.name, _upper(s, seen, loss), bounds)
+    found = _Joined.of(s, r, joined.whole, [below, upper, *([] if as_ever else _signed(seen))], seen, loss.kept)
+    return None if as_ever and found.outcome == joined.outcome else found
 
 
 def _counting(thirds: Sequence[_Third], name: str) -> list[_Third]:
@@ -553,7 +619,7 @@ def _signed(seen: _Seen) -> list[_Asking]:
     if after is None:
         return []
     retained = seen.retained(SPEARMAN, seen.cells.upper_third(after))
-    return [_Asking(_UPPER, SPEARMAN.name, retained, Bounds(KEEPS_ITS_SIGN, KEEPS_ITS_SIGN))]
+    return [_Asking(_UPPER, SPEARMAN.name, retained, Bounds.beside(KEEPS_ITS_SIGN))]
 
 
 class _Joined(NamedTuple):
@@ -567,7 +633,22 @@ class _Joined(NamedTuple):
     whole: Retained
     thirds: Sequence[_Third]
     level: Level
-    kept: float | None
+    kept: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        s: Similarity,
+        r: float,
+        whole: Retained,
+        asked: Sequence[_Asking],
+        seen: _Seen,
+        kept: float | None = None,
+    ) -> _Joined:
+        """Return the answers of all that are asked, which each have their share of the error of a fail."""
+        level = replace(seen.level, fail_share=seen.level.fail_share / len(asked))
+        thirds = [one.answered(level, final=seen.look.final) for one in asked]
+        return cls(s, r, whole, thirds if kept is None else _counting(thirds, s.name), level, kept)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -597,7 +678,7 @@ class _Joined(NamedTuple):
             against=quoted.left,
             unit=f"{quoted.similarity} left above what is accepted",
             outlook=self._outlook() if outcome == "inconclusive" else None,
-            accepted=Mark(quoted.similarity, quoted.bounds.passes),
+            accepted=Mark(quoted.similarity, quoted.bounds.passes.share),
         )
 
     def _outlook(self) -> Outlook | None:
@@ -623,26 +704,26 @@ def _left(joined: _Joined, quoted: _Third, ceiling: str, reading: Reading) -> st
     sides = {"passed": "at most", "failed": "more than", "inconclusive": "perhaps more, perhaps less than", None: ""}
     several = outcome == "passed" and len(joined.thirds) > 1
     where = ", also in the upper third" if several and joined.kept is None else quoted.where
-    left = f"{sides[outcome]} {bounds.passes:.0%} of {above_chance} is left{where} ({quoted.similarity})"
+    left = f"{sides[outcome]} {bounds.passes.share:.0%} of {above_chance} is left{where} ({quoted.similarity})"
     return left + _inverted(joined.s, quoted, reading)
 
 
 def _left_beside(quoted: _Third, above_chance: str, kept: float) -> str:
     """Return how much is left in the upper third, beside the network's own gradient."""
     gradient = f"as {max(0.0, kept):.0%} of the network's own gradient"
-    name, outcome, bounds = quoted.similarity, quoted.outcome, quoted.bounds
+    name, outcome, (passes, fails) = quoted.similarity, quoted.outcome, quoted.bounds
     if name == SPEARMAN.name:
-        return (
-            f"the maps keep their sign and more than {bounds.fails:.0%} of {above_chance} in the upper third ({name})"
-        )
+        return f"the maps keep their sign and more than {fails.share:.0%} of {above_chance} in the upper third ({name})"
     if outcome == "passed":
-        return f"at most {bounds.passes:.0%} of {above_chance} is left in the upper third ({name}), {gradient}"
+        return f"at most {passes.share:.0%} of {above_chance} is left in the upper third ({name}), {gradient}"
     if outcome == "failed":
-        return f"more than {bounds.fails:.0%} of {above_chance} is left in the upper third ({name}), {gradient}"
+        return f"more than {fails.share:.0%} of {above_chance} is left in the upper third ({name}), {gradient}"
+    few = (
+        ", for below its head this network is nearly one number, or few, which a new head takes as they are or negated"
+    )
     return (
-        f"not shown that at most {bounds.passes:.0%} of {above_chance} is left in the upper third ({name}), "
-        f"nor that more than {bounds.fails:.0%} is: {gradient[3:]} is, for below its head this network is nearly one "
-        "number, or few, which a new head takes as they are or negated"
+        f"not shown that at most {passes.share:.0%} of {above_chance} is left in the upper third ({name}), "
+        f"nor that more than {fails.share:.0%} is: {gradient[3:]} is{few if passes.slope else ''}"
     )
 
 

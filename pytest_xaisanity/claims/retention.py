@@ -25,7 +25,9 @@ __all__ = [
     "REPRODUCED",
     "REPRODUCES",
     "Between",
+    "Bound",
     "Bounds",
+    "OwnLoss",
     "Retained",
     "inputs_of",
     "pair_means",
@@ -40,8 +42,9 @@ KEEPS_ITS_SIGN = 0.75
 """Of signed ranks more than this is left of a map that keeps its sign under eight new heads of eight."""
 
 _HARDLY_KEPT = 0.3
-_HALF_KEPT = 0.5  # of r: the bound of fails has risen by then to where it stays
-_UNMOVED = 0.2  # a map that loses less than this share of what the network's own gradient does, does not follow it
+_RISE = 1.2  # of the bound of a fail with the share that is kept, up to where the other one lies lower
+_UNMOVED = 0.3  # a map that loses less than this share of what the network's own gradient does, does not follow it
+_TOLD_APART = 0.1  # gradients of one input are more alike than those of others by more than this, from -1 to 1
 _STEPS = 12  # halvings of these limits, to 1e-3
 
 
@@ -77,26 +80,78 @@ class Between(NamedTuple):
         return np.asarray((self.lo + self.hi) / 2)
 
 
+class Bound(NamedTuple):
+    """A share that is held against what is left, and how much it rises with the share of the own gradient that is."""
+
+    share: float
+    slope: float = 0.0
+
+
 class Bounds(NamedTuple):
     """The share up to which a claim passes, and that above which it fails."""
 
-    passes: float
-    fails: float
+    passes: Bound
+    fails: Bound
 
     @classmethod
     def beside(cls, r: float, kept: float | None = None) -> Bounds:
         """Return the bounds where a share of the network's own gradient is kept: those of what it loses.
 
-        Without a gradient, or where hardly any of it is kept (``0.3 r``), both are ``r``. From there on up to where all
-        of it is kept, what has to be lost for a pass shrinks from ``1 - r`` to nothing; a claim fails where the maps
-        lose less than a fifth of what the gradient does, to which it rises from ``r`` while up to ``0.5 r`` is kept.
+        Without a gradient both are ``r``. A claim passes where the maps lose ``(1 - r) / (1 - 0.3 r)`` of what the
+        gradient loses, which is less than ``1 - r`` where more than ``0.3 r`` of it is kept; it fails where they lose
+        less than 0.3 of that, a bound to which another one rises from ``r`` while little is kept.
         """
-        if kept is None or not kept > _HARDLY_KEPT * r:
-            return cls(r, r)
-        lost = max(0.0, 1 - kept)
-        passes = 1 - (1 - r) * lost / (1 - _HARDLY_KEPT * r)
-        risen = min(1.0, (kept / r - _HARDLY_KEPT) / (_HALF_KEPT - _HARDLY_KEPT))
-        return cls(passes, max(passes, r + risen * (1 - _UNMOVED * lost - r)))
+        if kept is None:
+            return cls(Bound(r), Bound(r))
+        lost, followed = max(0.0, 1 - kept), (1 - r) / (1 - _HARDLY_KEPT * r)
+        passes = max(Bound(r), Bound(1 - followed * lost, followed))
+        rising = min(Bound(r + _RISE * kept, _RISE), Bound(1 - _UNMOVED * lost, _UNMOVED))
+        return cls(passes, max(passes, rising))
+
+
+@dataclass(frozen=True)
+class OwnLoss:
+    """What the network's own gradient loses, on the inputs of some retained similarities and under their cells.
+
+    Attributes:
+        lost: ``s_self - s_after`` of the gradients, ``(n,)``; NaN where it is not known.
+        room: ``s_self - s_chance``, likewise.
+        groups: The group of each pair of inputs, as those of :class:`Retained`.
+    """
+
+    lost: Scores
+    room: Scores
+    groups: NDArray[np.int64] | None = None
+
+    @cached_property
+    def kept(self) -> float | None:
+        """The share of the gradient that is left; None where gradients of other inputs are as alike."""
+        if not self._known.any() or not self._mean(self.room) > _TOLD_APART:
+            return None
+        return 1 - self._mean(self.lost) / self._mean(self.room)
+
+    @cached_property
+    def errors(self) -> Scores:
+        """How much each pair draws the estimate of what is kept away from the mean, to first order: 0 on average.
+
+        These are the residuals of the ratio of means: ``-(lost - (1 - kept) room) / mean(room)``.
+        """
+        if self.kept is None:
+            return np.zeros(len(self._pairs))
+        residual = pair_means(np.where(self._known, self.lost - (1 - self.kept) * self.room, 0.0))
+        return np.asarray(-residual / self._mean(self.room))
+
+    @property
+    def _known(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.lost) & np.isfinite(self.room)
+
+    def _mean(self, scores: Scores) -> float:
+        pairs = pair_means(np.where(self._known, scores, 0.0))
+        return Grouped.of(pairs, pairs, self.groups).mean
+
+    @property
+    def _pairs(self) -> Scores:
+        return pair_means(self.room)
 
 
 @dataclass(frozen=True)
@@ -111,12 +166,15 @@ class Retained:
         own: Of two runs on one input, or of what stands in its place.
         chance: Of unrelated inputs.
         groups: The group of each pair, whose mean counts once; with None each is one of its own.
+        gradient: What the network's own gradient loses, where bounds follow an estimate of it. A test at such a bound
+            is one of ``s_left - slope * error``, which knows how far that estimate may be off.
     """
 
     after: Between
     own: Between
     chance: Between
     groups: NDArray[np.int64] | None = None
+    gradient: OwnLoss | None = None
 
     @property
     def gap(self) -> Grouped:
@@ -132,42 +190,51 @@ class Retained:
         """Return what is left above a share r, for each input."""
         return self.after.plus(r - 1, self.chance).plus(-r, self.own)
 
-    def test(self, r: float, level: Level, *, final: bool) -> tuple[Outcome | None, str]:
+    def test(self, r: float, level: Level, *, final: bool, slope: float = 0.0) -> tuple[Outcome | None, str]:
         """Return whether at most r is left, or None before it is known, and the tool that decided."""
-        question, left = self._asked(r)
+        question, left = self._asked(r, slope)
         return left.outcome(question, level, final=final)
 
     def test_between(self, bounds: Bounds, level: Level, *, final: bool) -> tuple[Outcome | None, str]:
         """Return whether as little is left as passes or as much as fails, or None before it is known, and the tool."""
-        outcome, tool = self.test(bounds.passes, level, final=final)
+        outcome, tool = self.test(bounds.passes.share, level, final=final, slope=bounds.passes.slope)
         if outcome != "failed" or bounds.passes == bounds.fails:
             return outcome, tool
-        outcome, tool = self.test(bounds.fails, level, final=final)
+        outcome, tool = self.test(bounds.fails.share, level, final=final, slope=bounds.fails.slope)
         return ("inconclusive" if outcome == "passed" else outcome), tool
 
-    def interval(self, r: float, level: Level, *, final: bool) -> tuple[float, float]:
+    def interval(self, bound: Bound, level: Level, *, final: bool) -> tuple[float, float]:
         """Return the shares that the test which decides would not have excluded, so that it never contradicts it."""
-        outcome, estimate = self.test(r, level, final=final)[0], self.estimate
-        lower = _edge(lambda share: self.test(share, level, final=final)[0] == "failed", estimate, LIMITS[0])
-        upper = _edge(lambda share: self.test(share, level, final=final)[0] == "passed", estimate, LIMITS[1])
+
+        def tested(share: float) -> Outcome | None:
+            return self.test(share, level, final=final, slope=bound.slope)[0]
+
+        outcome, estimate = tested(bound.share), self.estimate
+        lower = _edge(lambda share: tested(share) == "failed", estimate, LIMITS[0])
+        upper = _edge(lambda share: tested(share) == "passed", estimate, LIMITS[1])
         if outcome == "passed":  # to the last digit
-            upper = min(upper, r)
+            upper = min(upper, bound.share)
         elif outcome == "failed":
-            lower = max(lower, r)
+            lower = max(lower, bound.share)
         return lower, upper
 
-    def outlook(self, r: float, level: Level) -> Outlook:
-        """Return what would settle whether at most r is left."""
-        question, left = self._asked(r)
+    def outlook(self, bound: Bound, level: Level) -> Outlook:
+        """Return what would settle whether at most as much is left."""
+        question, left = self._asked(*bound)
         return left.outlook(question, level).of_pairs
 
-    def _asked(self, share: float) -> tuple[Question, Grouped]:
+    def _asked(self, share: float, slope: float = 0.0) -> tuple[Question, Grouped]:
         """Return whether less than nothing is left above a share, and what is, by pairs, in the range it may have.
 
         It lies in that range where no map is more alike to another than to a second run of itself.
         """
         low, high = -2.0 * max(1.0, share), max(0.5, 2.0 * (1.0 - share))
-        return Question(low, high, 0.0, "below"), Grouped.of(*self._pairs.left(share).clipped(low, high), self.groups)
+        left = self._pairs.left(share)
+        if slope and self.gradient is not None:
+            room = slope * Grouped.of(*self._pairs.own.plus(-1.0, self._pairs.chance), self.groups).mean
+            low, high, error = low - room, high + room, room * self.gradient.errors
+            left = Between(left.lo - error, left.hi - error)
+        return Question(low, high, 0.0, "below"), Grouped.of(*left.clipped(low, high), self.groups)
 
     @cached_property
     def estimate(self) -> float:

@@ -436,9 +436,6 @@ class Procedure(ABC):
         """Return maps that are as like those before as can be asked of any: by default those of a second run."""
         return [self.attributions(block, run=1)]
 
-    def share(self, other: Procedure) -> None:  # noqa: B027 - most draw nothing that is kept
-        """Use what another procedure of this intervention on this subject has drawn, and let it use what is drawn."""
-
     def readings(self, image: bool) -> tuple[str, ...]:
         """Return the names of the similarities that decide where a claim names none; several must agree.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import XaiError, shown
-from ..explainers.attributions import Attributions, MapCache
+from ..explainers.attributions import Attributions
 from ..maps.forms import Form
 from ..maps.norms import norms
 from ..maps.similarity import SIMILARITIES, Prepared, Similarity
@@ -40,7 +40,6 @@ from .edge_resemblance import EdgeResemblance
 from .foreign import asked, asked_for_each, checked_maps, checked_procedure, checked_similarity
 from .groups import Grouping
 from .nulls import controls_of, has_edges
-from .own_gradient import GRADIENT, GRADIENT_PASSES, OwnGradient, TopCells
 from .randomized import Randomized
 from .smoothing import own_network
 
@@ -133,16 +132,13 @@ class Comparison(Measurement[Compared]):
 
     def cost(self, lab: Lab, block: Block) -> Cost:
         """Return the explanations before and after, a second run, and the passes with which it begins."""
-        once = BEGUN
         if self.retrains:
             seeds, positions = self.intervention.cells()
             cells = Cells(seeds, positions, self.cells == "sample" and seeds * positions > 1)
         else:  # it begins here, so that what it would refuse is refused
-            begun = Comparing(self, lab, block)
-            cells = begun.cells
-            once += GRADIENT_PASSES * min(len(block), CONTROLLED) * begun.asks_for_gradient
+            cells = Comparing(self, lab, block).cells
         copies = 1 if cells.sampled and self.samples_copies else self.intervention.copies
-        return self.intervention.cost(cells.explained).times(copies) + Cost(once=once)
+        return self.intervention.cost(cells.explained).times(copies) + Cost(once=BEGUN)
 
 
 class Comparing(Measuring[Compared]):
@@ -169,7 +165,6 @@ class Comparing(Measuring[Compared]):
         self.controls: tuple[Control, ...] = ()
         self._each = [ComparedMaps(self.similarities)]  # one for each form
         self.grouping = Grouping()
-        self._lab, self._comparison = lab, comparison
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -195,7 +190,6 @@ class Comparing(Measuring[Compared]):
             self.controls = controls_of(self._explained, block, own, self.similarities, len(self.deciding))
             if resemblance is not None:
                 self.controls += (resemblance.control(self.cells.positions),)
-            self.controls += self._own_gradient(block)
         return Compared.of(
             after={name: torch.stack([one[name] for one in after], dim=1) for name in chance},
             own={name: torch.stack([one[name] for one in again], dim=1).mean(1) for name in chance},
@@ -327,40 +321,28 @@ class Comparing(Measuring[Compared]):
         images = block.layout.channels_first(few.inputs[0])
         return EdgeResemblance(self.similarities, images, maps[:CONTROLLED], indices=few.indices, seed=self.seed)
 
-    @property
-    def asks_for_gradient(self) -> bool:
-        """Whether the network's own gradient stands beside the maps: where retention is asked of the upper third."""
-        asked_of = self._comparison
-        return not (self.cells.thirdless or asked_of.retrains or asked_of.similarities) and asked_of.calibrated
+    def keep_deciding(self) -> None:
+        """Compare by the similarities that decide alone, in the explainer's own form."""
+        self.similarities = self.similarities[: len(self.deciding)]
+        self._each = [ComparedMaps(self.similarities)]
 
-    def _own_gradient(self, block: Block) -> tuple[Control, ...]:
-        """Return how much of the network's own gradient the upper third leaves, where retention is asked of it."""
-        if not self.asks_for_gradient:
-            return ()
-        gradient = Attributions(self._lab.subject, GRADIENT, self.seed, MapCache())
-        lab, block = replace(self._lab, attributions=gradient), block.part(0, CONTROLLED)
-        try:
-            twin = Comparing(replace(self._comparison, similarities=self.deciding), lab, block)
-            twin.cells = TopCells.beside(self.cells)
-            twin.controls = self.controls  # which are not those of the gradient, and need not be
-            twin.procedure.share(self.procedure)
-            compared = twin.measure(block)
-            chance = twin.every_chance(block)
-        except XaiError:  # a model without gradients, or one whose gradients are all zero
-            return ()
-        return (OwnGradient.of(compared, chance, twin.similarities),)
-
-    def every_chance(self, block: Block) -> dict[str, Tensor]:
-        """Return the similarities of the maps of each two inputs, or of the pairs where inputs are sentences."""
-        maps, compared = _unstacked(self.attributions(block), block)[0], ComparedMaps(self.similarities)
-        made = compared.made(maps, block.mask)
-        if block.mask is not None:
-            return compared.chances(made, maps, block.mask)
-        first, second = torch.triu_indices(len(block), len(block), 1, device=maps.device)
-        return {
-            s.name: s.compare(*(tuple(part[rows] for part in made[s.name]) for rows in (first, second)))
-            for s in self.similarities
-        }
+    def measure_upper(self, block: Block) -> Compared:
+        """Return the similarities of one block under the cells, without all that stands beside them."""
+        whole, cells, compare = self.attributions(block), self.cells.of(block), self._each[0]
+        own = _unstacked(whole, block)[0]
+        made = compare.made(own, block.mask)
+        twin = self._again(block, whole)[0] if self.procedure.ceiling else whole
+        again = compare.compared(made, _unstacked(twin, block)[0], block.mask, equal=twin is whole)
+        after = [
+            compare.compared(made, _unstacked(maps, block)[0], block.mask)
+            for maps in self._under(block, whole, cells, None)
+        ]
+        return Compared.of(
+            after={s.name: torch.stack([one[s.name] for one in after], dim=1) for s in self.similarities},
+            own=again,
+            chance=compare.chances(made, own, block.mask),
+            cells=cells,
+        )
 
 
 class _Forms:

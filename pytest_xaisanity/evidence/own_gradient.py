@@ -3,33 +3,32 @@
 The gradient of the explained output follows the weights by definition. Where a network reduces its inputs to a few
 numbers below its head, as one that tells two classes does, a new head is a new sum of these few, and the gradient stays
 nearly what it was, or turns over. Of what hardly changes itself no explanation can be asked to change.
+
+It is measured on the inputs of a claim, under the cells of the upper third that these are explained under, and only
+where the claim is not passed without it. All explainers of a bench share what was measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ..common.errors import XaiError
+from ..explainers.attributions import Attributions
 from ..explainers.explainer import Explainer, Request
-from ..maps.similarity import Similarity
 from ..statistics.evidence import number
 from ..subject.block import Block
 from ..subject.outputs import select
-from .base import Array, Compared
+from .base import Array, Compared, Cost, Lab, Measurement
 from .cells import Cells
+from .comparison import Comparing, Comparison
 from .controls import Control
 
-__all__ = ["GRADIENT", "GRADIENT_PASSES", "OwnGradient", "TopCells"]
-
-_DRAWS = 4  # cells of the upper third that an input is explained under
-GRADIENT_PASSES = 2 * (_DRAWS + 2)  # of an input, forward and back: before, in a second run, and under its cells
-_SEEDS = 8  # of randomizations at large
-_TOLD_APART = 0.1  # gradients of one input are more alike than those of others by more than this
+__all__ = ["GRADIENT", "OwnGradient", "OwnGradients", "UpperCells"]
 
 
 def _gradient(request: Request) -> tuple[Tensor, ...]:
@@ -55,22 +54,6 @@ class OwnGradient(Control):
     n: int
     name: ClassVar[str] = "own gradient"  # type: ignore[misc]
 
-    @classmethod
-    def of(cls, compared: Compared, chance: Mapping[str, Tensor], similarities: Iterable[Similarity]) -> OwnGradient:
-        """Return what gradients that were compared have kept.
-
-        Args:
-            compared: Their similarities after new weights, and to a second run.
-            chance: Those of gradients of different inputs, by similarity.
-            similarities: The similarities.
-        """
-        kept = {}
-        for s in similarities:
-            scores = (torch.from_numpy(compared.after[s.name]), torch.from_numpy(compared.own[s.name]), chance[s.name])
-            after, own, other = (float(s.unit(part).nanmean()) for part in scores)
-            kept[s.name] = (after - other) / (own - other) if own - other > _TOLD_APART else None
-        return cls(kept, len(compared.cells))
-
     def plain(self) -> dict[str, object]:
         """Return the share that is left by similarity, and the number of inputs."""
         return {"kept": dict(self.kept), "n": self.n}
@@ -78,25 +61,84 @@ class OwnGradient(Control):
     def text(self) -> str:
         """Return both."""
         kept = ", ".join(f"{name} {number(value)}" for name, value in self.kept.items())
-        return f"left in the upper third {kept} (first {self.n} inputs)"
+        return f"left in the upper third {kept} ({self.n} inputs)"
 
 
 @dataclass(frozen=True)
-class TopCells(Cells):
-    """Four cells of the upper third for each of a few pairs of inputs, which go through seeds and positions in turn."""
+class UpperCells(Cells):
+    """Of the cells that inputs are explained under, those that speak of the upper third."""
 
     @classmethod
-    def beside(cls, cells: Cells) -> TopCells:
+    def among(cls, cells: Cells) -> UpperCells:
         """Return those of an intervention."""
-        seeds = _SEEDS if cells.fresh else cells.seeds
-        return cls(seeds, cells.positions, sampled=True, seed=cells.seed)
+        return cls(**{field.name: getattr(cells, field.name) for field in fields(cells)})
 
     @property
     def draws(self) -> int:
         """How many cells each input is explained under."""
-        return _DRAWS
+        return 1 if self.sampled else self.seeds * self.upper
 
     def of(self, block: Block) -> Array:
         """Return the cells ``(b, draws, 2)``."""
-        turns = np.arange(len(block))[:, None] // 2 * _DRAWS + np.arange(_DRAWS)
-        return np.stack([turns % self.seeds, turns // self.seeds % self.upper], axis=-1)
+        every = super().of(block)
+        if self.sampled:
+            return every[:, -1:]
+        by_seed = every.reshape(len(block), self.seeds, self.positions, 2)
+        return by_seed[:, :, : self.upper].reshape(len(block), -1, 2)
+
+
+@dataclass(frozen=True)
+class OwnGradients(Measurement[Compared]):
+    """Similarities of the network's own gradients before and after a randomization, in its upper third.
+
+    They are NaN where the network has no gradients, or all are zero. A gradient is compared with itself in place of a
+    second run, but for one that is the mean over noisy copies, of which it is another copy as for any explainer.
+
+    Args:
+        comparison: What the explainer is asked for.
+    """
+
+    comparison: Comparison
+    about = "model"
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for gradients under the same cells."""
+        return ("own gradient", self.comparison.key)
+
+    def lab(self, lab: Lab) -> Lab:
+        """Return the laboratory in which the gradient is the explainer."""
+        known = lab.attributions
+        gradient = Attributions(lab.subject, GRADIENT, lab.seed, known.cache)
+        gradient.remember(known.fingerprint)
+        return replace(lab, attributions=gradient)
+
+    def start(self, lab: Lab, block: Block) -> _Gradients:
+        """Begin on the first block."""
+        return _Gradients(self.comparison, lab, block)
+
+    def cost(self, lab: Lab, block: Block) -> Cost:
+        """Return the passes, forward and back, of a gradient before and of those after; none where none is asked."""
+        begun = _Gradients(self.comparison, self.lab(lab), block)
+        if begun.cells.thirdless:
+            return Cost()
+        return Cost(passes=2.0 * (1 + begun.cells.draws + bool(begun.procedure.ceiling)))
+
+
+class _Gradients(Comparing):
+    """The comparison of the own gradients of one network, by the similarities that decide."""
+
+    def __init__(self, comparison: Comparison, lab: Lab, block: Block) -> None:
+        super().__init__(comparison, lab, block)
+        self.cells = UpperCells.among(self.cells)
+        self.keep_deciding()
+
+    def measure(self, block: Block) -> Compared:
+        """Return the similarities of one block."""
+        try:
+            return self.measure_upper(block)
+        except XaiError:  # a model without gradients, or one whose gradients are all zero
+            names = [s.name for s in self.similarities]
+            each = {name: torch.full((len(block),), torch.nan) for name in names}
+            after = {name: torch.full((len(block), self.cells.draws), torch.nan) for name in names}
+            return Compared.of(after=after, own=each, chance=each, cells=self.cells.of(block))

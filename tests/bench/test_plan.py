@@ -16,7 +16,6 @@ from pytest_xaisanity.bench import progress
 from pytest_xaisanity.bench.plan import shown_time
 from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under
 from pytest_xaisanity.common.errors import XaiError
-from pytest_xaisanity.evidence.own_gradient import GRADIENT_PASSES
 
 
 class Counting:
@@ -123,8 +122,8 @@ def test_controls_checks_and_predictions_are_planned_too(what, given):
     bench = Bench(network(), inputs, targets, device="cpu")
     plans = bench.plan(WHOLE[what], bench.explainer(Counting()))
     planned = sum(32 * (plan.cost.explanations + plan.cost.passes) + plan.cost.once for plan in plans)
-    if what in ("a sample", "all cells"):  # the network's own gradient beside them: its passes back are not seen here
-        planned -= 16 * GRADIENT_PASSES / 2
+    if what in ("a sample", "all cells"):  # the network's own gradients are not asked for where a claim passes
+        planned -= sum(32 * plan.cost.passes for plan in plans)
     model, passes = network(), []
     bench = Bench(model, inputs, targets, device="cpu")
     model.register_forward_hook(lambda module, given, result: passes.append(len(result)))
@@ -132,6 +131,19 @@ def test_controls_checks_and_predictions_are_planned_too(what, given):
         model.register_full_backward_hook(lambda module, given, result: passes.append(len(result[0])))
     bench.explainer(Counting()).decide(WHOLE[what])
     assert 0.9 * planned <= sum(passes) <= 1.03 * planned
+
+
+def test_the_gradients_of_a_network_are_planned_where_a_cascade_may_ask_for_them():
+    """A gradient before and one after, of which a hook sees the way forward alone."""
+    inputs, targets = images(32), torch.arange(32) % 4
+    claim, passes, model = WHOLE["a sample"], [], network()
+    bench = Bench(model, inputs, targets, device="cpu")
+    (plan,) = bench.plan(claim, bench.explainer(Counting()))
+    assert plan.cost.passes == 4
+    bench = Bench(model, inputs, targets, device="cpu")
+    model.register_forward_hook(lambda module, given, result: passes.append(len(result)))
+    assert not bench.explainer(lambda model, inputs, targets: inputs * 2).decide(claim)
+    assert 2 * 32 <= sum(passes) <= 2 * 32 + plan.cost.once
 
 
 @pytest.mark.parametrize("on", ["pixel_flipping", "deletion", "insertion", "comprehensiveness", "sufficiency"])

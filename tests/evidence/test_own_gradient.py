@@ -12,9 +12,12 @@ from scipy import stats
 from torch import nn
 
 from pytest_xaisanity import Bench
+from pytest_xaisanity.evidence import own_gradient
 from pytest_xaisanity.evidence.cells import Cells
+from pytest_xaisanity.evidence.comparison import Comparison
 from pytest_xaisanity.evidence.controls import Controls
-from pytest_xaisanity.evidence.own_gradient import OwnGradient, TopCells
+from pytest_xaisanity.evidence.interventions.weight_randomization import CascadingRandomization
+from pytest_xaisanity.evidence.own_gradient import OwnGradient, OwnGradients, UpperCells
 from pytest_xaisanity.model.reinit.randomizer import Randomizer
 from pytest_xaisanity.subject.explained_layers import explained_layers
 
@@ -36,26 +39,32 @@ def gradient(model, inputs, targets):
     return Saliency(model).attribute(inputs, target=targets, abs=False)
 
 
-def kept(model, inputs=X, name="sign_flip_spearman", *, intervention=CASCADE, source=gradient, **settings):
+def itself(model, inputs, targets):
+    """Return the inputs: what never passes, so that the gradient is asked for."""
+    return inputs * 1.5
+
+
+def kept(model, inputs=X, name="sign_flip_spearman", *, intervention=CASCADE, source=itself, **settings):
     """Return what the control says of one similarity; None where there is no control."""
     verdict = Bench(model, inputs, device="cpu").explainer(source).changes_under(intervention, **settings)
     control = verdict.evidence.get_part(Controls).find_control(OwnGradient, OwnGradient.name)
     return None if control is None else control.kept[name]
 
 
-class TestTopCells:
-    @pytest.mark.parametrize(("seeds", "positions"), [(8, 2), (8, 4), (3, 10), (1, 30)])
-    def test_pairs_go_through_seeds_and_then_positions_of_the_upper_third(self, seeds, positions):
+class TestUpperCells:
+    @pytest.mark.parametrize("fresh", [False, True])
+    def test_they_are_the_cells_of_the_upper_third_that_explainers_are_given(self, fresh):
         block = next(Bench(network(4), X, device="cpu").subject.blocks())
-        cells = TopCells.beside(Cells(seeds, positions, sampled=True))
-        found = cells.of(block)
-        assert found.shape == (16, 4, 2)
-        assert (found[::2] == found[1::2]).all()
-        turns = [(turn % seeds, turn // seeds % cells.upper) for turn in range(32)]
-        assert [tuple(cell) for cell in found[::2].reshape(-1, 2).tolist()] == turns
+        cells = Cells(1 if fresh else 8, 9, sampled=True, fresh=fresh)
+        found, every = UpperCells.among(cells).of(block), cells.of(block)
+        assert (found == every[:, -1:]).all()
+        assert (found[..., 1] < 3).all()
 
-    def test_randomizations_at_large_have_eight_seeds(self):
-        assert TopCells.beside(Cells(1, 4, sampled=True, fresh=True)).seeds == 8
+    def test_where_all_are_explained_they_are_all_of_the_upper_third(self):
+        block = next(Bench(network(4), X, device="cpu").subject.blocks())
+        cells = Cells(2, 7, sampled=False)
+        assert UpperCells.among(cells).of(block)[0].tolist() == [[seed, place] for seed in (0, 1) for place in (0, 1)]
+        assert (cells.upper_third(cells.of(block)[..., 1])[0] == UpperCells.among(cells).of(block)[0, :, 1]).all()
 
 
 class TestWhatIsKept:
@@ -72,6 +81,7 @@ class TestWhatIsKept:
         model = network(2).double()
         bench = Bench(model, X.double(), device="cpu")
         block = next(bench.subject.blocks())
+        cells = Cells(8, 3, sampled=True).of(block)[:, -1]
         layers = explained_layers(bench.subject, block).top_down()
 
         def maps(of):
@@ -80,15 +90,14 @@ class TestWhatIsKept:
             return torch.autograd.grad(of(rows).gather(1, targets[:, None]).sum(), rows)[0].numpy()
 
         before, after = maps(model), []
-        for pair in range(8):
-            for draw in range(4):
-                changed = copy.deepcopy(model)
-                with Randomizer(model, layers, bench_reinit()) as randomizer:
-                    randomizer.randomize(layers[0], seed=(4 * pair + draw) % 8)
-                    changed.load_state_dict(model.state_dict())
-                found = maps(changed)
-                after += [abs(stats.spearmanr(before[row], found[row])[0]) for row in (2 * pair, 2 * pair + 1)]
-        chance = [abs(stats.spearmanr(before[a], before[b])[0]) for a in range(16) for b in range(a)]
+        for row, (seed, position) in enumerate(cells.tolist()):
+            changed = copy.deepcopy(model)
+            with Randomizer(model, layers, bench_reinit()) as randomizer:
+                randomizer.randomize(layers[0], seed=seed)
+                changed.load_state_dict(model.state_dict())
+            assert position == 0
+            after.append(abs(stats.spearmanr(before[row], maps(changed)[row])[0]))
+        chance = [abs(stats.spearmanr(before[row], before[row ^ 1])[0]) for row in range(16)]
         expected = (np.mean(after) - np.mean(chance)) / (1 - np.mean(chance))
         assert kept(model, X.double()) == pytest.approx(expected, abs=1e-5)
 
@@ -101,12 +110,42 @@ class TestWhatIsKept:
 
 
 class TestWhereItIsAsked:
+    def test_what_passes_without_it_is_not_asked(self):
+        bench = Bench(network(64), torch.randn(64, 12, generator=torch.Generator().manual_seed(0)), device="cpu")
+        verdict = bench.explainer(gradient).changes_under(CASCADE)
+        assert verdict.passed
+        assert not any(isinstance(one, OwnGradient) for one in verdict.evidence.get_part(Controls).controls)
+        assert not any(run.measurement.about == "model" and run._found for run in bench._runs.values())
+
+    def test_all_explainers_share_it(self, monkeypatch):
+        def other(model, inputs, targets):
+            return inputs * 2.5
+
+        bench = Bench(network(2), X, device="cpu")
+        first = bench.explainer(itself).changes_under(CASCADE)
+        monkeypatch.setattr(own_gradient, "GRADIENT", None)
+        second = bench.explainer(other).changes_under(CASCADE)
+        assert first.evidence["controls"]["own gradient"] == second.evidence["controls"]["own gradient"]
+
     def test_a_named_similarity_decides_without_it(self):
         assert kept(network(1), similarity="sign_flip_spearman") is None
 
     def test_what_has_no_upper_third_does_without_it(self):
         assert kept(network(1), intervention="later_layers") is None
         assert kept(network(1), depth=1) is None
+
+    @pytest.mark.parametrize("cells", ["sample", "all"])
+    def test_a_block_is_measured_as_it_would_be_for_an_explainer_that_is_the_gradient(self, cells):
+        model, comparison = network(4), Comparison(CascadingRandomization(seeds=3), (), cells)
+        bench = Bench(model, X, device="cpu")
+        explainer = bench.explainer(gradient).explainer
+        theirs, own = bench.measure([comparison, OwnGradients(comparison)], explainer)
+        upper = UpperCells(3, 3, sampled=cells == "sample")
+        name = "sign_flip_spearman"
+        expected = Cells(3, 3, sampled=cells == "sample").upper_third(theirs.after[name])
+        assert own.after[name] == pytest.approx(expected, abs=1e-5)
+        assert own.chance[name] == pytest.approx(theirs.chance[name], abs=1e-5)
+        assert own.after[name].shape == (16, upper.draws)
 
     def test_a_model_without_gradients_is_measured_as_ever(self):
         class Detached(nn.Module):
@@ -120,14 +159,17 @@ class TestWhereItIsAsked:
         def times_logit(model, inputs, targets):
             return inputs * model(inputs).gather(1, targets[:, None])
 
-        assert kept(Detached(), source=times_logit) is None
+        verdict = Bench(Detached(), X, device="cpu").explainer(times_logit).changes_under(CASCADE)
+        assert verdict.inconclusive
+        assert "gradient" not in verdict.reason
+        assert verdict.evidence["controls"]["own gradient"]["kept"] == {"sign_flip_spearman": None}
 
     def test_the_model_and_the_explainers_own_passes_stay_as_they_were(self):
         model, rows = network(1), []
 
         def counted(model, inputs, targets):
             rows.append(len(inputs))
-            return gradient(model, inputs, targets)
+            return itself(model, inputs, targets)
 
         before = copy.deepcopy(model.state_dict())
         kept(model, source=counted)
@@ -138,14 +180,12 @@ class TestWhereItIsAsked:
 
 def bench_reinit():
     """Return the distribution of new weights that is the default."""
-    from pytest_xaisanity.evidence.interventions.weight_randomization import CascadingRandomization
-
     return CascadingRandomization().reinit
 
 
 def test_it_stands_among_the_controls_of_the_evidence():
-    verdict = Bench(network(1), X, device="cpu").explainer(gradient).changes_under(CASCADE)
+    verdict = Bench(network(1), X, device="cpu").explainer(itself).changes_under(CASCADE)
     assert verdict.evidence["controls"]["own gradient"] == {"kept": {"sign_flip_spearman": pytest.approx(1.0)}, "n": 16}
-    assert ("control", "own gradient: left in the upper third sign_flip_spearman 1 (first 16 inputs)") in list(
+    assert ("control", "own gradient: left in the upper third sign_flip_spearman 1 (16 inputs)") in list(
         verdict.evidence.rows()
     )

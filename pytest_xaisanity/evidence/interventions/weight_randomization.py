@@ -19,7 +19,7 @@ from ...model.reinit.randomizer import Kept, Randomizer
 from ...statistics.evidence import Part
 from ...subject.block import Block
 from ...subject.explained_layers import explained_layers
-from ..base import Cell, Intervention, Lab, ModelSweep, Procedure
+from ..base import Cell, Intervention, Lab, ModelSweep
 from ..randomized import SEEDS, Randomized, check_seeds
 from ..smoothed import NOISE, Smoothed, check_noise, smoothed
 
@@ -195,11 +195,6 @@ class Randomizing(ModelSweep):
         settings, names = self.settings, tuple(layer.name for layer in self.layers)
         done = Randomized.of(names, self.found, reinit=settings.reinit, seeds=settings.seeds, target=settings.target)
         return (replace(done, samples=settings.samples, noise=settings.noise),)
-
-    def share(self, other: Procedure) -> None:
-        """Use the weights of another."""
-        if isinstance(other, Randomizing):
-            self._kept = other._kept
 
     def rest(self) -> None:
         """Let go of the weights that were drawn."""

@@ -1,0 +1,99 @@
+"""Wrong decisions beside the network's own gradient, of which no more is known than the inputs tell, by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rates import rate_at_least, rate_at_most
+
+from pytest_xaisanity.claims.retention import Between, Bounds, OwnLoss, Retained
+from pytest_xaisanity.statistics.question import Level, looks
+
+R = 0.5
+NEAR_ZERO = 0.0, 0.1
+
+
+def kept_by_coin(rng, share, coins, chance):
+    """Return similarities in pairs of inputs, all of which is kept where a coin says so, and none where it does not."""
+    return np.repeat(np.where(coins < share, 1.0, rng.uniform(*chance, len(coins))), 2)
+
+
+def drawn(run, n, *, gradient, left, how, chance=NEAR_ZERO):
+    """Return similarities after and by chance, of an explainer and of the gradient, of which these shares are kept.
+
+    ``how`` says what coins have to do with one another: nothing, all, or that one is kept where the other one is lost.
+    Scores fill the range that they may have where similarities by chance are 0: the worst for the tools.
+    """
+    rng = np.random.default_rng([run, n])
+    coins = rng.random(n // 2)
+    others = {"free": rng.random(n // 2), "same": coins, "opposed": 1 - coins}[how]
+    found = [kept_by_coin(rng, left, coins, chance), np.repeat(rng.uniform(*chance, n // 2), 2)]
+    found += [kept_by_coin(rng, gradient, others, chance), np.repeat(rng.uniform(*chance, n // 2), 2)]
+    return [2 * one - 1 for one in found]
+
+
+def outcome(found, *, early):
+    """Return what a claim says of the upper third: as claimed, and beside the gradient where that is no pass."""
+    n = len(found[0])
+    for count in looks(n) if early else [n]:
+        after, chance, gradient, others = (one[:count] for one in found)
+        level, final = Level(0.95, early, fail_share=1 / 3, looked=count > 32), count == n
+        if count <= 16:
+            continue
+        loss = OwnLoss(1 - gradient, 1 - others)
+        left = Retained(*(Between(one, one) for one in (after, np.ones(count), chance)), gradient=loss)
+        said = left.test_between(Bounds.beside(R), level, final=final)[0]
+        if said in ("failed", "inconclusive"):
+            said = left.test_between(Bounds.beside(R, loss.kept), level, final=final)[0]
+        if said is not None:
+            return said
+    raise AssertionError("the last look gave no verdict")
+
+
+# What is kept of a gradient: where bounds begin to rise, where those of a fail meet, and more.
+CASES = [(0.15, "free"), (0.15, "same"), (0.22, "free"), (0.3, "opposed"), (0.3, "same"), (0.8, "free")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["passed", "failed"])
+@pytest.mark.parametrize(("gradient", "how"), CASES)
+def test_wrong_decisions_are_rare(wrong, gradient, how):
+    """What is left is exactly the bound that belongs to what is truly kept of the gradient."""
+    passes, fails = Bounds.beside(R, gradient)
+    left = (passes if wrong == "passed" else fails).share
+
+    def is_wrong(run):
+        found = drawn(run, 96, gradient=gradient, left=left, how=how)
+        return outcome(found, early=run % 2 == 0) == wrong
+
+    assert rate_at_most(is_wrong, 0.05) <= 0.05
+
+
+def test_a_gradient_that_is_only_estimated_is_not_taken_for_known():
+    """The scores at a bound differ more between pairs, by what each of them says of the gradient."""
+    after, chance, gradient, others = drawn(0, 96, gradient=0.4, left=0.65, how="free")
+    loss = OwnLoss(1 - gradient, 1 - others)
+    known = Retained(*(Between(one, one) for one in (after, np.ones(96), chance)), gradient=loss)
+    bound = Bounds.beside(R, loss.kept).passes
+    spreads = [known._asked(bound.share, slope)[1].lo.std() for slope in (0.0, bound.slope)]
+    assert spreads[1] > 1.1 * spreads[0]
+
+
+@pytest.mark.slow
+def test_power_beside_an_estimate():
+    """What loses as much as the gradient passes, also where that is little; what keeps all fails where it is much."""
+    assert (
+        rate_at_least(
+            lambda run: (
+                outcome(drawn(run, 192, gradient=0.7, left=0.7, how="same", chance=(0, 0.6)), early=False) == "passed"
+            ),
+            0.9,
+        )
+        > 0.9
+    )
+    assert (
+        rate_at_least(
+            lambda run: outcome(drawn(run, 192, gradient=0.2, left=1.0, how="free"), early=False) == "failed", 0.9
+        )
+        > 0.9
+    )
