@@ -246,7 +246,7 @@ class ChangesUnder(Claim):
         main = _worst(views, outcome)
         if outcome == "inconclusive" and main.outlook is not None and look.final:
             require_inputs(look.n, self._least(look.level), f"{look.explainer} {self}")
-        beside = [self._test(SIMILARITIES[name], seen).view() for name in names[similarities.deciding :]]
+        others = [self._test(SIMILARITIES[name], seen).view() for name in names[similarities.deciding :]]
         in_forms = self._in_forms(measured, seen, views)
         return self._verdict(
             look,
@@ -255,17 +255,17 @@ class ChangesUnder(Claim):
             interval=main.interval(),
             quantity=main.quantity,
             reason=_reason(views, outcome, main, str(seen.counted))
-            + _otherwise(beside, outcome, measured.get_part(Controls))
+            + _otherwise(others, outcome, measured.get_part(Controls))
             + "".join(otherwise_in_forms(one, outcome) for one in in_forms)
             + left_alone(look.parts[0])
             + remarked(remarks_in(look.parts[0]), outcome),
             evidence=(
                 self._held(main, measured),
-                Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
+                Readings({view.name: view.reading for view in (*views, *others)}, similarities.ceiling),
                 *in_forms,
                 *seen.with_gradient(look.parts[0], names[: similarities.deciding]),
                 seen.counted,
-                PerInput({view.name: view.scores for view in (*views, *beside)}),
+                PerInput({view.name: view.scores for view in (*views, *others)}),
                 *main.worst(look),
             ),
         )

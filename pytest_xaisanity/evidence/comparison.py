@@ -225,7 +225,7 @@ class Comparing(Measuring[Compared]):
         if self.cells.sampled:
             yield from self._under(block, before, cells, resemblance)
             return
-        count, rows = 0, torch.arange(len(block), device=before.device)
+        count, rows = 0, range(len(block))
         each = asked_for_each(self.where, lambda: self.procedure.maps(block))
         with closing(each) as changed:  # however this ends, the intervention is undone here
             for given in other_than(before, changed):
@@ -247,9 +247,13 @@ class Comparing(Measuring[Compared]):
     ) -> tuple[Tensor, ...]:
         """Return maps under the cells drawn, ``(b, *places)`` for each draw; one that is not finite is NaN."""
         wanted: dict[Cell, list[int]] = {}
+        taken: dict[Cell, list[tuple[int, int, int]]] = {}  # draw and row, and which of the maps under the cell it is
         for row, drawn in enumerate(cells.tolist()):
-            for cell in dict.fromkeys((seed, position) for seed, position in drawn):
-                wanted.setdefault(cell, []).append(row)
+            for draw, (seed, position) in enumerate(drawn):
+                rows = wanted.setdefault((seed, position), [])
+                if not rows or rows[-1] != row:
+                    rows.append(row)
+                taken.setdefault((seed, position), []).append((draw, row, len(rows) - 1))
         missing = set(wanted)
         found = before.new_full((self.cells.draws, *before.shape), torch.nan)
         with closing(asked_for_each(self.where, lambda: self.procedure.sampled(block, wanted))) as changed:
@@ -257,12 +261,10 @@ class Comparing(Measuring[Compared]):
                 rows = wanted[cell]
                 maps = self._checked(given, before[: len(rows)], block)
                 missing.discard(cell)
-                places = torch.tensor(rows, device=before.device)
                 if resemblance is not None:
-                    resemblance.add(_unstacked(maps, block)[0], places, cell[1])
-                for draw in range(self.cells.draws):
-                    under = torch.from_numpy((cells[rows, draw] == cell).all(1)).to(before.device)
-                    found[draw, places[under]] = maps[under]
+                    resemblance.add(_unstacked(maps, block)[0], rows, cell[1])
+                draws, places, which = torch.tensor(taken[cell], device=before.device).unbind(1)
+                found[draws, places] = maps[which]
         if missing:
             raise XaiError(
                 self.where,

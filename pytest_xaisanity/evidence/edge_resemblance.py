@@ -42,12 +42,13 @@ class EdgeResemblance:
         self.after: dict[str, dict[int, list[Tensor]]] = {s.name: {} for s in similarities}
         self._waiting: list[tuple[Tensor, Tensor, int]] = []  # maps, the places of their images, a position
 
-    def add(self, maps: Tensor, rows: Tensor, position: int) -> None:
+    def add(self, maps: Tensor, rows: Sequence[int], position: int) -> None:
         """Take in maps after the intervention, of the inputs at these places, the first of which are the images."""
-        few = rows < self.count
-        if not bool(few.any()):
+        few = [place for place, row in enumerate(rows) if row < self.count]
+        if not few:
             return
-        self._waiting.append((maps[few], rows[few], position))
+        images = torch.tensor([rows[place] for place in few], device=maps.device)
+        self._waiting.append((maps[few], images, position))
         if sum(len(images) for _, images, _ in self._waiting) >= _TOGETHER:
             self._compare()
 
