@@ -6,6 +6,9 @@ import os
 import signal
 from pathlib import Path
 
+from pytest_xaisanity import XaiError
+from pytest_xaisanity.common.once import Failed
+
 
 def squared(shared, number):
     """Return a number times another, squared."""
@@ -31,3 +34,8 @@ def told(shared, sent):
     from pytest_xaisanity.common.jobs import unshipped
 
     return unshipped(sent)(), os.getpid()
+
+
+def fails(shared, number):
+    """Return why there is no result."""
+    return Failed(XaiError("work", found="nothing", expected="a number", fix="count"), "as told")

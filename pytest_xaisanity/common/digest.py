@@ -12,7 +12,7 @@ import inspect
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -21,7 +21,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["digest_of", "is_installed", "plain_attributes"]
+__all__ = [
+    "code_of",
+    "digest_of",
+    "digested",
+    "held_by",
+    "is_installed",
+    "parts_of_class",
+    "plain_attributes",
+    "source_of",
+]
+
+Inner = Callable[[Any], Iterator[Any] | None]
 
 _DENSE = 2**24  # entries of a sparse tensor, above which its zeros are left out
 _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -34,15 +45,23 @@ def digest_of(*values: Any) -> str:
     count likewise, but those of installed packages by name alone, and installed modules by name and version. An object
     counts with its attributes when its class is the user's own, and otherwise with its ``repr``.
     """
+    return digested(values, _inner)
+
+
+def digested(values: Any, inner: Inner) -> str:
+    """Return a digest of values of which ``inner`` tells what each is made of: None where its ``repr`` tells all."""
     digest = hashlib.blake2b(digest_size=16)
-    for part in _parts(values, set()):
+    for part in _parts(values, {}, inner):
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.hexdigest()
 
 
-def _parts(value: Any, seen: set[int]) -> Iterator[bytes | memoryview]:
-    """Yield what ``value`` is made of; what has been yielded already only as a mark, so that circles end."""
+def _parts(value: Any, seen: dict[int, Any], inner_of: Inner) -> Iterator[bytes | memoryview]:
+    """Yield what ``value`` is made of; what has been yielded already only as a mark, so that circles end.
+
+    What has been seen is held, so that nothing else takes its place in memory meanwhile.
+    """
     if isinstance(value, Tensor):
         yield from _tensor(value)
         return
@@ -50,16 +69,17 @@ def _parts(value: Any, seen: set[int]) -> Iterator[bytes | memoryview]:
         yield f"{value.dtype} {value.shape}".encode()
         yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
         return
-    inner = _inner(value)
+    inner = inner_of(value)
     if inner is None:
-        yield re.sub(r"\b0x[0-9a-fA-F]+", "", repr(value)).encode()
+        told = repr(value)
+        yield (told if isinstance(value, (str, bytes)) else re.sub(r"\b0x[0-9a-fA-F]+", "", told)).encode()
         return
     yield type(value).__qualname__.encode()
     if id(value) in seen:
         return
-    seen.add(id(value))
+    seen[id(value)] = value
     for part in inner:
-        yield from _parts(part, seen)
+        yield from _parts(part, seen, inner_of)
 
 
 def _tensor(tensor: Tensor) -> Iterator[bytes | memoryview]:
@@ -111,12 +131,12 @@ def _inner(value: Any) -> Iterator[Any] | None:
         return iter((value.co_code, value.co_consts, value.co_names))
     if isinstance(value, ModuleType):
         version = getattr(sys.modules.get(value.__name__.partition(".")[0]), "__version__", None)
-        return iter((value.__name__, version if is_installed(value.__name__) else _source(value)))
+        return iter((value.__name__, version if is_installed(value.__name__) else source_of(value)))
     if isinstance(value, (FunctionType, type)):
         name = f"{value.__module__}.{value.__qualname__}"
         if is_installed(value.__module__):
             return iter((name,))
-        return iter((name, *(_function(value) if isinstance(value, FunctionType) else _class(value))))
+        return iter((name, *(code_of(value) if isinstance(value, FunctionType) else parts_of_class(value))))
     if isinstance(value, nn.Module):
         plain = [(name, type(module), plain_attributes(module)) for name, module in value.named_modules()]
         return iter((type(value), plain, dict(value.state_dict())))
@@ -125,8 +145,18 @@ def _inner(value: Any) -> Iterator[Any] | None:
     return None
 
 
-def _function(function: FunctionType) -> Iterator[Any]:
+def code_of(function: FunctionType) -> Iterator[Any]:
+    """Yield what a function does: its code, what it holds, and the globals that it names."""
     yield function.__code__
+    yield from held_by(function)
+    for name in sorted(_names(function.__code__)):
+        if name in function.__globals__:
+            yield name
+            yield function.__globals__[name]
+
+
+def held_by(function: FunctionType) -> Iterator[Any]:
+    """Yield the defaults of a function, and what it holds of the function around it."""
     yield function.__defaults__
     yield function.__kwdefaults__
     for cell in function.__closure__ or ():
@@ -134,14 +164,11 @@ def _function(function: FunctionType) -> Iterator[Any]:
             yield cell.cell_contents
         except ValueError:  # not assigned yet
             yield None
-    for name in sorted(_names(function.__code__)):
-        if name in function.__globals__:
-            yield name
-            yield function.__globals__[name]
 
 
-def _class(kind: type) -> Iterator[Any]:
-    yield _source(kind)
+def parts_of_class(kind: type) -> Iterator[Any]:
+    """Yield what a class is made of: its source, its bases, and its functions."""
+    yield source_of(kind)
     yield kind.__bases__
     for member in vars(kind).values():
         function = getattr(member, "__func__", member)
@@ -163,7 +190,8 @@ def plain_attributes(thing: object) -> list[tuple[str, Any]]:
     )
 
 
-def _source(thing: Any) -> str | None:
+def source_of(thing: Any) -> str | None:
+    """Return the source of a module or a class, or None where it cannot be read."""
     try:
         return inspect.getsource(thing)
     except (OSError, TypeError):

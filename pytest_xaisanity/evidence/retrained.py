@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache
-from pickle import PicklingError
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..common.digest import digest_of
-from ..common.errors import XaiError, XaiWarning, said
-from ..common.jobs import Jobs, shipped, unshipped
+from ..common.errors import XaiError, said
 from ..common.kept import Kept
+from ..common.once import Failed, Once, arrived, one_thread, travelling
 from ..common.seeding import isolated
 from ..maps.removal import Bits, unpacked
 from ..model.training import Retraining
@@ -94,13 +91,6 @@ class Trial:
     alone: bool = False
 
 
-class _Failed(NamedTuple):
-    """Why a trial has no result: an error that travels between processes, and where it came from."""
-
-    error: XaiError
-    trace: str = ""
-
-
 @dataclass
 class _Trials:
     """Trials of which some are known already."""
@@ -110,14 +100,15 @@ class _Trials:
     kept: Kept
     found: dict[str, Predicted] = field(default_factory=dict)
 
-    def read(self, key: str) -> bool:
+    def read(self, key: str, *, warn: bool = False) -> bool:
         """Whether the result of a trial is known, or on disk."""
         known: Mapping[str, Any] = self.retraining.measured
         if key in known:
             self.found[key] = known[key]
-        elif (arrays := self.kept.read(key)) is not None:
+        elif (arrays := self.kept.read(key, warn=warn)) is not None:
             if not _fits(arrays, len(self.material.test)):
-                self.kept.spurn(key, "it holds something else than predictions for the test inputs")
+                if warn:
+                    self.kept.spurn(key, "it holds something else than predictions for the test inputs")
                 return False
             self.found[key] = arrays[_PREDICTIONS].astype(np.int64)
         return key in self.found
@@ -130,20 +121,22 @@ class _Trials:
 def predictions(retraining: Retraining, material: Material, trials: Sequence[Trial]) -> list[Predicted]:
     """Return the class that each trained model predicts for each of the altered test inputs, ``(M,)`` a trial.
 
-    Whatever is known from this session or from disk is not trained again. Trials are independent, and run through
-    ``retraining.jobs``; each is kept as soon as it ends.
+    Whatever is known from this session or from disk is not trained again, nor what another process is training. Trials
+    are independent, and run through ``retraining.jobs``; each is kept as soon as it ends.
 
     Raises:
         XaiError: The training function raised, diverged, or returned no classifier; workers died in a row.
     """
     keys = _keys(retraining, material, trials)
     known = _Trials(retraining, material, Kept(retraining.folder, "what retrained models predict"))
-    missing = [(key, trial) for key, trial in zip(keys, trials, strict=True) if not known.read(key)]
-    missing = list(dict(missing).items())  # equal trials are one
+    pairs = zip(keys, trials, strict=True)
+    missing = {key: trial for key, trial in pairs if not known.read(key, warn=True)}  # equal trials are one
     if missing:
-        with retraining.bar(len(trials), len(trials) - len(missing)) as ended:
-            for place, result in _run(retraining, material, [trial for _, trial in missing]):
-                known.keep(missing[place][0], result)
+        what = "models are trained in this process alone, for xai_train"
+        jobs, functions = travelling(retraining.jobs, material.functions, what)
+        once = Once(jobs, known.kept, predicted, replace(material, functions=functions), known.read, known.keep)
+        with retraining.bar(len(trials), len(trials) - len(missing)) as ended, closing(once.done(missing)) as done:
+            for _ in done:
                 ended()
     return [known.found[key] for key in keys]
 
@@ -157,55 +150,24 @@ def _keys(retraining: Retraining, material: Material, trials: Sequence[Trial]) -
     return [digest_of(shared, fills, one.training, one.test, one.seed, one.alone) for one in trials]
 
 
-def _run(retraining: Retraining, material: Material, trials: Sequence[Trial]) -> Iterator[tuple[int, Predicted]]:
-    jobs = retraining.jobs
-    if jobs.spread:
-        try:
-            sent = shipped(material.functions)
-        except PicklingError as error:
-            text = (
-                f"models are trained in this process alone, for xai_train refers to what cannot be sent to another one "
-                f"({error}): open files, locks, generators and the like are better made inside the function"
-            )
-            warnings.warn(text, XaiWarning, stacklevel=2)
-            jobs = Jobs(1)
-        else:
-            material = _with(material, sent)
-    for place, result in jobs.run(predicted, material, trials):
-        if isinstance(result, _Failed):
-            raise result.error from (RuntimeError(result.trace) if result.trace else None)
-        yield place, result
-
-
-def _with(material: Material, functions: bytes) -> Material:
-    return Material(**{**vars(material), "functions": functions})
-
-
-def predicted(material: Material, trial: Trial) -> Predicted | _Failed:
+def predicted(material: Material, trial: Trial) -> Predicted | Failed:
     """Train and test one model, on one thread: so the result is the same wherever it is done."""
     try:
-        functions = material.functions
-        train, output = _functions(functions) if isinstance(functions, bytes) else functions
+        train, output = arrived(material.functions)
         inputs = material.altered(material.training, trial.training, alone=trial.alone)
         test = material.altered(material.test, trial.test, alone=trial.alone)
         targets = torch.from_numpy(np.array(material.targets))
         highest = int(targets.max())
-        with _one_thread(), isolated("train", trial.seed), torch.inference_mode(False):
+        with one_thread(), isolated("train", trial.seed), torch.inference_mode(False):
             with torch.enable_grad():
                 model = train(inputs, targets, trial.seed)
             return _tested(model, test, output, highest, trial.words)
     except XaiError as error:
-        return _Failed(error)
+        return Failed(error)
     except Exception as error:
         found = f"{type(error).__name__} raised when training on {trial.words}{said(error)}"
         fix = "call xai_train(inputs, targets, seed) by hand"
-        return _Failed(XaiError("xai_train", found=found, expected="a trained model", fix=fix), traceback.format_exc())
-
-
-@lru_cache(maxsize=1)
-def _functions(sent: bytes) -> tuple[Callable[..., object], Output]:
-    functions: tuple[Callable[..., object], Output] = unshipped(sent)
-    return functions
+        return Failed(XaiError("xai_train", found=found, expected="a trained model", fix=fix), traceback.format_exc())
 
 
 def _tested(model: object, test: Tensor, output: Output, highest: int, words: str) -> Predicted:
@@ -241,16 +203,6 @@ def _check_scores(scores: Tensor, highest: int, words: str) -> None:
             expected="a training that converges, also on inputs of which much is replaced by the mean",
             fix="lower the learning rate or clip the gradients in xai_train, and call it by hand on such inputs",
         )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _fits(arrays: Mapping[str, NDArray[Any]], count: int) -> bool:
