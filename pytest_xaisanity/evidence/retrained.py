@@ -137,7 +137,7 @@ def predictions(retraining: Retraining, material: Material, trials: Sequence[Tri
         once = Once(jobs, known.kept, predicted, replace(material, functions=functions), known.read, known.keep)
         with retraining.bar(len(trials), len(trials) - len(missing)) as ended, closing(once.done(missing)) as done:
             for _ in done:
-                ended()
+                ended(1)
     return [known.found[key] for key in keys]
 
 

@@ -216,6 +216,17 @@ class Attributions:
         twin._per_channel = True
         return twin
 
+    @property
+    def settings(self) -> tuple[int, bool]:
+        """What maps depend on beside explainer and subject: the seed, and whether each channel has its own."""
+        return self.seed, self._per_channel
+
+    def on(self, subject: Subject) -> Attributions:
+        """Return the same explainer on another subject of the same model, with what is known of it; nothing is kept."""
+        twin = copy.copy(self)
+        twin.subject, twin.cache = subject, None
+        return twin
+
     def drawn_alike(self, block: Block, *, stage: str) -> Tensor:
         """Return maps that are not kept, for which what is drawn is what was drawn on the model as given.
 

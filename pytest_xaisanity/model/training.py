@@ -213,11 +213,17 @@ class Retraining:
         yield from tqdm(missing, file=self._progress, **_BAR)
 
     @contextmanager
-    def bar(self, count: int, done: int) -> Iterator[Callable[[], object]]:
-        """Show a bar of so many trainings, some of which are done; yield what is called at the end of each other."""
+    def bar(self, count: int, done: int, **words: str) -> Iterator[Callable[[int], object]]:
+        """Show a bar of so many trainings, some of which are done; yield what is told how many others have ended.
+
+        Args:
+            count: How many.
+            done: How many of them are done.
+            words: ``desc`` and ``unit``, where they are no trainings.
+        """
         from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
-        with tqdm(total=count, initial=done, file=self._progress, **_BAR) as bar:
+        with tqdm(total=count, initial=done, file=self._progress, **{**_BAR, **words}) as bar:
             yield bar.update
 
     def _made(self, key: str, model: nn.Module, job: Job) -> Weights:

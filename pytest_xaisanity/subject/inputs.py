@@ -128,10 +128,9 @@ class Memory:
         """A digest of inputs and targets."""
         return digest_of(*self.inputs, self.targets)
 
-    def blocks(self, sizes: Iterator[int]) -> Iterator[Raw]:
-        """Yield the inputs in a seeded random order, in blocks of these sizes."""
+    def blocks(self, sizes: Iterator[int], start: int = 0) -> Iterator[Raw]:
+        """Yield the inputs in a seeded random order, but for the first ``start``, in blocks of these sizes."""
         order = _visits(self.seed, self.count)
-        start = 0
         for size in sizes:
             chosen = order[start : start + size]
             if not len(chosen):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
@@ -147,17 +147,26 @@ class Subject:
 
     def on(self, inputs: object) -> Subject:
         """Return a subject of the same model, read alike, of other inputs in memory; its targets are predictions."""
-        read: dict[str, Any] = {"task": self.task, "axes": self.axes, "features": self.features or None}
-        read |= {
-            "device": self.device,
-            "explain": self._explain,
-            "output": self._output,
-            "batch_size": self._batch_size,
-            "seed": self.seed,
-        }
-        other = Subject(self.model, inputs, **read)
+        other = Subject(self.model, inputs, device=self.device, **self.reading)
         other._lending, other._own, other._said_reading = self._lending, self._own, True
         return other
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the model is read, whatever its inputs: the arguments but for these and the device."""
+        read: dict[str, Any] = {"task": self.task, "axes": self.axes, "features": self.features or None}
+        read |= {"explain": self._explain, "output": self._output, "batch_size": self._batch_size, "seed": self.seed}
+        return read
+
+    @property
+    def in_memory(self) -> Inputs:
+        """The input tensors, where they are in memory, as they were given."""
+        assert isinstance(self._source, Memory)
+        return self._source.inputs
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to another process: all but how the model is lent here."""
+        return {**vars(self), "_lending": None}
 
     @property
     def streamed(self) -> bool:
@@ -277,7 +286,7 @@ class Subject:
             )
         return Lending(self.model, self.device, self.seed, self._own)
 
-    def blocks(self, *, early: bool = True, skip: int = 0) -> Iterator[Block]:
+    def blocks(self, *, early: bool = True, skip: int = 0) -> Generator[Block]:
         """Yield the inputs in blocks of at most 64, on the device, with targets. To be read inside :meth:`lent`.
 
         Args:
@@ -285,10 +294,9 @@ class Subject:
             skip: How many blocks to leave out, which have been measured already.
         """
         self._check_table()
-        start = 0
-        source = self._source.blocks(block_sizes(early))
+        source, first, start = self._from(block_sizes(early), skip)
         raw = self._read(source)
-        for number in itertools.count():
+        for number in itertools.count(first):
             if raw is None:
                 return
             (indices, inputs, targets), raw = raw, self._read(source)
@@ -316,6 +324,13 @@ class Subject:
                 continued=bool(before),
             )
             start += len(indices)
+
+    def _from(self, sizes: Iterator[int], skip: int) -> tuple[Iterator[Raw], int, int]:
+        """Return what reads the blocks, the number of the first that it reads, and how many inputs are before it."""
+        if isinstance(self._source, Stream):  # which is read, and compared with what it was before
+            return self._source.blocks(sizes), 0, 0
+        start = sum(itertools.islice(sizes, skip))
+        return self._source.blocks(sizes, start), skip, start
 
     def _present(self, tensors: Inputs) -> Presentation:
         """Return how the model is called, which the first tensors tell."""

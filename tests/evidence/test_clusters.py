@@ -38,7 +38,8 @@ def measured(train=descended, **settings):
 
 
 def kept_in(folder):
-    return sorted(file.name for file in Path(folder).glob("*.npz"))
+    """Return the files of cells, beside which there are those of explanations."""
+    return sorted(file.name for file in Path(folder).glob("*.npz") if not file.name.startswith("maps-"))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Hooker, Erhan, Kindermans and Kim, A Benchmark for Interpretability Methods in D
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar, Literal, NamedTuple
@@ -30,6 +31,7 @@ from ..baselines.random import Random
 from ..foreign import begun_by, checked_maps
 from ..groups import Grouping
 from ..retrained import Material, Trial, predictions
+from ..shards import explanations
 from .roar_evidence import LeakDominated, NothingLearned, Retrainings
 
 __all__ = ["KAR", "ROAR"]
@@ -195,8 +197,7 @@ class _Measuring(Measuring[Scored]):
 
     def __init__(self, measurement: Retrains, lab: Lab, data: TrainingData) -> None:
         metric = self.metric = measurement.metric
-        self.attributions, self.grouping = lab.attributions, Grouping()
-        self.own = measurement.baseline is None
+        self.grouping = Grouping()
         assert lab.training is not None
         whose = lab.attributions.explainer.name if measurement.baseline is None else measurement.baseline.name
         rankings = _Rankings(metric, measurement.baseline, lab, data)
@@ -204,6 +205,7 @@ class _Measuring(Measuring[Scored]):
         material = _material(metric, data, functions, rankings.layout)
         trials = _Trials(metric, lab.seed, whose, prod(material.units))
         listed = trials.listed(rankings)
+        self.maps = None if measurement.baseline is not None else rankings.shown(material.units)
         found = predictions(lab.training, material, [one for _, one in listed])
         truth = data.test_targets.cpu().numpy()
         right = {cell: guess == truth for (cell, _), guess in zip(listed, found, strict=True)}
@@ -226,7 +228,7 @@ class _Measuring(Measuring[Scored]):
         """Return the share of models that are right on each input ``(b, 1)``, and by fraction ``(b, fractions)``."""
         right = torch.from_numpy(self.right[:, :, list(block.indices)]).double()
         curves = {"accuracy": right.mean(1).T}
-        groups = self.grouping.of(block, self.attributions(block)) if self.own else None
+        groups = None if self.maps is None else self.grouping.of(block, self.maps[list(block.indices)])
         return Scored.of(right.mean((0, 1))[:, None], curves, groups)
 
     def describe(self) -> tuple[Part, ...]:
@@ -288,7 +290,7 @@ class _Rankings:
         self._sizes = {"training": len(data.targets), "test": len(data.test_targets)}
         self._maps: dict[str, list[Tensor]] = {}
         for which, one in labs.items():
-            maps, self.layout = _maps(metric, baseline, one, self._sizes[which], empty=self.bernoulli)
+            maps, self.layout = _maps(metric, baseline, one, which, empty=self.bernoulli)
             self._maps[which] = maps
         self.count = prod(_units(metric, self.layout))
 
@@ -297,6 +299,11 @@ class _Rankings:
         """Nothing at all."""
         training, test = (packed(torch.zeros(size, self.count, dtype=torch.bool)) for size in self._sizes.values())
         return training, test
+
+    def shown(self, units: tuple[int, ...]) -> Tensor:
+        """Return the first maps of the test inputs ``(M, *places)``, summed over channels."""
+        maps = self._maps["test"][0].reshape(-1, *units)
+        return maps.sum(1) if len(units) > len(self.layout.places) else maps
 
     def removed(self, fraction: float, some: int, run: int) -> tuple[Bits, Bits]:
         """Return what is removed in a run, of the training and the test inputs, as packed bits."""
@@ -314,37 +321,47 @@ class _Rankings:
 
 
 def _maps(
-    metric: _Retrained, baseline: Baseline | None, lab: Lab, count: int, *, empty: bool
+    metric: _Retrained, baseline: Baseline | None, lab: Lab, which: str, *, empty: bool
 ) -> tuple[list[Tensor], Layout]:
     """Return the maps of all inputs of a laboratory, batches of ``(count, values)`` in the order of the data."""
-    explain: Attributions = lab.attributions if metric.unit == "pixel" else lab.attributions.per_channel()
-    rival = None if baseline is None else begun_by(baseline, lab)
+    with closing(lab.subject.blocks(early=False)) as blocks:
+        layout = _checked_layout(metric, next(blocks))
+    if empty:
+        return [], layout
+    own = None
+    if baseline is None or baseline.from_explainer:
+        assert lab.training is not None
+        explain = lab.attributions if metric.unit == "pixel" else lab.attributions.per_channel()
+        own = explanations(explain, lab.training, which)
+    if baseline is None:
+        assert own is not None
+        return [own.flatten(1)], layout
+    return _of_baseline(metric, baseline, lab, own), layout
+
+
+def _of_baseline(metric: _Retrained, baseline: Baseline, lab: Lab, own: Tensor | None) -> list[Tensor]:
+    """Return the maps of a baseline, which may be made from the explainer's own ``(count, ...)``."""
+    rival, where = begun_by(baseline, lab), f"baseline {baseline.name!r}"
     found: list[Tensor] = []
-    layout: Layout | None = None
     for block in lab.subject.blocks(early=False):
-        layout = _checked_layout(metric, block)
-        if empty:
-            continue
-        if baseline is None or rival is None:
-            made = [explain(block)]
+        if own is None:
+            like = block.empty_maps(per_channel=metric.unit == "value")
         else:
-            like = explain(block) if baseline.from_explainer else block.empty_maps(per_channel=metric.unit == "value")
-            where = f"baseline {baseline.name!r}"
-            made = [checked_maps(where, one, like, channels=True, whole=True) for one in rival(block, like)]
-            made = [one if one.shape == like.shape else one[:, None].expand_as(like) for one in made]
-        found = found or [one.new_full((count, one[0].numel()), torch.nan, device="cpu") for one in made]
+            like = own[list(block.indices)].to(block.inputs[0].device)
+        made = [checked_maps(where, one, like, channels=True, whole=True) for one in rival(block, like)]
+        made = [one if one.shape == like.shape else one[:, None].expand_as(like) for one in made]
+        size = len(lab.subject)
+        found = found or [one.new_full((size, one[0].numel()), torch.nan, device="cpu") for one in made]
         for kept, one in zip(found, made, strict=True):
             kept[list(block.indices)] = one.flatten(1).cpu()
-    assert layout is not None
     for kept in found:
         _check_whole(metric, baseline, kept)
-    return found, layout
+    return found
 
 
-def _check_whole(metric: _Retrained, baseline: Baseline | None, maps: Tensor) -> None:
+def _check_whole(metric: _Retrained, baseline: Baseline, maps: Tensor) -> None:
     missing = int(maps.isnan().any(1).sum())
     if missing:
-        assert baseline is not None  # an explainer's are checked where they are made
         raise XaiError(
             f"beats {baseline.name} on {metric.name}",
             found=f"{missing} of {len(maps)} inputs with {baseline.why_none}",
