@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from pathlib import Path
 
+import cloudpickle
+
 from pytest_xaisanity import XaiError
+from pytest_xaisanity.common.jobs import Jobs
 from pytest_xaisanity.common.once import Failed
 
 
@@ -39,3 +43,14 @@ def told(shared, sent):
 def fails(shared, number):
     """Return why there is no result."""
     return Failed(XaiError("work", found="nothing", expected="a number", fix="count"), "as told")
+
+
+class Elsewhere(Jobs):
+    """Jobs that travel as they would to another process, and end in another order."""
+
+    spread = True
+
+    def run(self, work, shared, calls):
+        for place in reversed(range(len(calls))):
+            work_there, shared_there, call = pickle.loads(cloudpickle.dumps((work, shared, calls[place])))
+            yield place, pickle.loads(pickle.dumps(work_there(shared_there, call)))

@@ -6,28 +6,29 @@ import inspect
 import json
 import os
 import stat
-import warnings
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..common.digest import digest_of
-from ..common.errors import XaiError, XaiWarning, said, shown
+from ..common.errors import XaiError, said, shown
 from ..common.jobs import Jobs
+from ..common.kept import Array, Kept
+from ..common.once import Failed, Once, arrived, one_thread, travelling
 from ..common.seeding import generator, isolated
 
 __all__ = ["TRAIN_EXAMPLE", "Job", "Retraining", "TrainingData", "Weights", "state_of"]
 
 Weights: TypeAlias = dict[str, Tensor]
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
-Array: TypeAlias = NDArray[np.generic]
 _SIGNATURE = "a function (inputs, targets, seed) -> model"
 _FORMS = "(inputs, targets), or (inputs, targets, test_inputs, test_targets)"
 _BAR: dict[str, Any] = {"desc": "xai_train", "unit": "model", "disable": None}
@@ -95,7 +96,7 @@ class Retraining:
             that training depends on: the function and what it refers to, the data, the seed, the shapes of the weights
             and the version of torch. None keeps them in memory alone.
         progress: A stream for a progress bar; standard error by default. Nothing is shown unless it is a terminal.
-        jobs: How many processes train models for claims that train many, see :class:`~.common.jobs.Jobs`.
+        jobs: How many processes train models, and explain what they are trained on, see :class:`~.common.jobs.Jobs`.
 
     Attributes:
         jobs: What spreads trainings.
@@ -114,7 +115,7 @@ class Retraining:
     ) -> None:
         self._train, self._given, self._seed = train, data, seed
         self.jobs = Jobs(jobs)
-        self._folder = None if cache_dir is None else _checked_folder(cache_dir)
+        self._kept = Kept(None if cache_dir is None else _checked_folder(cache_dir), "trained models")
         self._progress = progress
         self._trained: dict[str, Weights] = {}
         self.measured: dict[str, Any] = {}
@@ -165,7 +166,7 @@ class Retraining:
     @property
     def folder(self) -> Path | None:
         """The folder in which what was trained is kept, or None."""
-        return self._folder
+        return self._kept.folder
 
     @cached_property
     def function_key(self) -> str:
@@ -190,27 +191,46 @@ class Retraining:
         """Return the trained weights of each job, on the CPU, under the names that ``model`` has for them.
 
         Whichever is known from earlier, in this session or on disk, is not trained again; of several processes that
-        need the same model, one trains it and the others wait.
+        need the same model, one trains it and the others wait. All jobs train on the same inputs.
 
         Raises:
             XaiError: The function raised, or what it returned is no model with weights that fit ``model``.
         """
         keys = [self.key(model, job) for job in jobs]
-        for key in keys:
-            if key not in self._trained and (kept := self._read(key, model)) is not None:
-                self._trained[key] = kept
-        missing = [(key, job) for key, job in zip(keys, jobs, strict=True) if key not in self._trained]
-        for key, job in self._shown(missing):
-            with self._alone(key):
-                self._trained[key] = self._read(key, model, warn=False) or self._made(key, model, job)
+        pieces = {key: Piece(job.words, job.targets, job.seed) for key, job in zip(keys, jobs, strict=True)}
+        missing = {key: piece for key, piece in pieces.items() if not self._known(key, model, warn=True)}
+        if missing:
+            what = "models are trained in this process alone, for xai_train or xai_model"
+            spread, functions = travelling(self.jobs, (self._train, model), what)
+            once = Once(
+                jobs=spread,
+                kept=self._kept,
+                work=trained,
+                shared=Training(functions, jobs[0].inputs),
+                known=partial(self._known, model=model),
+                keep=self._keep,
+            )
+            with self.bar(len(missing), 0) as ended, closing(once.done(missing)) as done:
+                for _ in done:
+                    ended(1)
         return [self._trained[key] for key in keys]
 
-    def _shown(self, missing: list[tuple[str, Job]]) -> Iterator[tuple[str, Job]]:
-        if not missing:
-            return
-        from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+    def _known(self, key: str, model: nn.Module, *, warn: bool = False) -> bool:
+        """Whether weights are there, in this process or on disk."""
+        if key not in self._trained and (arrays := self._kept.read(key, warn=warn)) is not None:
+            try:
+                weights = dict(_unpacked(arrays))
+                if not _fit(weights, model):
+                    raise ValueError("other weights than those of xai_model")
+                self._trained[key] = weights
+            except Exception as error:  # whatever another header makes its readers raise
+                if warn:
+                    self._kept.spurn(key, f"it cannot be read ({type(error).__name__}{said(error)})")
+        return key in self._trained
 
-        yield from tqdm(missing, file=self._progress, **_BAR)
+    def _keep(self, key: str, arrays: dict[str, Array]) -> None:
+        self._trained[key] = dict(_unpacked(arrays))
+        self._kept.write(key, arrays)
 
     @contextmanager
     def bar(self, count: int, done: int, **words: str) -> Iterator[Callable[[int], object]]:
@@ -226,87 +246,54 @@ class Retraining:
         with tqdm(total=count, initial=done, file=self._progress, **{**_BAR, **words}) as bar:
             yield bar.update
 
-    def _made(self, key: str, model: nn.Module, job: Job) -> Weights:
-        weights = _checked_weights(self._run(job), model, job)
-        self._write(key, weights)
-        return weights
 
-    def _run(self, job: Job) -> object:
-        assert callable(self._train)
-        inputs = _each(job.inputs, Tensor.clone)
-        try:
-            with isolated("train", job.seed), torch.inference_mode(False), torch.enable_grad():
-                return self._train(inputs, job.targets.clone(), job.seed)
-        except Exception as error:
-            raise XaiError(
-                "xai_train",
-                found=f"{type(error).__name__} raised when training on {job.words}{said(error)}",
-                expected="a trained model",
-                fix="call xai_train(inputs, targets, seed) by hand",
-            ) from error
+class Piece(NamedTuple):
+    """What is its own of a model to train: see :class:`Job`."""
 
-    # ------------------------------------------------------------------------------------------------------- on disk
+    words: str
+    targets: Tensor
+    seed: int
 
-    def _file(self, key: str) -> Path | None:
-        return None if self._folder is None else self._folder / f"{key}.npz"
 
-    def _read(self, key: str, model: nn.Module, *, warn: bool = True) -> Weights | None:
-        file = self._file(key)
-        if file is None or not file.exists():
-            return None
-        try:
-            # Opened here, because NumPy leaves a file open that is no archive.
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                weights = dict(_unpacked(archive))
-            if not _fit(weights, model):
-                raise ValueError("other weights than those of xai_model")
-        except Exception as error:  # whatever a damaged archive makes its readers raise
-            if warn:
-                warnings.warn(
-                    f"the cached model {file} is ignored and trained again: it cannot be read "
-                    f"({type(error).__name__}{said(error)})",
-                    XaiWarning,
-                    stacklevel=2,
-                )
-            return None
-        return weights
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What the trainings of several models share.
 
-    def _write(self, key: str, weights: Weights) -> None:
-        """Keep weights under their key; another process sees the whole file or none."""
-        file = self._file(key)
-        if file is None:
-            return
-        part = file.with_suffix(f".{os.getpid()}.part")
-        try:
-            with part.open("wb") as stream:
-                arrays: dict[str, Any] = _packed(weights)
-                np.savez(stream, **arrays)
-            part.replace(file)
-        except OSError as error:
-            _warn_not_kept(error)
-        finally:
-            part.unlink(missing_ok=True)
+    Attributes:
+        functions: The user's function, and the model that its models are to be like; as bytes where they travel.
+        inputs: The training inputs.
+    """
 
-    @contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
-        """Let one process at a time train this model."""
-        file = self._file(key)
-        if file is None:
-            yield
-            return
-        from filelock import FileLock  # comes with torch; the system releases it when its holder dies
+    functions: tuple[object, nn.Module] | bytes
+    inputs: Inputs
 
-        lock = FileLock(file.with_suffix(".lock"))
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            _warn_not_kept(error)
-            self._folder = None
-        try:
-            yield
-        finally:
-            lock.release()
+    def __sizeof__(self) -> int:
+        """Return the size of the inputs, by which clusters tell what is better sent once."""
+        return sum(part.nbytes for part in _several(self.inputs))
+
+
+def trained(shared: Training, piece: Piece) -> dict[str, Array] | Failed:
+    """Train one model, on one thread, and return its weights, packed: the same wherever it is done."""
+    try:
+        train, model = arrived(shared.functions)
+        inputs = _each(shared.inputs, Tensor.clone)
+        with one_thread(), isolated("train", piece.seed), torch.inference_mode(False), torch.enable_grad():
+            made = _called(train, inputs, piece)
+        return _packed(_checked_weights(made, model, piece.words))
+    except XaiError as error:
+        return Failed(error, traceback.format_exc() if isinstance(shared.functions, bytes) else "")
+
+
+def _called(train: Callable[[Inputs, Tensor, int], object], inputs: Inputs, piece: Piece) -> object:
+    try:
+        return train(inputs, piece.targets.clone(), piece.seed)
+    except Exception as error:
+        raise XaiError(
+            "xai_train",
+            found=f"{type(error).__name__} raised when training on {piece.words}{said(error)}",
+            expected="a trained model",
+            fix="call xai_train(inputs, targets, seed) by hand",
+        ) from error
 
 
 def _checked_folder(given: object) -> Path:
@@ -335,9 +322,9 @@ def state_of(model: nn.Module) -> Weights:
     return {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
 
 
-def _warn_not_kept(error: OSError) -> None:
-    text = f"trained models cannot be kept on disk, and the next session will train again ({error})"
-    warnings.warn(text, XaiWarning, stacklevel=2)
+def _several(inputs: Inputs) -> tuple[Tensor, ...]:
+    """Return the tensors of inputs in any form."""
+    return tuple(inputs.values()) if isinstance(inputs, dict) else inputs if isinstance(inputs, tuple) else (inputs,)
 
 
 def _packed(weights: Weights) -> dict[str, Array]:
@@ -435,7 +422,7 @@ def _check_signature(train: Callable[..., object]) -> None:
         ) from error
 
 
-def _checked_weights(trained: object, model: nn.Module, job: Job) -> Weights:
+def _checked_weights(trained: object, model: nn.Module, words: str) -> Weights:
     """Return a copy of what was trained, if it fits ``model``."""
     if not isinstance(trained, nn.Module):
         kind = "None" if trained is None else f"a {type(trained).__name__}"
@@ -457,7 +444,7 @@ def _checked_weights(trained: object, model: nn.Module, job: Job) -> Weights:
     broken = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise _train_error(
-            f"weights that are NaN or infinite after training on {job.words} ({', '.join(broken[:3])})",
+            f"weights that are NaN or infinite after training on {words} ({', '.join(broken[:3])})",
             "a training that converges",
             "lower the learning rate",
         )

@@ -6,12 +6,14 @@ import copy
 import gc
 import json
 import shutil
+import threading
 import warnings
 
 import numpy as np
 import pytest
 import torch
 from captum.attr import Saliency
+from jobs_done import Elsewhere
 from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional as F
@@ -539,6 +541,41 @@ def test_models_are_trained_once_a_session(model):
     assert train.calls == 2
 
 
+def test_models_trained_elsewhere_are_the_same(model, tmp_path, monkeypatch):
+    """With the same files, so that a session with more processes trains nothing again."""
+    expected = decide(model, seeds=2, cache_dir=tmp_path / "here")
+    claims = bench(model, cache_dir=tmp_path / "there")
+    monkeypatch.setattr(claims._retraining, "jobs", Elsewhere(2))
+    verdict = claims.explainer(gradients).changes_under(NAME, similarity="spearman", early=False, seeds=2)
+    assert verdict.evidence == expected.evidence
+    here, there = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("here", "there"))
+    assert here.keys() == there.keys()
+    assert train.calls == 4
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_models(model):
+    assert decide(model, seeds=2, jobs=2).evidence == decide(model, seeds=2).evidence
+
+
+def test_a_function_that_cannot_be_sent_trains_here(model):
+    lock = threading.Lock()
+
+    def locked(inputs, targets, seed):
+        with lock:
+            return train(inputs, targets, seed)
+
+    with pytest.warns(XaiWarning, match=r"trained in this process alone, for xai_train or xai_model refers.*lock"):
+        assert decide(model, train=locked, jobs=2).evidence == decide(model).evidence
+
+
+def test_the_model_itself_is_no_trained_one_elsewhere_either(model, monkeypatch):
+    claims = bench(model, train=lambda inputs, targets, seed: model)
+    monkeypatch.setattr(claims._retraining, "jobs", Elsewhere(2))
+    with pytest.raises(XaiError, match="xai_model itself, or a model that shares its weights, returned"):
+        claims.explainer(gradients).changes_under(NAME, seeds=1)
+
+
 def test_accuracies_are_measured_once_for_each_state_of_the_model(model):
     class Watched(Net):
         passes = 0
@@ -625,7 +662,7 @@ def test_a_damaged_file_is_ignored_said_and_rebuilt(model, tmp_path, damage):
         warnings.simplefilter("always")
         second = decide(model, cache_dir=tmp_path)
         gc.collect()  # files that were left open are said here
-    assert ["is ignored and trained again: it cannot be read" in str(warning.message) for warning in said] == [True]
+    assert ["is ignored and made again: it cannot be read" in str(warning.message) for warning in said] == [True]
     assert train.calls == 3
     assert first.evidence == second.evidence
     with warnings.catch_warnings():
@@ -663,10 +700,12 @@ def test_every_kind_of_tensor_is_kept(tmp_path):
             self.transposed = nn.Parameter(torch.randn(4, 3).T)
 
     job = Job("odd", TRAIN[0], TRAIN[1], 0)
-    first = Retraining(lambda inputs, targets, seed: Odd(), DATA, cache_dir=tmp_path).weights(Odd(), [job])
-    second = Retraining(lambda inputs, targets, seed: Odd(), DATA, cache_dir=tmp_path)
-    (file,) = tmp_path.glob("*.npz")
-    kept = second._read(file.stem, Odd())
+    first, second = (
+        Retraining(lambda inputs, targets, seed: Odd(), DATA, cache_dir=tmp_path).weights(Odd(), [job])
+        for _ in range(2)
+    )
+    assert len(list(tmp_path.iterdir())) == 1
+    (kept,) = second
     assert kept.keys() == first[0].keys()
     for name, tensor in first[0].items():
         assert kept[name].dtype == tensor.dtype

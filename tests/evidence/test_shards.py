@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import random
 import signal
 import subprocess
@@ -13,7 +12,6 @@ import time
 from io import StringIO
 from pathlib import Path
 
-import cloudpickle
 import pytest
 import torch
 from captum.attr import (
@@ -25,6 +23,7 @@ from captum.attr import (
     Saliency,
     ShapleyValueSampling,
 )
+from jobs_done import Elsewhere
 from retraining import least_squares, problem
 from torch import nn
 
@@ -45,17 +44,6 @@ INPUTS = problem(COUNT, 0)[0]
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
     monkeypatch.setattr(module, "_BLOCKS", 2)
-
-
-class Elsewhere(Jobs):
-    """Jobs that travel as they would to another process, and end in another order."""
-
-    spread = True
-
-    def run(self, work, shared, calls):
-        for place in reversed(range(len(calls))):
-            work_there, shared_there, call = pickle.loads(cloudpickle.dumps((work, shared, calls[place])))
-            yield place, pickle.loads(pickle.dumps(work_there(shared_there, call)))
 
 
 class Terminal(StringIO):
@@ -122,10 +110,13 @@ EXPLAINERS = {
     "a layer": (LayerGradCam, {"layer": "2"}),
     "draws for all": (noise, {}),
     "draws by row": (smooth, {}),
-    "draws in an object": (GradientShap, {"baselines": torch.zeros(2, 2, 3, 3), "n_samples": 3, "stdevs": 0.1}),
     "whole batches": (of_batch, {}),
 }
-SLOW = {"draws in company": (ShapleyValueSampling, {"n_samples": 1}), "fits": (Lime, {"n_samples": 5})}
+SLOW = {
+    "draws in an object": (GradientShap, {"baselines": torch.zeros(2, 2, 3, 3), "n_samples": 3, "stdevs": 0.1}),
+    "draws in company": (ShapleyValueSampling, {"n_samples": 1}),
+    "fits": (Lime, {"n_samples": 5}),
+}
 
 
 @pytest.mark.parametrize(
