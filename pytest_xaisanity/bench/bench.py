@@ -76,9 +76,9 @@ class Bench:
             targets, test_inputs, test_targets)``; or a function without arguments that returns it.
         cache_dir: A folder in which trained weights, and what retrained models predict, are kept for later sessions
             (see :class:`~pytest_xaisanity.model.training.Retraining`); None keeps none.
-        jobs: How many processes train the models of ``"roar"`` and ``"kar"``: 1, which is this one, or more, or -1 for
-            one a core; by default as joblib is configured, or this one (see
-            :class:`~pytest_xaisanity.common.jobs.Jobs`). The result is the same.
+        jobs: How many processes retrain models (``"roar"``, ``"kar"``, ``"label_randomization"``) and explain what the
+            first two train them on: 1, which is this one, or more, or -1 for one a core; by default as joblib is
+            configured, or this one (see :class:`~pytest_xaisanity.common.jobs.Jobs`). The result is the same.
         progress: A stream for a progress bar, of trainings and of claims that take more than five seconds; standard
             error by default, if it is a terminal.
 
@@ -226,7 +226,8 @@ class Bench:
                 for one in (*part.needs(), *part.may_need())
             ]
             count = self._count(part, explainer)
-            plans.append(Plan(f"{explainer.name} {part}", count, *planned(needs, block, speeds)))
+            found = planned(needs, block, speeds)
+            plans.append(Plan(f"{explainer.name} {part}", count, *found, spread=self._retraining.jobs.over))
         return plans
 
     def _check_enough(self, claim: Claim, explainer: Explainer) -> None:

@@ -61,6 +61,7 @@ class Plan:
         cost: What each of them costs.
         each: How many seconds each of them takes, without trainings.
         once: How many seconds it takes that is done once, for all of them.
+        spread: What explanations and trainings are spread over, in words; nothing where it is this process.
     """
 
     claim: str
@@ -68,6 +69,7 @@ class Plan:
     cost: Cost
     each: float
     once: float = 0.0
+    spread: str = ""
 
     @property
     def seconds(self) -> float | None:
@@ -81,7 +83,8 @@ class Plan:
         inputs = "each input of a stream" if self.n is None else f"each of {self.n} inputs"
         once = f" and {_counted(self.cost.once, 'pass')} once" if self.cost.once else ""
         took = "" if self.seconds is None else f", at most about {shown_time(self.seconds)}"
-        return f"{self.claim}: {' and '.join(parts) or 'nothing'} for {inputs}{once}{trained}{took}"
+        over = f" in one process, spread over {self.spread}" if self.spread and self.cost.trainings else ""
+        return f"{self.claim}: {' and '.join(parts) or 'nothing'} for {inputs}{once}{trained}{took}{over}"
 
 
 def _counted(count: float, what: str) -> str:

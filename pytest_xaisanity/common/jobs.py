@@ -59,6 +59,14 @@ class Jobs:
         """Whether calls are done in other processes."""
         return _configured() if self.count is None else self.count != 1
 
+    @property
+    def over(self) -> str:
+        """What calls are spread over, in words; nothing where that is this process alone."""
+        if not self.spread:
+            return ""
+        counted = {None: "the processes that joblib is configured for", -1: "a process for each core"}
+        return counted.get(self.count, f"{self.count} processes")
+
     def run(self, work: Callable[[S, T], R], shared: S, calls: Sequence[T]) -> Iterator[tuple[int, R]]:
         """Yield the place of each call and what ``work`` returns for it, in the order in which they end.
 

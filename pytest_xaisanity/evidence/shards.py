@@ -34,6 +34,7 @@ from ..subject.block import Block
 __all__ = ["explanations"]
 
 _BLOCKS = 4  # in a shard, of 64 inputs each
+_FEW = 2  # shards that are explained in this process
 _ALIKE = 1e-3  # of the largest attribution: maps in other company differ by rounding
 Shard = range  # of numbers of blocks
 
@@ -103,7 +104,7 @@ class _Explanations:
         if missing:
             name = f"{self.attributions.explainer.name}, {which}"
             with self.retraining.bar(self.count, done, desc=name, unit="input") as ended:
-                once = self._once()
+                once = self._once(len(missing))
                 if (key := next(iter(self.shards))) in missing:
                     self.keep(key, self._first)
                     ended(self._size(missing.pop(key)))
@@ -113,9 +114,13 @@ class _Explanations:
         assert self.found is not None
         return self.found
 
-    def _once(self) -> Once[_Explaining, Shard, _Maps]:
-        """Explain the first block, by which it is known how the explainer is run, and return what does the others."""
-        explain, jobs, shared = self.attributions, self.retraining.jobs, _Explaining(self.attributions, _NONE)
+    def _once(self, count: int) -> Once[_Explaining, Shard, _Maps]:
+        """Explain the first block, by which it is known how the explainer is run, and return what does the others.
+
+        Where there are two shards to do, one is that of the first block, and no process is started for the other.
+        """
+        explain, shared = self.attributions, _Explaining(self.attributions, _NONE)
+        jobs = self.retraining.jobs if count > _FEW else Jobs(1)
         maps = explain(self.first)
         self._first = _Maps(maps.cpu().numpy(), np.array(self.first.indices))
         alone = f"{explain.explainer.name} explains in this process alone, for it"

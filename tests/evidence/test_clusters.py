@@ -21,6 +21,7 @@ from pytest_xaisanity.evidence.metrics.roar_evidence import Retrainings
 
 TRAIN, TEST = problem(90, 0), problem(40, 1)
 DATA = (*TRAIN, *TEST)
+MANY = (*problem(500, 0), *TEST)  # of which the explanations are spread too
 SETTINGS = {"fractions": (0.3, 0.6), "runs": 2}
 TRIALS = 7  # four models, two of masks alone, one on the inputs as they are
 
@@ -29,10 +30,10 @@ def own_map(model, inputs, targets):
     return inputs * torch.linspace(-1, 2, 18).reshape(2, 3, 3)
 
 
-def measured(train=descended, **settings):
+def measured(train=descended, *, data=DATA, **settings):
     """Return all that a claim has measured of retrained models."""
     model = least_squares(*TRAIN, 0).eval()
-    claims = Bench(model, TEST[0], train=train, training_data=DATA, device="cpu", **settings)
+    claims = Bench(model, TEST[0], train=train, training_data=data, device="cpu", **settings)
     verdict = claims.explainer(own_map).bounded("roar", at_most=0.9, **SETTINGS)
     return verdict.evidence.get_part(Retrainings), verdict.evidence["scores"]
 
@@ -156,7 +157,7 @@ def test_dask_finds_the_same():
 
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
-        assert measured() == measured(jobs=1)
+        assert measured(data=MANY) == measured(data=MANY, jobs=1)
 
 
 @pytest.mark.slow
@@ -201,7 +202,7 @@ def test_ray_finds_the_same():
     try:
         register_ray()
         with joblib.parallel_config(backend="ray"):
-            assert measured() == measured(jobs=1)
+            assert measured(data=MANY) == measured(data=MANY, jobs=1)
     finally:
         ray.shutdown()
 

@@ -465,7 +465,12 @@ def test_a_plan_counts_the_trainings():
     (plan,) = claims.plan(beats("random", on="roar", fractions=(0, 0.5), runs=3), claim)
     assert plan.cost.trainings == (2 * 3 + 1 + 1) + (2 * 3 + 1)
     assert plan.n == len(TEST[1])
+    assert plan.cost.explanations == 1 + len(TRAIN[1]) / len(TEST[1])  # of each test input, and of the training inputs
     assert "15 trainings" in str(plan)
+    assert "spread" not in str(plan)
+    claims = bench(jobs=3)
+    (plan,) = claims.plan(beats("random", on="roar", fractions=(0, 0.5), runs=3), claims.explainer(own_map))
+    assert str(plan).endswith("s in one process, spread over 3 processes")
 
 
 def test_random_orders_are_drawn_for_each_run():
