@@ -1,4 +1,4 @@
-"""How reliable the metrics of explanations are (Tomsett et al. 2020): the tables of ``docs/metrics/reliability.md``.
+"""How reliable the metrics of explanations are (Tomsett et al. 2020): the tables of ``docs/reliability.md``.
 
 Run it as ``python benchmarks/reliability.py [--network mnist] [--inputs 64]``. The networks are those of
 ``networks.py``, and ``reviews``, the small network of sentences of ``examples/text2021``. Each metric scores the maps

@@ -117,8 +117,8 @@ _OPTIONS = (
     _Option(
         "jobs",
         "N",
-        "how many processes train models for claims that retrain many: -1 for one a core; by default one, or as "
-        "joblib.parallel_config says; the result is the same",
+        "how many processes train models for claims that retrain, and explain what roar and kar train them on: -1 for "
+        "one a core; by default one, or as joblib.parallel_config says; the result is the same",
         None,
         int,
     ),
