@@ -121,19 +121,15 @@ class _Explanations:
         """
         explain, shared = self.attributions, _Explaining(self.attributions, _NONE)
         jobs = self.retraining.jobs if count > _FEW else Jobs(1)
+        alone = f"{explain.explainer.name} explains in this process alone, for it"
         maps = explain(self.first)
         self._first = _Maps(maps.cpu().numpy(), np.array(self.first.indices))
-        alone = f"{explain.explainer.name} explains in this process alone, for it"
         if not _repeats(explain, self.first, maps):
             self.kept.folder = None
             if jobs.spread:
-                text = (
-                    f"{explain.explainer.name} explains in this process alone, for it gives the same inputs other maps"
-                )
-                warnings.warn(text, XaiWarning, stacklevel=2)
-            jobs = Jobs(1)
-        given = self.first.inputs[0]
-        few = explain.on(explain.subject.on(given[:2].cpu()))
+                warnings.warn(f"{alone} gives the same inputs other maps", XaiWarning, stacklevel=2)
+            return Once(Jobs(1), self.kept, explained, shared, self.read, self.keep)
+        few = explain.on(explain.subject.on(self.first.inputs[0][:2].cpu()))
         jobs, sent = travelling(jobs, few, f"{alone} or xai_model")
         if isinstance(sent, bytes):
             shared = _Explaining(sent, _numpy(explain))
