@@ -154,10 +154,10 @@ class _Explanations:
         self.kept.write(key, made._asdict())
 
     def _put(self, key: str, made: _Maps) -> None:
-        maps = torch.from_numpy(made.maps)
+        maps = torch.from_numpy(np.array(made.maps))  # what a cluster returns may not be writable
         if self.found is None:
             self.found = maps.new_empty(self.count, *maps.shape[1:])
-        self.found[torch.from_numpy(made.indices)] = maps
+        self.found[made.indices.tolist()] = maps
         self.known.add(key)
 
 

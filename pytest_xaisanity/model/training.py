@@ -340,7 +340,7 @@ def _packed(weights: Weights) -> dict[str, Array]:
 def _unpacked(archive: Mapping[str, Array]) -> Iterator[tuple[str, Tensor]]:
     for place, (name, dtype, shape) in enumerate(json.loads(str(archive["header"]))):
         tensor = torch.empty(shape, dtype=getattr(torch, dtype))
-        content = torch.from_numpy(archive[f"tensor {place}"])
+        content = torch.from_numpy(np.array(archive[f"tensor {place}"]))  # of a cluster it may not be writable
         tensor.view(-1).view(torch.uint8).copy_(content)  # type: ignore[no-untyped-call, unused-ignore]
         yield name, tensor
 

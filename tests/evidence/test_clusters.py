@@ -217,6 +217,8 @@ sys.path.insert(0, {here!r})
 import test_clusters as t
 
 def slowly(inputs, targets, seed):
+    with open({log!r}, "a") as log:
+        print(seed, file=log)
     time.sleep(0.15)
     return t.descended(inputs, targets, seed)
 
@@ -227,7 +229,8 @@ print(repr((found.accuracies, found.leaks, found.intact, scores)))
 
 def session(folder, jobs):
     here = Path(__file__).parent
-    code = SESSION.format(tests=str(here.parent), here=str(here), folder=str(folder), jobs=jobs)
+    log = f"{folder.parent / 'trained'}"
+    code = SESSION.format(tests=str(here.parent), here=str(here), folder=str(folder), jobs=jobs, log=log)
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -256,3 +259,14 @@ def test_a_session_that_is_killed_loses_the_cells_in_flight(tmp_path, jobs):
         assert found == text
         assert "ignored" not in errors
         assert {name: (folder / name).read_bytes() for name in saved} == saved  # and not trained again
+
+
+@pytest.mark.slow
+def test_two_sessions_at_once_train_each_cell_once(tmp_path):
+    """As the workers of pytest-xdist do that need the same cells."""
+    both = [session(tmp_path / "shared", 1) for _ in range(2)]
+    found = [one.communicate(timeout=240) for one in both]
+    assert [one.returncode for one in both] == [0, 0], found
+    assert found[0][0] == found[1][0]
+    assert len((tmp_path / "trained").read_text().split()) == TRIALS
+    assert not list((tmp_path / "shared").glob("*.lock"))
