@@ -33,6 +33,7 @@ _TOLD = (
     *(Enum, PurePath, re.Pattern, np.dtype, np.ufunc, MethodDescriptorType, WrapperDescriptorType),
     *(torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format),
 )
+_PLAIN = (bool, int, float, str, tuple, list, dict, torch.Tensor, type(None))  # of a class's attributes, what counts
 
 
 class _UntoldError(Exception):
@@ -44,8 +45,9 @@ def content_of(*values: object) -> str | None:
 
     Unlike :func:`~.digest.digest_of` it looks into objects of installed classes, and into what installed functions
     hold: two objects that differ in anything have other digests. Objects count with what they would be pickled by;
-    locks, generators, open files and the like, which cannot be, are not told. Installed classes and functions count by
-    name and version. Equal content may have other digests where it counts what happened before, such as hooks.
+    locks, generators, open files and the like, which cannot be, are not told. Installed classes count by name and
+    version, and installed functions by their own code, whatever globals they name. Equal content may have other digests
+    where it counts what happened before, as hooks do.
     """
     looked_at = count()
 
@@ -98,11 +100,15 @@ def _defined(value: ModuleType | FunctionType | type) -> Iterator[object]:
     yield value.__name__ if isinstance(value, ModuleType) else f"{module}.{value.__qualname__}"
     if _is_known(module):
         yield getattr(sys.modules.get(module.partition(".")[0]), "__version__", None)
-        yield from held_by(value) if isinstance(value, FunctionType) else ()
+        # Two functions within one may have the same name.
+        yield from (value.__code__, *held_by(value)) if isinstance(value, FunctionType) else ()
     elif isinstance(value, FunctionType):
         yield from code_of(value)
+    elif isinstance(value, type):
+        yield from parts_of_class(value)
+        yield [(name, one) for name, one in vars(value).items() if isinstance(one, _PLAIN) and name[:2] != "__"]
     else:
-        yield from parts_of_class(value) if isinstance(value, type) else (source_of(value),)
+        yield source_of(value)
 
 
 def _is_known(module: str | None) -> bool:

@@ -37,6 +37,17 @@ def scaled(factor):
     return map_of
 
 
+def installed(function):
+    """Return a function as if it were one of an installed package."""
+    function.__module__ = "torch"
+    return function
+
+
+def lambdas():
+    """Return two functions of one name that do other things."""
+    return installed(lambda x: x + 1), installed(lambda x: x - 1)
+
+
 def network(seed=0):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
@@ -55,6 +66,8 @@ DIFFERENT = {
     "objects of classes": (Held(1), Held(2)),
     "slots": (Slotted(1), Slotted(2)),
     "closures": (scaled(1), scaled(2)),
+    "functions within an installed one": lambdas(),
+    "classes made as they run": (type("Made", (Held,), {"factor": 1}), type("Made", (Held,), {"factor": 2})),
     "partials": (partial(scaled, 1), partial(scaled, 2)),
     "long arrays of objects": (wide(1), wide(2)),
     "long arrays of words": (np.array(["a"] * 5000 + ["b"]), np.array(["a"] * 2500 + ["b"] + ["a"] * 2500)),
