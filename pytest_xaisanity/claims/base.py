@@ -14,14 +14,17 @@ import numpy as np
 
 from ..common.errors import XaiError
 from ..evidence.base import Array, Compared, Measured, Measurement, Scored
+from ..evidence.controls import Controls, Score
 from ..evidence.randomized import Randomized
 from ..maps.similarity import Similarity
 from ..report.figures import Chart, Figure, Line, Mark, Scale
+from ..report.text import short
 from ..statistics.bounds import ROUNDING
 from ..statistics.evidence import Axis, Evidence, Part, Remark, Row, Sample, number
 from ..statistics.question import Decision, Direction, Level, Question
 from ..statistics.verdict import Outcome, Verdict
 from .identity import identify, kind_of
+from .told import Sentences
 
 __all__ = [
     "Claim",
@@ -36,6 +39,7 @@ __all__ = [
     "check_scores",
     "closer_to",
     "constant_note",
+    "controls_in",
     "extremes",
     "left_alone",
     "mean",
@@ -46,6 +50,7 @@ __all__ = [
 ]
 
 _WORST = 5  # inputs that a failure names
+_NAME = 60  # characters of an explainer's name in a sentence
 _LINES = 6  # of one chart
 _QUANTILES = 33  # of the scores of single inputs
 _SPREAD = 8  # scores whose spread is drawn, at least
@@ -146,6 +151,7 @@ class Claim(ABC):
         verb: The verb.
         form: What sets claims of the same verb and objects apart, or nothing.
         advice: What to try when it fails.
+        sentences: In which sentence a verdict is told, by outcome.
     """
 
     confidence: float | None = None
@@ -156,6 +162,7 @@ class Claim(ABC):
     verb: ClassVar[str]
     form: ClassVar[str] = ""
     advice: ClassVar[str] = ""
+    sentences: ClassVar[Sentences] = {}
 
     def __str__(self) -> str:
         return " ".join(self.words)
@@ -227,13 +234,33 @@ class Claim(ABC):
         quantity: str,
         reason: str,
         evidence: Sequence[Part],
+        besides: str = "",
+        settled: str = "",
+        why: str = "",
+        lines: Sequence[Row] = (),
         outcome: Outcome | None = None,
         estimate: float | None = None,
         interval: tuple[float, float] | None = None,
     ) -> Verdict:
-        """Return the verdict of a decision; outcome, estimate and interval are the decision's own by default."""
+        """Return the verdict of a decision; outcome, estimate and interval are the decision's own by default.
+
+        Args:
+            look: What was measured.
+            decision: The decision.
+            quantity: What the estimate is of.
+            reason: Why, in one clause.
+            evidence: The parts of the evidence.
+            besides: What a reader should know beside the reason: clauses, each with a semicolon before it.
+            settled: What would settle it where it is left open, likewise.
+            why: In a few words why it is left open; by default what would settle it, or the first that is known.
+            lines: What a person reads of what was measured.
+            outcome: The outcome.
+            estimate: What was measured.
+            interval: Its bounds.
+        """
         decided = outcome or decision.outcome
         assert decided is not None
+        besides += _of_a_part(look, decided)
         return Verdict(
             claim=f"{look.explainer} {self}",
             outcome=decided,
@@ -243,9 +270,19 @@ class Claim(ABC):
             n=look.n,
             decided_by=decision.decided_by,
             quantity=quantity,
-            reason=reason + _of_a_part(look, decided),
+            reason=reason + besides + settled,
             evidence=Evidence(Sample(look.indices, look.seed, look.drawn_from), *evidence),
             advice=self.advice if decided == "failed" else "",
+            sentence=self._sentence(look.explainer, decided, reason),
+            lines=(*lines, *_worst_in(evidence, decided), *_clauses(besides, settled)),
+            why=why or (settled or besides or reason).removeprefix("; ") if decided == "inconclusive" else "",
+        )
+
+    def _sentence(self, explainer: str, outcome: Outcome, reason: str) -> str:
+        """Return what was found in one sentence."""
+        told = self.sentences.get(outcome, "{explainer} {verb} {object}: {reason}")
+        return told.format(
+            explainer=short(explainer, _NAME), verb=self.verb, object=" ".join(self.words[1:]), reason=reason
         )
 
 
@@ -498,9 +535,36 @@ def remarks_in(parts: Sequence[Part]) -> tuple[Remark, ...]:
     return tuple(part for part in parts if isinstance(part, Remark))
 
 
+def controls_in(parts: Sequence[Part]) -> Iterator[Row]:
+    """Yield the line of what other maps score on the metric."""
+    for part in parts:
+        scores = [one for one in part.controls if isinstance(one, Score)] if isinstance(part, Controls) else []
+        if scores:
+            yield "compared with", ", ".join(f"{one.name} {number(one.score)}" for one in scores)
+
+
 def left_alone(parts: Sequence[Part]) -> str:
     """Return what a reason adds of weights that a randomization left alone, and of an order that is not execution's."""
     return "".join(part.remark for part in parts if isinstance(part, Randomized))
+
+
+def _worst_in(evidence: Sequence[Part], outcome: Outcome) -> Iterator[Row]:
+    """Yield the inputs that speak most against a claim that has not passed."""
+    for part in evidence if outcome != "passed" else ():
+        if isinstance(part, Worst) and part.inputs:
+            scores = dict.fromkeys(f"{value:.2g}" for value in (part.inputs[0][1], part.inputs[-1][1]))
+            yield (
+                "worst inputs",
+                f"{', '.join(str(index) for index, _ in part.inputs)} ({part.unit} {' to '.join(scores)})",
+            )
+
+
+def _clauses(besides: str, settled: str) -> Iterator[Row]:
+    """Yield lines of what stands beside a reason, and of what would settle a claim."""
+    if besides:
+        yield "besides", besides.removeprefix("; ")
+    if settled:
+        yield "to settle it", settled.removeprefix("; ").removesuffix(" would settle it")
 
 
 def _of_a_part(look: Look, outcome: Outcome) -> str:

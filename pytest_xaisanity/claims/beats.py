@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
@@ -16,7 +16,7 @@ from ..evidence.base import Baseline, MapMetric, OwnMetric, RetrainedMetric, Sco
 from ..evidence.baselines.uninformative import Uninformative
 from ..evidence.metrics.roar_evidence import Retrainings
 from ..evidence.scoring import AnyMapMetric, Scoring
-from ..statistics.evidence import Evidence, Part, Row
+from ..statistics.evidence import Evidence, Part, Row, number
 from ..statistics.grouped import Grouped
 from ..statistics.question import Decision, Level, Question
 from ..statistics.shares import beaten_shares
@@ -45,8 +45,9 @@ from .groups import Groups, counted, settled_by
 from .identity import label
 from .same_maps import SameMaps
 from .shared_errors import SharedErrors
+from .told import Sentences, bounds_of, measured, percent
 
-__all__ = ["ADVICE", "NO_BETTER", "Beats", "BeatsFound", "LeftOut", "check_retrained", "share_of"]
+__all__ = ["ADVICE", "NO_BETTER", "Beats", "BeatsFound", "LeftOut", "check_retrained"]
 
 NO_BETTER = 0.1  # fewer than half plus this of random orders beaten, is too small an advantage to count
 ROUNDED = 1e-6  # scores that differ by less, relative to their range, are told apart by rounding alone
@@ -86,6 +87,7 @@ class _Asked(NamedTuple):
         quantity: What the numbers are.
         seen: What a failure says: ``{estimate}`` and ``{bound}`` are filled in.
         unit: How these two are written.
+        called: What scores are called.
         tied: How many inputs score the same in every random order.
         errors: What may be off for all inputs alike, by which the ends of each score lie apart; None for nothing.
     """
@@ -95,6 +97,7 @@ class _Asked(NamedTuple):
     quantity: str
     seen: str
     unit: Literal["share", "score"]
+    called: str
     tied: int = 0
     errors: SharedErrors | None = None
 
@@ -134,7 +137,7 @@ class _Asked(NamedTuple):
     def shown(self, estimate: float) -> str:
         """Return what a failure shows."""
         bound = self.question.threshold + self.question.margin
-        written = [share_of(one) if self.unit == "share" else f"{one:.3g}" for one in (estimate, bound)]
+        written = [percent(one) if self.unit == "share" else f"{one:.3g}" for one in (estimate, bound)]
         small = ": too small an advantage to count" if estimate > self.question.threshold else ""
         return self.seen.format(estimate=written[0], bound=written[1]) + small
 
@@ -147,6 +150,7 @@ class _Concluded(NamedTuple):
         decision: The decision that is quoted.
         where: For which inputs: a phrase, or nothing.
         addition: What the reason adds.
+        settled: What would settle it, where it is left open.
         same: Why it fails, where that is because inputs share a map, on the share of which it was then decided.
     """
 
@@ -154,6 +158,7 @@ class _Concluded(NamedTuple):
     decision: Decision
     where: str
     addition: str
+    settled: str = ""
     same: SameMaps | None = None
 
 
@@ -174,6 +179,7 @@ class Beats(Claim):
     margin: float | None = None
     verb: ClassVar[str] = "beats"
     advice: ClassVar[str] = ADVICE
+    sentences: ClassVar[Sentences] = dict.fromkeys(("passed", "failed", "inconclusive"), "{explainer} is {reason}")
 
     def needs(self) -> Sequence[Need]:
         """The explainer's scores and the baseline's."""
@@ -237,9 +243,11 @@ class Beats(Claim):
         check_scores(own[known], other[known], claim, limits)
         asked = self._asked(sign * own, sign * other, self._groups(look.scored(0)), limits)
         same = self._same_maps(look)
-        found = same.shown(look.level, final=look.final)
-        if found is not None:
-            return self._conclude(look, asked, left, _Concluded("failed", found, "", "", same), _means(look, asked))
+        shown = same.shown(look.level, final=look.final)
+        if shown is not None:
+            return self._conclude(
+                look, asked, left, _Concluded("failed", shown, "", "", same=same), _means(look, asked)
+            )
         if same.flags:
             look = replace(look, level=same.left(look.level))
         if self.within:
@@ -249,14 +257,14 @@ class Beats(Claim):
         decision = asked.decide(level, final=look.final)
         if decision.outcome is None or (decision.outcome == "passed" and same.many and not look.final):
             return None
-        settled = ""
+        settled, many = "", ""
         if decision.outcome == "passed" and same.many:
-            decision, settled = decision._replace(outcome="inconclusive"), f"; {same}"
+            decision, many = decision._replace(outcome="inconclusive"), f"; {same}"
         elif decision.outcome == "inconclusive":
             self._require(look, left, claim, asked.question.smallest_n(level))
             settled = asked.settled(level)
         outcome = decision.outcome or "inconclusive"
-        concluded = _Concluded(outcome, decision, "", self._counted(asked, outcome) + settled)
+        concluded = _Concluded(outcome, decision, "", self._counted(asked, outcome) + many, settled)
         return self._conclude(look, asked, left, concluded, _means(look, asked))
 
     def _with_shared_error(self, asked: _Asked, look: Look) -> tuple[_Asked, Level]:
@@ -300,8 +308,10 @@ class Beats(Claim):
             tied = _tied(own, other, metric.high - metric.low)
             shares = np.where(tied, 0.5, beaten_shares(own, other))
             scores = Grouped.of(shares, np.where(tied, 1.0, shares), groups)  # where all tie, nothing was measured
-            seen = "beats a random order in {estimate} of comparisons, shown to be under {bound}"
-            return _Asked(self._of_orders, scores, "share of random orders beaten", seen, "share", int(tied.sum()))
+            seen = "it beats a random order in {estimate} of comparisons, shown to be under {bound}"
+            return _Asked(
+                self._of_orders, scores, "share of random orders beaten", seen, "share", metric.called, int(tied.sum())
+            )
         gain = own - other.mean(1)
         if isfinite(limits[0]) and isfinite(limits[1]):
             width = limits[1] - limits[0]
@@ -311,12 +321,12 @@ class Beats(Claim):
             lo, hi = extremes(np.clip(gain, -reach, reach), -reach, reach)
             seen = "its mean gain is {estimate}, shown to be below {bound}"
             quantity = f"mean gain in {metric.called}{clipped}"
-            return _Asked(question, Grouped.of(lo, hi, groups), quantity, seen, "score")
+            return _Asked(question, Grouped.of(lo, hi, groups), quantity, seen, "score", metric.called)
         # Scores without a bound are decided on the sign of the paired difference; ties count for the baseline.
         lo, hi = extremes(np.where(np.isnan(gain), np.nan, gain > 0), 0.0, 1.0)
         seen = "it gains on {estimate} of the inputs, shown to be under {bound}"
         question = self._of_signs
-        return _Asked(question, Grouped.of(lo, hi, groups), "share of inputs with a gain", seen, "share")
+        return _Asked(question, Grouped.of(lo, hi, groups), "share of inputs with a gain", seen, "share", metric.called)
 
     def _by_target(self, look: Look, asked: _Asked, claim: str) -> tuple[_Concluded, ByTarget]:
         """Decide each target by itself, and return what follows for the claim.
@@ -352,12 +362,12 @@ class Beats(Claim):
         where = f" for target {named(worst)}"
         if decision.outcome == "passed":
             where = f" for each of {len(enough)} targets, least clearly for target {named(worst)}"
-        addition = self._counted(parts[worst], decision.outcome)
+        addition, settled = self._counted(parts[worst], decision.outcome), ""
         if decision.outcome == "inconclusive":
-            addition += parts[worst].settled(level, of=f" of target {named(worst)}")
+            settled = parts[worst].settled(level, of=f" of target {named(worst)}")
         if found.too_few:
             addition += f"; too few inputs, under {least}, for target {_several(found.too_few)}"
-        return _Concluded(decision.outcome, decision, where, addition), found
+        return _Concluded(decision.outcome, decision, where, addition, settled), found
 
     def _counted(self, asked: _Asked, outcome: Outcome) -> str:
         """Return what a reason adds of groups and of ties."""
@@ -385,20 +395,22 @@ class Beats(Claim):
         }
         values = plain(asked.values)
         remarks = (*self.metric.remarks(own, look.parts[0]), *remarks_in(look.parts[1]))
+        means = {name: mean(np.array(plain(value), float)) for name, value in scores.items()}
         beside = [part for part in look.parts[1] if isinstance(part, Retrainings)]
         return self._verdict(
             look,
             one.decision,
             outcome=one.outcome,
             quantity=asked.quantity if one.same is None else "share of pairs of inputs with one map",
-            reason=self._reason(asked, one)
-            + self._rival_found(look, one.outcome)
-            + one.addition
+            reason=self._reason(asked, one) + self._rival_found(look, one.outcome),
+            besides=one.addition
             + constant_note(int(_unknown(own.values[:, 0], other.values).sum()))
             + remarked(remarks_in((*look.parts[0], *remarks)), one.outcome),
+            settled=one.settled,
+            lines=[_measured(asked, one, look.n), self._compared(means), *_lowest(targets, one)],
             evidence=(
                 Thresholds.of(asked.question),
-                Means({name: mean(np.array(plain(value), float)) for name, value in scores.items()}, curves),
+                Means(means, curves),
                 *look.parts[0],
                 *beside,
                 *remarks,
@@ -410,6 +422,12 @@ class Beats(Claim):
                 Worst.of(look.indices, values, lambda value: -value, asked.quantity),
             ),
         )
+
+    def _compared(self, means: Mapping[str, float | None]) -> Row:
+        """Return the line with the mean scores of both."""
+        shown = ", ".join(f"{name} {number(value)}" for name, value in means.items())
+        better = "higher" if self.metric.higher_is_better else "lower"
+        return "compared with", f"{shown} (mean {self.metric.called}; {better} is better)"
 
     def _reason(self, asked: _Asked, one: _Concluded) -> str:
         against, on = label(self.baseline), f"on {self.metric.called}{one.where}"
@@ -459,9 +477,24 @@ class BeatsFound(Beats):
         return f" ({what}: {adversary.found.told})"
 
 
-def share_of(share: float) -> str:
-    """Return a share as people read it: ``"53 %"``."""
-    return f"{100 * share:.0f} %"
+def _measured(asked: _Asked, one: _Concluded, n: int) -> Row:
+    """Return the line of what was decided on."""
+    estimate, interval = one.decision.estimate, one.decision.interval
+    limits = asked.question.low, asked.question.high
+    if one.same is not None:
+        bounds = bounds_of(interval, (0, 1), percent)
+        return measured("share", percent(estimate), "of pairs of inputs share one map", bounds, n)
+    if asked.unit == "share":
+        of = asked.quantity.removeprefix("share ")
+        return measured("share", percent(estimate), f"{of}{one.where}", bounds_of(interval, limits, percent), n)
+    of = f"in {asked.called}{one.where}"
+    return measured("mean gain", number(estimate), of, bounds_of(interval, limits, number), n)
+
+
+def _lowest(targets: ByTarget, one: _Concluded) -> Iterator[Row]:
+    """Yield the targets with the lowest means, where a claim has not passed."""
+    rows = () if one.outcome == "passed" else targets.rows()
+    yield from (row for row in rows if row[0] == "by target")
 
 
 def _retrained(metric: RetrainedMetric, baseline: object) -> Sequence[Need]:

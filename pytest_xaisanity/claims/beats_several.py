@@ -103,10 +103,13 @@ class BeatsEach(_BeatsSeveral):
             if self.early and verdicts[part.name].failed:
                 break
         verdict = min(verdicts.values(), key=_standing)
-        reason = f"{verdict.reason}, the closest of {', '.join(verdicts)}" if verdict.passed else verdict.reason
+        closest = f", the closest of {', '.join(verdicts)}" if verdict.passed else ""
         found = Resolutions(self.baseline.name, dict(_resolved(verdicts)))
         evidence = Evidence(*verdict.evidence.parts, found)
-        return replace(verdict, claim=f"{name} {self}", reason=reason, evidence=evidence)
+        sentence = verdict.sentence + closest
+        return replace(
+            verdict, claim=f"{name} {self}", reason=verdict.reason + closest, evidence=evidence, sentence=sentence
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +157,11 @@ class BeatsEither(_BeatsSeveral):
         verdict = verdicts[reading]
         said = f"{verdict.reason}; maps are read as {reading}"
         others = "" if verdict.passed else ", as others do no better" if len(verdicts) > 1 else ""
+        read = ("maps read as", f"{reading}{others}")
         found = Resolutions("readings", dict(_resolved(verdicts)))
         evidence = Evidence(*verdict.evidence.parts, found)
-        return replace(verdict, claim=f"{name} {self}", reason=said + others, evidence=evidence)
+        lines = (*verdict.lines, read)
+        return replace(verdict, claim=f"{name} {self}", reason=said + others, evidence=evidence, lines=lines)
 
 
 def _resolved(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, Resolved]]:
@@ -264,8 +269,13 @@ class BeatsAcross(Compound):
         verdict = verdicts[worst]
         if verdict.passed:
             reason = f"{verdict.reason} in each of {len(verdicts)} settings; least clearly with {worst!r}"
+            sentence = f"{verdict.sentence} in each of {len(verdicts)} settings"
         else:
             reason = f"{verdict.reason}, with {worst!r}: the simplest of the settings tried that does not pass"
+            sentence = f"{verdict.sentence}, in the simplest setting that does not pass"
+        lines = (*verdict.lines, ("setting", repr(worst)))
         settings = Resolutions("settings", dict(_resolved({repr(key): one for key, one in verdicts.items()})))
         evidence = Evidence(*verdict.evidence.parts, settings)
-        return replace(verdict, claim=f"{name} {self}", reason=reason, evidence=evidence)
+        return replace(
+            verdict, claim=f"{name} {self}", reason=reason, evidence=evidence, sentence=sentence, lines=lines
+        )

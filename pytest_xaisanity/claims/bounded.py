@@ -15,7 +15,7 @@ from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric
 from ..evidence.foreign import asked, checked_measurement
 from ..evidence.scoring import Scoring
 from ..report.figures import Scale
-from ..statistics.evidence import Part
+from ..statistics.evidence import Part, Row, number
 from ..statistics.grouped import Grouped
 from ..statistics.question import Decision, Direction, Level, Outlook, Question
 from ..statistics.verdict import Outcome, Verdict
@@ -30,6 +30,7 @@ from .base import (
     Worst,
     check_scores,
     constant_note,
+    controls_in,
     extremes,
     left_alone,
     mean,
@@ -40,6 +41,7 @@ from .base import (
 )
 from .groups import Groups, counted, settled_by
 from .shared_errors import SharedErrors
+from .told import Sentences, bounds_of, measured, percent
 
 __all__ = ["Bounded"]
 
@@ -76,6 +78,11 @@ class Bounded(Claim):
     at_most: float | None = None
     at_least: float | None = None
     verb: ClassVar[str] = "bounded"
+    sentences: ClassVar[Sentences] = {
+        "passed": "{explainer} stays within the bound: {reason}",
+        "failed": "{explainer} does not stay within the bound: {reason}",
+        "inconclusive": "It is open whether {explainer} stays within the bound: {reason}",
+    }
 
     @property
     def advice(self) -> str:  # type: ignore[override]
@@ -133,10 +140,12 @@ class Bounded(Claim):
             side.decision,
             outcome=outcome,
             quantity=what if ranged else "share of inputs within the bound",
-            reason=f"{what} {verb} {_in_words(telling)}{constant_note(constant)}{made}"
-            + settled_by(side.outlook, outcome)
+            reason=f"{what} {verb} {_in_words(telling)}",
+            besides=f"{constant_note(constant)}{made}"
             + remarked(remarks_in((*remarks, *look.parts[0])), outcome)
             + left_alone(look.parts[0]),
+            settled=settled_by(side.outlook, outcome),
+            lines=[_measured(side, what, look.n, ranged=ranged), *controls_in(look.parts[0])],
             evidence=(
                 self._held(side, ranged=ranged),
                 Means({"explainer": mean(values)}, {"explainer": curves}),
@@ -210,6 +219,16 @@ class Bounded(Claim):
         below = -inf if self.at_least is None else self.at_least - value
         above = -inf if self.at_most is None else value - self.at_most
         return max(below, above)
+
+
+def _measured(side: _Side, what: str, n: int, *, ranged: bool) -> Row:
+    """Return the line of what was decided on."""
+    estimate, interval = side.decision.estimate, side.decision.interval
+    limits = side.question.low, side.question.high
+    if ranged:
+        return measured("measured", f"{what} {number(estimate)}", "", bounds_of(interval, limits, number), n)
+    of = f"of inputs with {side.words} {side.bound:g}"
+    return measured("share", percent(estimate), of, bounds_of(interval, limits, percent), n)
 
 
 def _decided(question: Question, scores: Grouped, level: Level, words: str, bound: float, *, final: bool) -> _Side:

@@ -46,6 +46,7 @@ from .groups import Groups, counted, settled_by
 from .other_forms import FoundInForm, InForms, otherwise_in_forms
 from .retention import (
     KEEPS_ITS_SIGN,
+    LIMITS,
     REPRODUCED,
     REPRODUCES,
     Between,
@@ -56,12 +57,14 @@ from .retention import (
     inputs_of,
     pair_means,
 )
+from .told import Sentences, along, bounds_of, measured, percent
 
 __all__ = ["ChangesUnder", "Reading", "Readings"]
 
 _POSITIONS = 12  # of a curve that a person reads
 _INVERTED = -0.25  # less than this is left of maps that turn over
 _UPPER = " in the upper third"
+_AGREE = "; two runs that agree: seed the explainer, or let it average more samples"
 _ALIKE = 0.1  # of retentions, that of maps and that of input times noise
 
 
@@ -194,6 +197,11 @@ class ChangesUnder(Claim):
     retention: float = 0.5
     cells: Chosen | None = None
     verb: ClassVar[str] = "changes_under"
+    sentences: ClassVar[Sentences] = {
+        "passed": "{explainer} changes under {object}: {reason}",
+        "failed": "{explainer} does not change enough under {object}: {reason}",
+        "inconclusive": "It is open whether {explainer} changes under {object}: {reason}",
+    }
 
     @property
     def advice(self) -> str:  # type: ignore[override]
@@ -232,8 +240,8 @@ class ChangesUnder(Claim):
         """Decide each similarity by itself; where they contradict one another the verdict is inconclusive."""
         if look.n <= FIRST_LOOK and not look.final:
             return None  # it is decided on pairs, which are half as many as the first look is made for
-        measured = Evidence(*look.parts[0])
-        similarities, cells = measured.get_part(Similarities), measured.get_part(Cells)
+        found = Evidence(*look.parts[0])
+        similarities, cells = found.get_part(Similarities), found.get_part(Cells)
         seen = _Seen(look, look.compared(), cells, similarities.ceiling)
         names = similarities.names
         tests = [
@@ -246,26 +254,31 @@ class ChangesUnder(Claim):
         main = _worst(views, outcome)
         if outcome == "inconclusive" and main.outlook is not None and look.final:
             require_inputs(look.n, self._least(look.level), f"{look.explainer} {self}")
-        others = [self._test(SIMILARITIES[name], seen).view() for name in names[similarities.deciding :]]
-        in_forms = self._in_forms(measured, seen, views)
+        beside = [self._test(SIMILARITIES[name], seen).view() for name in names[similarities.deciding :]]
+        in_forms, held, interval = self._in_forms(found, seen, views), self._held(main, found), main.interval()
+        reason, besides, settled = _reason(views, outcome, main, str(seen.counted))
         return self._verdict(
             look,
             main.decision,
             outcome=outcome,
-            interval=main.interval(),
+            interval=interval,
             quantity=main.quantity,
-            reason=_reason(views, outcome, main, str(seen.counted))
-            + _otherwise(others, outcome, measured.get_part(Controls))
+            reason=reason,
+            besides=besides
+            + _otherwise(beside, outcome, found.get_part(Controls))
             + "".join(otherwise_in_forms(one, outcome) for one in in_forms)
             + left_alone(look.parts[0])
             + remarked(remarks_in(look.parts[0]), outcome),
+            settled=settled,
+            why="" if main.open is None else main.open.why,
+            lines=_lines(main, interval, held, found),
             evidence=(
-                self._held(main, measured),
-                Readings({view.name: view.reading for view in (*views, *others)}, similarities.ceiling),
+                held,
+                Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
                 *in_forms,
                 *seen.with_gradient(look.parts[0], names[: similarities.deciding]),
                 seen.counted,
-                PerInput({view.name: view.scores for view in (*views, *others)}),
+                PerInput({view.name: view.scores for view in (*views, *beside)}),
                 *main.worst(look),
             ),
         )
@@ -430,6 +443,9 @@ class _View:
         sign: 1 where large scores speak against the claim, -1 where small ones do.
         outlook: What would settle it, where it is inconclusive and the reason does not say it yet.
         accepted: The similarity that is quoted, and up to which share of it the claim passes; None of other estimates.
+        kept: Of what a share is left, in words; nothing of other estimates.
+        open: Why it is not asked how much is left, where it is not.
+        n: How many inputs were measured.
     """
 
     name: str
@@ -445,6 +461,9 @@ class _View:
     sign: float = 1.0
     outlook: Outlook | None = None
     accepted: Mark | None = None
+    kept: str = ""
+    open: _Open | None = None
+    n: int = 0
 
     def worst(self, look: Look) -> tuple[Part, ...]:
         """Return the inputs that speak most against the claim, where any do."""
@@ -476,7 +495,8 @@ def _raw_view(s: Similarity, at_most: float, seen: _Seen) -> _View:
         decision=decision,
         interval=lambda: decision.interval,
         quantity=f"{s.name} after",
-        reason=reason + constant_note(reading.constant),
+        n=look.n,
+        reason=reason,
         reading=reading,
         scores=plain((each[0] + each[1]) / 2),
         against=plain((each[0] + each[1]) / 2),
@@ -667,7 +687,7 @@ class _Joined(NamedTuple):
             decision=Decision(outcome, quoted.estimate, (nan, nan), quoted.decided_by),
             interval=partial(quoted.retained.interval, quoted.bound, self.level, final=seen.look.final),
             quantity=f"retention{quoted.where}{whole} ({quoted.similarity})",
-            reason=_left(self, quoted, seen.ceiling, reading) + constant_note(reading.constant),
+            reason=_left(self, quoted, seen.ceiling, reading),
             reading=replace(
                 reading,
                 gap=self.whole.gap.mean,
@@ -679,6 +699,8 @@ class _Joined(NamedTuple):
             unit=f"{quoted.similarity} left above what is accepted",
             outlook=self._outlook() if outcome == "inconclusive" else None,
             accepted=Mark(quoted.similarity, quoted.bounds.passes.share),
+            kept=f"of the similarity above chance{whole}{quoted.where}",
+            n=seen.look.n,
         )
 
     def _outlook(self) -> Outlook | None:
@@ -743,13 +765,16 @@ def _unreproduced_view(s: Similarity, whole: Retained, r: float, seen: _Seen) ->
     outlook = whole.gap.outlook(REPRODUCED, seen.level).of_pairs if gap.outcome == "inconclusive" else None
     if outlook is not None and gap.estimate <= REPRODUCES and outlook.hindrance != "unknown":
         outlook = None  # more inputs would show that it does not reproduce itself, and settle nothing
+    why = _not_reproduced(s.name, reading, shown=gap.outcome == "failed", ceiling=seen.ceiling)
     return _View(
         name=s.name,
         outcome=None if gap.outcome is None else "inconclusive",
         decision=gap,
         interval=lambda: gap.interval,
         quantity=f"{s.name} to {f'that of {seen.ceiling}' if seen.ceiling else 'itself'} above chance",
-        reason=_not_reproduced(s.name, reading, shown=gap.outcome == "failed", ceiling=seen.ceiling),
+        n=seen.look.n,
+        reason=why.reason,
+        open=why,
         reading=replace(reading, gap=_known(gap.estimate)),
         scores=plain(whole.left(r).middle),
         outlook=outlook,
@@ -760,22 +785,42 @@ def _known(value: float) -> float | None:
     return None if value != value else value
 
 
-def _not_reproduced(name: str, reading: Reading, *, shown: bool, ceiling: str) -> str:
+class _Open(NamedTuple):
+    """Why it is not asked how much is left.
+
+    Attributes:
+        reason: Why.
+        figures: How alike maps are, or nothing.
+        why: Why, in a few words.
+        settled: What would help, or nothing.
+    """
+
+    reason: str
+    figures: str
+    why: str
+    settled: str = ""
+
+
+def _not_reproduced(name: str, reading: Reading, *, shown: bool, ceiling: str) -> _Open:
     own, chance = reading.own, reading.chance
     if own is None or chance is None:
-        return f"all maps are constant, so {name} cannot compare them"
+        return _Open(f"all maps are constant, so {name} cannot compare them", "", "all maps are constant")
     between = f"to that of {ceiling}" if ceiling else "between two runs on one input"
     figures = f"{name} {own:z.2f} {between}, {chance:z.2f} between unrelated inputs"
     if ceiling and chance <= 0.5:
         if not shown:
-            return f"not shown that the explanation outlives {ceiling} ({figures})" + constant_note(reading.constant)
-        return f"{ceiling} changes the explanation nearly as much as another input does ({figures})"
+            return _Open(f"not shown that the explanation outlives {ceiling}", figures, f"{ceiling} may change it")
+        reason = f"{ceiling} changes the explanation nearly as much as another input does"
+        return _Open(reason, figures, f"{ceiling} changes it too")
     if own - chance > REPRODUCES:
-        return f"not shown that the explainer reproduces itself ({figures})" + constant_note(reading.constant)
+        why = "the explainer may not reproduce itself"
+        return _Open("not shown that the explainer reproduces itself", figures, why)
     if chance > 0.5:
-        return f"explanations of unrelated inputs are as alike as those of one input ({figures}): nothing to retain"
-    does_not = "does not reproduce" if shown else "does not seem to reproduce"
-    return f"the explainer {does_not} itself ({figures}): a change cannot be told from its own noise"
+        reason = "maps of unrelated inputs are as alike as those of one input, so that there is nothing to retain"
+        return _Open(reason, figures, "maps of unrelated inputs are alike")
+    does_not, hardly = ("does not", "does not reproduce") if shown else ("does not seem to", "hardly reproduces")
+    reason = f"the explainer {does_not} reproduce itself, so that a change cannot be told from its own noise"
+    return _Open(reason, figures, f"the explainer {hardly} itself", _AGREE)
 
 
 def _joint(outcomes: Sequence[Outcome | None]) -> Outcome | None:
@@ -800,12 +845,34 @@ def _estimate(view: _View) -> float:
     return view.decision.estimate
 
 
-def _reason(views: Sequence[_View], outcome: Outcome, main: _View, groups: str) -> str:
+def _lines(main: _View, interval: tuple[float, float], held: Thresholds, found: Evidence) -> Iterator[Row]:
+    """Yield what a person reads: what is left, at which layers, and what of maps that do not come from the model."""
+    reading, estimate = main.reading, main.decision.estimate
+    if main.open is not None:  # of which the figures are told beside the reason
+        return
+    if main.accepted is None:
+        bounds = bounds_of(interval, (-1.0, 1.0), number)
+        yield measured("measured", f"mean {main.unit} {number(estimate)}", "", bounds, main.n)
+        yield "compared with", f"one input twice {number(reading.own)}, unrelated inputs {number(reading.chance)}"
+        return
+    yield measured("kept", percent(estimate), main.kept, bounds_of(interval, LIMITS, percent), main.n)
+    randomized, left = found.find(Randomized), reading.retention_by_position
+    if len(left) > 1:
+        yield "by layer", along(() if randomized is None else randomized.layers, left, percent)
+    if held.scale.marks:
+        beside = ("unrelated inputs 0%", *(f"{mark.name} {percent(mark.value)}" for mark in held.scale.marks))
+        yield "compared with", ", ".join(beside)
+
+
+def _reason(views: Sequence[_View], outcome: Outcome, main: _View, groups: str) -> tuple[str, str, str]:
+    """Return why, what stands beside it, and what would settle it."""
     opposed = [view for view in views if view.outcome in ("passed", "failed")]
     if len({view.outcome for view in opposed}) == 2:
         told = "; ".join(f"{view.name}: {_estimate(view):z.2f} retained ({view.outcome})" for view in opposed)
-        return f"it depends on the similarity ({told}); name the one that matters with similarity="
-    return main.reason + groups + settled_by(main.outlook, outcome)
+        return f"it depends on the similarity ({told})", "", "; name the one that matters with similarity="
+    figures = f"; {main.open.figures}" if main.open and main.open.figures else ""
+    helps = main.open.settled if main.open and main.outlook is None else settled_by(main.outlook, outcome)
+    return main.reason, figures + constant_note(main.reading.constant) + groups, helps
 
 
 def _otherwise(beside: Sequence[_View], outcome: Outcome, controls: Controls) -> str:

@@ -69,7 +69,7 @@ def settled_by(outlook: Outlook | None, outcome: Outcome | None = "inconclusive"
     return {
         "": f"; about {outlook.needed} {units} would settle it",
         "near": f"; it lies too near the bound to say how many {units} would settle it",
-        "many": f"; more than {MOST_NEEDED:,} {units} would be needed to settle it",
+        "many": f"; more than {MOST_NEEDED:,} {units} are needed to settle it",
         "unknown": f"; more inputs like these would not settle it, {units} whose maps are not constant might",
         "few": f"; at least {outlook.needed} {units} are needed",
         "no others": f"; more inputs of these groups{of} would settle nothing",

@@ -34,8 +34,11 @@ from .base import (
     require_inputs,
 )
 from .groups import Groups, counted, settled_by
+from .told import Sentences, bounds_of, measured, percent
 
 __all__ = ["InvariantUnder"]
+
+_SEED = "; an explainer that is seeded would; or name a similarity and at_least="
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,11 @@ class InvariantUnder(Claim):
     at_least: float | None = None
     tolerance: float | None = None
     verb: ClassVar[str] = "invariant_under"
+    sentences: ClassVar[Sentences] = {
+        "passed": "{explainer} is invariant under {object}: {reason}",
+        "failed": "{explainer} is not invariant under {object}: {reason}",
+        "inconclusive": "It is open whether {explainer} is invariant under {object}: {reason}",
+    }
 
     @property
     def advice(self) -> str:  # type: ignore[override]
@@ -134,7 +142,18 @@ class InvariantUnder(Claim):
             look,
             Decision(outcome, share.estimate, share.interval, "a search for counterexamples"),
             quantity="share of inputs changed",
-            reason=_reason(outcome, look.n, changed, worst, own, limit) + remarked(remarks_in(look.parts[0]), outcome),
+            reason=_reason(outcome, look.n, changed, worst, own, limit),
+            besides=remarked(remarks_in(look.parts[0]), outcome),
+            settled=_SEED if outcome == "inconclusive" else "",
+            lines=[
+                measured(
+                    "share",
+                    percent(share.estimate),
+                    "of inputs whose map changed",
+                    bounds_of(share.interval, (0.0, 1.0), percent),
+                    look.n,
+                )
+            ],
             evidence=(
                 Thresholds(Scale(0.0, 1.0, at_most=0.0)),
                 *look.parts[0],
@@ -167,9 +186,18 @@ class InvariantUnder(Claim):
             look,
             decision,
             quantity=f"{s.name} after",
-            reason=f"mean {s.name} before and after {side} {word} {self.at_least:g}{made}"
-            + settled_by(outlook, decision.outcome)
-            + remarked(remarks_in(look.parts[0]), decision.outcome),
+            reason=f"mean {s.name} before and after {side} {word} {self.at_least:g}",
+            besides=f"{made}{remarked(remarks_in(look.parts[0]), decision.outcome)}",
+            settled=settled_by(outlook, decision.outcome),
+            lines=[
+                measured(
+                    "measured",
+                    f"mean {s.name} before and after {number(decision.estimate)}",
+                    "",
+                    bounds_of(decision.interval, (s.low, s.high), number),
+                    look.n,
+                )
+            ],
             evidence=(
                 Thresholds.of(question),
                 *look.parts[0],
@@ -183,18 +211,19 @@ class InvariantUnder(Claim):
 
 def _reason(outcome: Outcome, n: int, changed: Scores, worst: Scores, own: Scores, limit: float) -> str:
     if outcome == "passed":
-        return f"no input of {n} changed by more than {limit:g} of its map"
+        return f"no map of {n} inputs moved by more than {100 * limit:.3g}% of its size"
     if outcome == "failed":
-        return f"{int(changed.sum())} of {n} inputs changed by more than {limit:g} of their map ({_furthest(worst)})"
+        moved = f"the maps of {int(changed.sum())} of {n} inputs moved by more than {100 * limit:.3g}% of their size"
+        return f"{moved} ({_furthest(worst)})"
     return (
-        "the explainer does not reproduce itself (two runs on one input differ by up to "
-        f"{float(own.max()):.2g} of the map): seed it, or name a similarity and at_least="
+        "the explainer does not reproduce itself (the maps of two runs on one input differ by up to "
+        f"{float(own.max()):.0%} of their size)"
     )
 
 
 def _furthest(moved: Scores) -> str:
     known = moved[~np.isnan(moved)]
-    return f"the worst by {float(known.max()):.2g}" if known.size else "to maps that are not finite"
+    return f"the worst by {float(known.max()):,.0%}" if known.size else "to maps that are not finite"
 
 
 def _invariance(changed: Scores, *, reproduces: bool, final: bool) -> Outcome | None:

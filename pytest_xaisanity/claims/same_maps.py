@@ -76,4 +76,4 @@ class SameMaps(Part):
             yield "same maps", str(self)
 
     def __str__(self) -> str:
-        return f"{sum(self.flags)} of {len(self.flags)} pairs of inputs of one target have one map"
+        return f"{sum(self.flags)} of {len(self.flags)} pairs of inputs of one target share one map"

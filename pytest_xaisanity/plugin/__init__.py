@@ -15,6 +15,7 @@ from ..common.errors import XaiError
 from . import marked, markers
 from .audit import AUDIT, Auditor
 from .dry_run import DryRun
+from .failures import say_first, tell
 from .fixture import Xai
 from .github import GitHub
 from .listing import listing
@@ -162,8 +163,10 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put the verdicts of a test on its report."""
+    told = tell(call, VERDICTS.decided(item))
     report = yield
-    VERDICTS.attach(item, call, report)
+    say_first(report, told)
+    VERDICTS.attach(item, call, report, told)
     DryRun.attach(item, call, report)
     if report.when == "call":
         item.stash[_PASSED] = report.passed

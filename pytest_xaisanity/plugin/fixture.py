@@ -14,6 +14,7 @@ import pytest
 from ..common.errors import XaiError, XaiWarning, raise_here
 from .audit import AUDIT
 from .dry_run import DryRun
+from .failures import hide_frames
 from .figures import figures_of
 from .interrupts import end_on_sigterm
 from .looks import LOOKS
@@ -135,6 +136,7 @@ class Xai:
         except (Exception, pytest.fail.Exception) as error:
             if not DryRun.is_on(self._config):
                 VERDICTS.add_error(item, error, claim, explainer, _command(item, claim))
+            hide_frames(error)
             if isinstance(error, XaiError):
                 raise_here(error)
             raise

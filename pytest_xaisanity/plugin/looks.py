@@ -72,6 +72,14 @@ class Watched(Verdict):
     def __repr__(self) -> str:
         return repr(_plain(self))
 
+    def report(self) -> str:
+        """Return what is printed of it, which is no look."""
+        return _plain(self).report()
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show of it, likewise."""
+        return _plain(self)._repr_html_()
+
     def __reduce__(self) -> tuple[object, ...]:
         """Return what a copy or a pickle is made of: a plain verdict, which is no longer watched."""
         _note(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,7 @@ class Records:
             item,
             claim,
             explainer,
+            repr(verdict),
             claim=verdict.claim,
             outcome=verdict.outcome,
             tolerated=verdict.tolerated,
@@ -105,6 +106,9 @@ class Records:
             evidence=verdict.evidence.plain(),
             rows=tuple(verdict.evidence.rows()),
             advice=verdict.advice,
+            sentence=verdict.sentence,
+            lines=verdict.lines,
+            why=verdict.why,
             **({} if figures is None else {"figures": figures}),
         )
 
@@ -117,6 +121,7 @@ class Records:
             item,
             claim,
             explainer,
+            "",
             claim=f"{_name(explainer)} {claim}",
             outcome="error",
             tolerated=False,
@@ -127,11 +132,12 @@ class Records:
             quantity="",
             decided_by="",
             reason=text,
+            sentence=text,
             reproduce=command,
             evidence={},
         )
 
-    def _add(self, item: pytest.Item, about: Claim, explainer: BoundExplainer, **values: Any) -> None:
+    def _add(self, item: pytest.Item, about: Claim, explainer: BoundExplainer, shown: str, **values: Any) -> None:
         """Record what became of a claim.
 
         A ``@given`` test makes its claims once an example, perhaps with other settings: the last counts, which for a
@@ -154,33 +160,50 @@ class Records:
             **values,
         )
         records[key] = Record.from_plain(record.plain())  # as all reports see it, on whatever process
+        item.stash.setdefault(_SHOWN, {})[key] = shown
 
     def interrupted(self, item: pytest.Item) -> list[Record]:
         """Return the verdicts of a test that was interrupted, of which there will be no report."""
         records, item.stash[_KEY] = item.stash.get(_KEY, {}), {}
         return [record.of_test("interrupted") for record in records.values()]
 
-    def attach(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    def decided(self, item: pytest.Item) -> list[tuple[Record, str]]:
+        """Return the verdicts of the phase of a test that has ended, with what an assertion shows of each."""
+        records, shown = item.stash.get(_KEY, {}), item.stash.get(_SHOWN, {})
+        return [(record, shown[key]) for key, record in records.items()]
+
+    def attach(
+        self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, told: Sequence[Record]
+    ) -> None:
         """Move a test's verdicts to a report on it: sections a person reads, properties that JUnit keeps.
 
         Each verdict goes to the report of the phase, or of the subtest, in which it was reached.
+
+        Args:
+            item: The test.
+            call: Its phase.
+            report: The report.
+            told: The verdicts of which the report tells already why they failed the test.
         """
         records = item.stash.get(_KEY, {})
         if not records:
             return
-        from ..report.text import details
+        from ..report.text import brief, details
 
         item.stash[_KEY] = {}
         expected = hasattr(report, "wasxfail")
         outcome = ("xfailed" if report.skipped else "xpassed") if expected else report.outcome
         done = _placed([record.of_test(outcome) for record in records.values()], asserted_at(item, call))
-        for record in done:
+        tables = item.config.get_verbosity() > 0
+        for record, own in zip(done, records.values(), strict=True):
             for properties in (item.user_properties, report.user_properties):
                 properties.extend(_properties(record))
-            if record.outcome != "passed":
-                report.sections.append((f"explanation claim: {record.outcome}", details(record)))
+            if record.outcome != "passed" and (tables or not any(own is one for one in told)):
+                text = details(record) if tables else brief(record)
+                report.sections.append((f"explanation claim: {record.outcome}", text))
         vars(report)[RECORDS] = [record.plain() for record in done]
 
 
 VERDICTS = Records()
 _KEY = pytest.StashKey[dict[Hashable, "Record"]]()
+_SHOWN = pytest.StashKey[dict[Hashable, str]]()  # what assertions show of them

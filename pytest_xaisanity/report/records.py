@@ -10,6 +10,7 @@ from .figures import Figures
 
 __all__ = ["Plain", "Record", "plain_value"]
 
+_FOR_PEOPLE = ("sentence", "lines", "why", "rows", "figures")
 Plain = Any  # None, a string, a number, or lists and mappings of these
 
 
@@ -33,13 +34,16 @@ class Record:
         n: How many inputs were measured.
         quantity: What ``estimate`` is of.
         decided_by: The statistical tool.
-        reason: Why, in one sentence.
+        reason: Why: what decided, and all that a reader should know beside it.
         reproduce: The command that decides the claim again.
         evidence: The whole evidence, by name.
         rows: What a person reads of the evidence: a label and a text each.
         file: The test's file, relative to pytest's root; empty for a battery, which has none.
         line: Where in it the claim is made, or its verdict asserted; 0 without a file.
         advice: What to try after a failure, or nothing.
+        sentence: What was found, in one sentence; of an error, what was raised.
+        lines: What a person reads below it: a label and a text each.
+        why: Of what is left open, why, in a few words.
         test_outcome: What became of the test: ``"passed"``, ``"failed"``, ``"xfailed"``, ``"interrupted"``, ...
         figures: What the HTML report draws, where one is asked for.
     """
@@ -66,6 +70,9 @@ class Record:
     file: str = ""
     line: int = 0
     advice: str = ""
+    sentence: str = ""
+    lines: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    why: str = ""
     test_outcome: str = ""
     figures: Figures = field(default_factory=Figures, repr=False)
 
@@ -79,10 +86,8 @@ class Record:
         return replace(self, test_outcome=outcome)
 
     def report(self) -> dict[str, Plain]:
-        """Return what the JSON report has: all but the rows and figures, which say and show the same."""
-        values = self.plain()
-        del values["rows"], values["figures"]
-        return values
+        """Return what the JSON report has: all but what says and shows the same to a person."""
+        return {name: value for name, value in self.plain().items() if name not in _FOR_PEOPLE}
 
     def plain(self) -> dict[str, Plain]:
         """Return all of it in built-in types, which travel between processes; :meth:`from_plain` is the reverse."""
@@ -94,9 +99,9 @@ class Record:
         """Return the record of these values."""
         known = {one.name: values[one.name] for one in fields(cls)}
         low, high = known["interval"]
-        rows = tuple((label, text) for label, text in known["rows"])
+        rows, lines = (tuple((label, text) for label, text in known[name]) for name in ("rows", "lines"))
         figures = Figures.of_plain(known["figures"])
-        return cls(**{**known, "interval": (low, high), "rows": rows, "figures": figures})
+        return cls(**{**known, "interval": (low, high), "rows": rows, "lines": lines, "figures": figures})
 
 
 def plain_value(value: Any) -> Plain:

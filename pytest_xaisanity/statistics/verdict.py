@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from ..report.text import Lines, page, told
 from .evidence import Evidence
 
 __all__ = ["Outcome", "Verdict"]
@@ -27,10 +28,13 @@ class Verdict:
         n: How many inputs were measured.
         decided_by: The statistical tool: ``"Gaffke's bound"``.
         quantity: What ``estimate`` is of: ``"retention"``.
-        reason: Why, in one sentence.
+        reason: Why: what decided, and all that a reader should know beside it.
         evidence: What the verdict rests on, for reports; ignored by ``repr`` and ``==``.
         advice: What to try after a failure, or nothing.
         tolerated: Whether an inconclusive verdict counts as true.
+        sentence: What was found, in one sentence.
+        lines: What a person reads below it: a label and a text each.
+        why: Of an inconclusive verdict, why, in a few words.
     """
 
     claim: str
@@ -45,6 +49,9 @@ class Verdict:
     evidence: Evidence = field(default_factory=Evidence, repr=False, compare=False)
     advice: str = field(default="", repr=False, compare=False)
     tolerated: bool = False
+    sentence: str = field(default="", repr=False, compare=False)
+    lines: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+    why: str = field(default="", repr=False, compare=False)
 
     @property
     def passed(self) -> bool:
@@ -60,6 +67,22 @@ class Verdict:
     def inconclusive(self) -> bool:
         """Whether neither was shown."""
         return self.outcome == "inconclusive"
+
+    def report(self) -> str:
+        """Return what a failing test says of it: a sentence, and at most eight lines of 72 columns below it."""
+        return told(f"{self.outcome}: {self._sentence}", self._lines)
+
+    def _repr_html_(self) -> str:
+        """Return the same as notebooks show it."""
+        return page(self.outcome, self._sentence, self._lines)
+
+    @property
+    def _sentence(self) -> str:
+        return self.sentence or f"{self.claim}: {self.reason}"
+
+    @property
+    def _lines(self) -> Lines:
+        return [*self.lines, *([("try", self.advice)] if self.advice else [])]
 
     def __bool__(self) -> bool:
         return self.passed or (self.inconclusive and self.tolerated)

@@ -49,8 +49,8 @@ class TestMargin:
         ("share", "outcome", "words"),
         [
             (0.55, "passed", "better than random on plain"),
-            (0.5, "failed", "no better than random on plain: beats a random order in 50 % of comparisons, shown"),
-            (0.25, "failed", "no better than random on plain: beats a random order in 25 % of comparisons, shown"),
+            (0.5, "failed", "no better than random on plain: it beats a random order in 50 % of comparisons, shown"),
+            (0.25, "failed", "no better than random on plain: it beats a random order in 25 % of comparisons, shown"),
         ],
     )
     def test_shares_are_decided_around_the_zone_of_indifference(self, share, outcome, words):
@@ -65,15 +65,15 @@ class TestMargin:
         verdict = RANDOM.decide(of_shares(np.random.default_rng(1).permutation(shares)))
         assert verdict.failed
         assert verdict.interval[0] < 0.5 < verdict.estimate < verdict.interval[1] < 0.6
-        assert verdict.reason.startswith("hardly better than random on plain: beats a random order")
-        assert "in 52 % of comparisons, shown to be under 60 %: too small an advantage to count" in verdict.reason
+        assert verdict.reason.startswith("hardly better than random on plain: it beats a random order")
+        assert "in 52% of comparisons, shown to be under 60%: too small an advantage to count" in verdict.reason
 
     @pytest.mark.parametrize(("margin", "outcome"), [(0.05, "inconclusive"), (0.1, "failed"), (0.3, "failed")])
     def test_it_is_what_a_fail_is_held_against(self, margin, outcome):
         shares = np.random.default_rng(0).permutation(np.repeat([0.0, 1.0], [150, 150]))
         verdict = beats("random", on=Plain(), margin=margin).decide(of_shares(shares))
         assert verdict.outcome == outcome
-        assert f"shown to be under {50 + 100 * margin:.0f} %" in verdict.reason or outcome == "inconclusive"
+        assert f"shown to be under {50 + 100 * margin:.0f}%" in verdict.reason or outcome == "inconclusive"
 
     def test_of_a_gain_it_is_in_the_units_of_the_metric(self):
         gain = np.random.default_rng(0).normal(-2, 3, 200)

@@ -139,7 +139,7 @@ class TestChangesUnder:
     def test_says_how_many_inputs_would_show_that_it_reproduces_itself(self):
         verdict = decided(self.claim, compared(16, spearman=(0, 0.5, 0)), "E")
         assert verdict.inconclusive
-        assert said(verdict).startswith("not shown that the explainer reproduces itself (spearman 0.49 between")
+        assert said(verdict).startswith("not shown that the explainer reproduces itself; spearman 0.49 between")
         assert "inputs would settle it" in verdict.reason
 
     def test_says_when_all_explanations_are_alike(self):

@@ -129,7 +129,7 @@ def test_noise_is_no_triumph(model):
     """Another seed changes it as much as other labels do, and that decides nothing."""
     verdict = decide(model, lambda model, inputs, targets: torch.randn_like(inputs))
     assert verdict.inconclusive
-    assert "not shown that the explanation outlives another training seed (spearman" in verdict.reason
+    assert "not shown that the explanation outlives another training seed; spearman" in verdict.reason
 
 
 def test_what_another_seed_changes_is_not_held_against_the_labels(model):

@@ -184,7 +184,7 @@ def test_what_is_a_template_for_all_classes_but_one_does_not_pass():
 
     verdict = Bench(Linear().eval(), images_of(256)).explainer(partly).beats("other_input", on="pixel_flipping")
     assert not verdict.passed
-    assert "pairs of inputs of one target have one map" in verdict.reason
+    assert "pairs of inputs of one target share one map" in verdict.reason
 
 
 @pytest.mark.parametrize("name", ["other_input", "class_mean"])
