@@ -22,8 +22,8 @@ SHAPES = {"subject.block", "subject.layout"}
 FOREIGN = {
     "claims": "name",
     "report": "tolist",
-    "plugin": "cache callspec decode fixturenames funcargs hypothesis ndim obj params tolist wasxfail workerinput "
-    "workeroutput",
+    "plugin": "cache callspec decode fixturenames funcargs hypothesis ndim obj params reprcrash "
+    "reprentries reprtraceback tolist wasxfail workerinput workeroutput",
     "explainers": "_orig_mod attr_method attr_target attribute attribution_method composite dtype forward_func layer "
     "model multiplies_by_inputs operation",
     "model": "_reset_parameters n_power_iterations original_name reset_parameters",

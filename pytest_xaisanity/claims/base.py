@@ -234,6 +234,7 @@ class Claim(ABC):
         quantity: str,
         reason: str,
         evidence: Sequence[Part],
+        figures: str = "",
         besides: str = "",
         settled: str = "",
         why: str = "",
@@ -250,6 +251,7 @@ class Claim(ABC):
             quantity: What the estimate is of.
             reason: Why, in one clause.
             evidence: The parts of the evidence.
+            figures: What was measured, where the estimate does not say it: a clause with a semicolon before it.
             besides: What a reader should know beside the reason: clauses, each with a semicolon before it.
             settled: What would settle it where it is left open, likewise.
             why: In a few words why it is left open; by default what would settle it, or the first that is known.
@@ -270,11 +272,11 @@ class Claim(ABC):
             n=look.n,
             decided_by=decision.decided_by,
             quantity=quantity,
-            reason=reason + besides + settled,
+            reason=reason + figures + besides + settled,
             evidence=Evidence(Sample(look.indices, look.seed, look.drawn_from), *evidence),
             advice=self.advice if decided == "failed" else "",
             sentence=self._sentence(look.explainer, decided, reason),
-            lines=(*lines, *_worst_in(evidence, decided), *_clauses(besides, settled)),
+            lines=(*lines, *_worst_in(evidence, decided), *_clauses(figures, besides, settled)),
             why=why or (settled or besides or reason).removeprefix("; ") if decided == "inconclusive" else "",
         )
 
@@ -540,7 +542,10 @@ def controls_in(parts: Sequence[Part]) -> Iterator[Row]:
     for part in parts:
         scores = [one for one in part.controls if isinstance(one, Score)] if isinstance(part, Controls) else []
         if scores:
-            yield "compared with", ", ".join(f"{one.name} {number(one.score)}" for one in scores)
+            yield (
+                "compared with",
+                ", ".join(f"{one.name} {number(one.score)}" for one in scores) + f" (first {scores[0].n} inputs)",
+            )
 
 
 def left_alone(parts: Sequence[Part]) -> str:
@@ -553,14 +558,14 @@ def _worst_in(evidence: Sequence[Part], outcome: Outcome) -> Iterator[Row]:
     for part in evidence if outcome != "passed" else ():
         if isinstance(part, Worst) and part.inputs:
             scores = dict.fromkeys(f"{value:.2g}" for value in (part.inputs[0][1], part.inputs[-1][1]))
-            yield (
-                "worst inputs",
-                f"{', '.join(str(index) for index, _ in part.inputs)} ({part.unit} {' to '.join(scores)})",
-            )
+            shown = ", ".join(str(index) for index, _ in part.inputs)
+            yield "worst inputs", f"{shown} ({part.unit}: {' to '.join(scores)})"
 
 
-def _clauses(besides: str, settled: str) -> Iterator[Row]:
+def _clauses(figures: str, besides: str, settled: str) -> Iterator[Row]:
     """Yield lines of what stands beside a reason, and of what would settle a claim."""
+    if figures:
+        yield "measured", figures.removeprefix("; ")
     if besides:
         yield "besides", besides.removeprefix("; ")
     if settled:

@@ -107,6 +107,11 @@ class _Asked(NamedTuple):
         return self._replace(question=question, scores=scores, errors=errors)
 
     @property
+    def of_one_input(self) -> str:
+        """What the number of one input is."""
+        return self.quantity if self.unit == "share" else f"gain in {self.called}"
+
+    @property
     def values(self) -> Scores:
         """What was measured of each input."""
         return self.scores.lo if self.errors is None else self.scores.lo + self.errors.passing
@@ -407,7 +412,7 @@ class Beats(Claim):
             + constant_note(int(_unknown(own.values[:, 0], other.values).sum()))
             + remarked(remarks_in((*look.parts[0], *remarks)), one.outcome),
             settled=one.settled,
-            lines=[_measured(asked, one, look.n), self._compared(means), *_lowest(targets, one)],
+            lines=[_measured(asked, one, look.n), self._compared(means), *self._lowest(targets, one)],
             evidence=(
                 Thresholds.of(asked.question),
                 Means(means, curves),
@@ -419,9 +424,14 @@ class Beats(Claim):
                 left,
                 targets,
                 PerInput({name: plain(value) for name, value in scores.items()}, values),
-                Worst.of(look.indices, values, lambda value: -value, asked.quantity),
+                Worst.of(look.indices, values, lambda value: -value, asked.of_one_input),
             ),
         )
+
+    def _lowest(self, targets: ByTarget, one: _Concluded) -> Iterator[Row]:
+        """Yield the targets with the lowest means, where each is asked for and the claim has not passed."""
+        if self.within and one.outcome != "passed":
+            yield from (row for row in targets.rows() if row[0] == "by target")
 
     def _compared(self, means: Mapping[str, float | None]) -> Row:
         """Return the line with the mean scores of both."""
@@ -489,12 +499,6 @@ def _measured(asked: _Asked, one: _Concluded, n: int) -> Row:
         return measured("share", percent(estimate), f"{of}{one.where}", bounds_of(interval, limits, percent), n)
     of = f"in {asked.called}{one.where}"
     return measured("mean gain", number(estimate), of, bounds_of(interval, limits, number), n)
-
-
-def _lowest(targets: ByTarget, one: _Concluded) -> Iterator[Row]:
-    """Yield the targets with the lowest means, where a claim has not passed."""
-    rows = () if one.outcome == "passed" else targets.rows()
-    yield from (row for row in rows if row[0] == "by target")
 
 
 def _retrained(metric: RetrainedMetric, baseline: object) -> Sequence[Need]:

@@ -157,10 +157,10 @@ class BeatsEither(_BeatsSeveral):
         verdict = verdicts[reading]
         said = f"{verdict.reason}; maps are read as {reading}"
         others = "" if verdict.passed else ", as others do no better" if len(verdicts) > 1 else ""
-        read = ("maps read as", f"{reading}{others}")
+        line = ("maps read as", f"{reading}{others}")
         found = Resolutions("readings", dict(_resolved(verdicts)))
         evidence = Evidence(*verdict.evidence.parts, found)
-        lines = (*verdict.lines, read)
+        lines = (*verdict.lines, line)
         return replace(verdict, claim=f"{name} {self}", reason=said + others, evidence=evidence, lines=lines)
 
 

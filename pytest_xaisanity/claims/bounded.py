@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..common.errors import XaiError
-from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric
+from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric, Scored
 from ..evidence.foreign import asked, checked_measurement
 from ..evidence.scoring import Scoring
 from ..report.figures import Scale
@@ -134,21 +134,19 @@ class Bounded(Claim):
         verb = {"passed": "is", "failed": "is not", "inconclusive": "may or may not be"}[outcome]
         constant, made = len(values) - len(known), Groups.of(counted(scored.groups), look.n)
         remarks = self.metric.remarks(scored, look.parts[0])
-        curves = {name: curve.astype(float).tolist() for name, curve in scored.curves.items()}
         return self._verdict(
             look,
             side.decision,
             outcome=outcome,
             quantity=what if ranged else "share of inputs within the bound",
             reason=f"{what} {verb} {_in_words(telling)}",
-            besides=f"{constant_note(constant)}{made}"
-            + remarked(remarks_in((*remarks, *look.parts[0])), outcome)
+            besides=f"{constant_note(constant)}{made}{remarked(remarks_in((*remarks, *look.parts[0])), outcome)}"
             + left_alone(look.parts[0]),
             settled=settled_by(side.outlook, outcome),
             lines=[_measured(side, what, look.n, ranged=ranged), *controls_in(look.parts[0])],
             evidence=(
                 self._held(side, ranged=ranged),
-                Means({"explainer": mean(values)}, {"explainer": curves}),
+                Means({"explainer": mean(values)}, {"explainer": _plain_curves(scored)}),
                 *look.parts[0],
                 *remarks,
                 made,
@@ -221,13 +219,17 @@ class Bounded(Claim):
         return max(below, above)
 
 
+def _plain_curves(scored: Scored) -> dict[str, Sequence[object]]:
+    return {name: curve.astype(float).tolist() for name, curve in scored.curves.items()}
+
+
 def _measured(side: _Side, what: str, n: int, *, ranged: bool) -> Row:
     """Return the line of what was decided on."""
     estimate, interval = side.decision.estimate, side.decision.interval
     limits = side.question.low, side.question.high
     if ranged:
         return measured("measured", f"{what} {number(estimate)}", "", bounds_of(interval, limits, number), n)
-    of = f"of inputs with {side.words} {side.bound:g}"
+    of = f"of inputs have {side.words} {side.bound:g}"
     return measured("share", percent(estimate), of, bounds_of(interval, limits, percent), n)
 
 

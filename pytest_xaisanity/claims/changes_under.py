@@ -255,6 +255,13 @@ class ChangesUnder(Claim):
         if outcome == "inconclusive" and main.outlook is not None and look.final:
             require_inputs(look.n, self._least(look.level), f"{look.explainer} {self}")
         beside = [self._test(SIMILARITIES[name], seen).view() for name in names[similarities.deciding :]]
+        return self._concluded(outcome, main, views, beside, seen)
+
+    def _concluded(
+        self, outcome: Outcome, main: _View, views: Sequence[_View], beside: Sequence[_View], seen: _Seen
+    ) -> Verdict:
+        """Return the verdict that quotes one of the similarities which decide, with what stands beside them."""
+        look, found = seen.look, Evidence(*seen.look.parts[0])
         in_forms, held, interval = self._in_forms(found, seen, views), self._held(main, found), main.interval()
         reason, besides, settled = _reason(views, outcome, main, str(seen.counted))
         return self._verdict(
@@ -264,6 +271,7 @@ class ChangesUnder(Claim):
             interval=interval,
             quantity=main.quantity,
             reason=reason,
+            figures=f"; {main.open.figures}" if main.open and main.open.figures else "",
             besides=besides
             + _otherwise(beside, outcome, found.get_part(Controls))
             + "".join(otherwise_in_forms(one, outcome) for one in in_forms)
@@ -271,10 +279,10 @@ class ChangesUnder(Claim):
             + remarked(remarks_in(look.parts[0]), outcome),
             settled=settled,
             why="" if main.open is None else main.open.why,
-            lines=_lines(main, interval, held, found),
+            lines=[*_lines(main, interval, held, found)],
             evidence=(
                 held,
-                Readings({view.name: view.reading for view in (*views, *beside)}, similarities.ceiling),
+                Readings({view.name: view.reading for view in (*views, *beside)}, seen.ceiling),
                 *in_forms,
                 *seen.with_gradient(look.parts[0], names[: similarities.deciding]),
                 seen.counted,
@@ -696,7 +704,7 @@ class _Joined(NamedTuple):
             ),
             scores=plain(self.whole.left(self.r).middle),
             against=quoted.left,
-            unit=f"{quoted.similarity} left above what is accepted",
+            unit="left above what is accepted",
             outlook=self._outlook() if outcome == "inconclusive" else None,
             accepted=Mark(quoted.similarity, quoted.bounds.passes.share),
             kept=f"of the similarity above chance{whole}{quoted.where}",
@@ -870,9 +878,8 @@ def _reason(views: Sequence[_View], outcome: Outcome, main: _View, groups: str) 
     if len({view.outcome for view in opposed}) == 2:
         told = "; ".join(f"{view.name}: {_estimate(view):z.2f} retained ({view.outcome})" for view in opposed)
         return f"it depends on the similarity ({told})", "", "; name the one that matters with similarity="
-    figures = f"; {main.open.figures}" if main.open and main.open.figures else ""
     helps = main.open.settled if main.open and main.outlook is None else settled_by(main.outlook, outcome)
-    return main.reason, figures + constant_note(main.reading.constant) + groups, helps
+    return main.reason, constant_note(main.reading.constant) + groups, helps
 
 
 def _otherwise(beside: Sequence[_View], outcome: Outcome, controls: Controls) -> str:

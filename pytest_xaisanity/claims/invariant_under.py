@@ -11,7 +11,7 @@ import numpy as np
 from ..evidence.base import Intervention
 from ..evidence.comparison import DISTANCE, Comparison
 from ..evidence.interventions.batch_order import Orders
-from ..maps.similarity import SIMILARITIES
+from ..maps.similarity import SIMILARITIES, Similarity
 from ..report.figures import Chart, Figure, Line, Scale
 from ..statistics.evidence import Evidence, Part, Row, number
 from ..statistics.grouped import Grouped
@@ -137,7 +137,7 @@ class InvariantUnder(Claim):
         level = Level(look.level.confidence, early=False)
         share = Question.of_share(0.5).decide(changed, changed, level, final=True)
         values = plain(worst)
-        unit = "how far the map moved, relative to its own size"
+        unit = "moved by, relative to the size of the map"
         return self._verdict(
             look,
             Decision(outcome, share.estimate, share.interval, "a search for counterexamples"),
@@ -145,15 +145,7 @@ class InvariantUnder(Claim):
             reason=_reason(outcome, look.n, changed, worst, own, limit),
             besides=remarked(remarks_in(look.parts[0]), outcome),
             settled=_SEED if outcome == "inconclusive" else "",
-            lines=[
-                measured(
-                    "share",
-                    percent(share.estimate),
-                    "of inputs whose map changed",
-                    bounds_of(share.interval, (0.0, 1.0), percent),
-                    look.n,
-                )
-            ],
+            lines=[_share_changed(share, look.n)],
             evidence=(
                 Thresholds(Scale(0.0, 1.0, at_most=0.0)),
                 *look.parts[0],
@@ -189,15 +181,7 @@ class InvariantUnder(Claim):
             reason=f"mean {s.name} before and after {side} {word} {self.at_least:g}",
             besides=f"{made}{remarked(remarks_in(look.parts[0]), decision.outcome)}",
             settled=settled_by(outlook, decision.outcome),
-            lines=[
-                measured(
-                    "measured",
-                    f"mean {s.name} before and after {number(decision.estimate)}",
-                    "",
-                    bounds_of(decision.interval, (s.low, s.high), number),
-                    look.n,
-                )
-            ],
+            lines=[_mean_similarity(s, decision, look.n)],
             evidence=(
                 Thresholds.of(question),
                 *look.parts[0],
@@ -207,6 +191,16 @@ class InvariantUnder(Claim):
                 Worst.of(look.indices, values, lambda value: sign * value, f"{s.name} before and after"),
             ),
         )
+
+
+def _share_changed(share: Decision, n: int) -> Row:
+    bounds = bounds_of(share.interval, (0.0, 1.0), percent)
+    return measured("share", percent(share.estimate), "of inputs whose map changed", bounds, n)
+
+
+def _mean_similarity(s: Similarity, decision: Decision, n: int) -> Row:
+    amount = f"mean {s.name} before and after {number(decision.estimate)}"
+    return measured("measured", amount, "", bounds_of(decision.interval, (s.low, s.high), number), n)
 
 
 def _reason(outcome: Outcome, n: int, changed: Scores, worst: Scores, own: Scores, limit: float) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..common.errors import XaiError
+
 if TYPE_CHECKING:
     from ..report.records import Record
 
@@ -24,6 +26,8 @@ def tell(call: pytest.CallInfo[None], decided: Sequence[tuple[Record, str]]) -> 
         decided: The verdicts of the phase with what an assertion shows of each.
     """
     error = None if call.excinfo is None else call.excinfo.value
+    if isinstance(error, XaiError):
+        return [record for record, _ in decided if record.outcome == "error" and record.reason == str(error)]
     if not isinstance(error, AssertionError) or len(error.args) > 1:
         return []
     said = str(error)
@@ -51,7 +55,7 @@ def _of_pytest(said: str, told: Sequence[tuple[Record, str]]) -> Iterator[str]:
 def say_first(report: pytest.TestReport, told: Sequence[Record]) -> None:
     """Let the summary of tests, JUnit and editors show the sentence, whole and on one line."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    if not told or crash is None:
+    if not told or told[0].outcome == "error" or crash is None:
         return
     from ..report.text import sentence, sentence_lines
 

@@ -140,16 +140,18 @@ class Xai:
             if isinstance(error, XaiError):
                 raise_here(error)
             raise
-        return self._decided(item, verdict, claim, explainer)
+        return self._decided(item, verdict, claim, explainer, bench.fingerprint)
 
-    def _decided(self, item: pytest.Item, verdict: Verdict, claim: Claim, explainer: BoundExplainer) -> Verdict:
+    def _decided(
+        self, item: pytest.Item, verdict: Verdict, claim: Claim, explainer: BoundExplainer, subject: str
+    ) -> Verdict:
         __tracebackhide__ = True
         policy = setting(self._config, "inconclusive")
         if verdict.inconclusive and policy == "warn":
             verdict = dataclasses.replace(verdict, tolerated=True)
         wanted = setting(self._config, "report") is not None
         figures = figures_of(verdict, self._running.request) if wanted else None
-        VERDICTS.add(item, verdict, claim, explainer, _command(item, claim), figures)
+        VERDICTS.add(item, verdict, claim, explainer, _command(item, claim), figures, subject)
         if verdict.tolerated:
             # Where the test is, because the frames from here to its line differ between the two forms.
             file, line, _ = item.reportinfo()

@@ -76,6 +76,7 @@ class Records:
         explainer: BoundExplainer,
         command: str,
         figures: Figures | None = None,
+        subject: str = "",
     ) -> None:
         """Record a verdict with the running test.
 
@@ -86,6 +87,7 @@ class Records:
             explainer: What that is about.
             command: What decides the claim again.
             figures: What is drawn of it, where a report is asked for.
+            subject: The fingerprint of what is explained.
         """
         self._add(
             item,
@@ -109,6 +111,7 @@ class Records:
             sentence=verdict.sentence,
             lines=verdict.lines,
             why=verdict.why,
+            subject=subject,
             **({} if figures is None else {"figures": figures}),
         )
 

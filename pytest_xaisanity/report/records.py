@@ -10,7 +10,7 @@ from .figures import Figures
 
 __all__ = ["Plain", "Record", "plain_value"]
 
-_FOR_PEOPLE = ("sentence", "lines", "why", "rows", "figures")
+_FOR_PEOPLE = ("sentence", "lines", "why", "subject", "rows", "figures")
 Plain = Any  # None, a string, a number, or lists and mappings of these
 
 
@@ -39,6 +39,7 @@ class Record:
         evidence: The whole evidence, by name.
         rows: What a person reads of the evidence: a label and a text each.
         file: The test's file, relative to pytest's root; empty for a battery, which has none.
+        subject: Digest of model, inputs and targets, which tells apart what shares a name.
         line: Where in it the claim is made, or its verdict asserted; 0 without a file.
         advice: What to try after a failure, or nothing.
         sentence: What was found, in one sentence; of an error, what was raised.
@@ -73,6 +74,7 @@ class Record:
     sentence: str = ""
     lines: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     why: str = ""
+    subject: str = ""
     test_outcome: str = ""
     figures: Figures = field(default_factory=Figures, repr=False)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 
 from .records import Record
-from .text import numbers, printable
+from .text import columns, cut, numbers, printable, wrapped
 
 __all__ = ["Collected"]
 
@@ -26,6 +26,8 @@ _NEWS = ("failed", "error", "inconclusive")
 _INDENT = 14
 _NARROWEST = 40  # columns, of which a line has that many whatever the terminal says
 _REASON = 6  # words of a reason
+_LINES = 4  # of a claim
+_ID_PARTS = re.compile(r"::|[\[\]]|-")  # what stands between the parts of a test's id
 
 
 class Collected:
@@ -97,16 +99,18 @@ class Collected:
 
     def warnings(self) -> Iterator[str]:
         """Yield a line for each explainer of which nothing but randomization was claimed."""
-        verbs: dict[str, set[str]] = defaultdict(set)
+        names = _told_apart(self.records)
+        verbs: dict[tuple[str, str], set[str]] = defaultdict(set)
         passed = set()
         for record in self.records:
-            verbs[record.explainer].add("changes_under" if record.randomizes else record.verb)
+            of = record.explainer, record.subject
+            verbs[of].add("changes_under" if record.randomizes else record.verb)
             if record.randomizes and record.outcome == "passed":
-                passed.add(record.explainer)
-        for explainer in sorted(passed):
-            if not verbs[explainer] & {"beats", "bounded"}:
+                passed.add(of)
+        for of in sorted(passed):
+            if not verbs[of] & {"beats", "bounded"}:
                 yield (
-                    f"warning: only randomization speaks for {explainer}; noise drawn from the model's output would "
+                    f"warning: only randomization speaks for {names[of]}; noise drawn from the model's output would "
                     'pass that too: claim beats("random", on="pixel_flipping") as well'
                 )
 
@@ -115,21 +119,54 @@ def _entry(record: Record, width: int) -> Iterator[Line]:
     """Yield the lines of one claim: what is claimed, what was found, and the test."""
     color: dict[str, bool] = {} if record.expected else _COLORS[record.outcome]
     room = width - _INDENT
-    claim, *more = _wrapped(f"{record.claim}{_note(record)}", room)
+    claim, *more = wrapped(f"{record.claim}{_note(record)}", room, most=_LINES)
     yield f"{record.outcome:<{_INDENT}}{claim}", color
-    found = [numbers(record)] if record.outcome in ("passed", "failed") else [_in_short(record.reason)]
-    for line in (*more, *(line for text in found for line in _wrapped(text, room)), _cut(record.test, room)):
+    for line in (*more, *wrapped(_found(record), room, most=2), cut(record.test, room)):
         yield f"{'':<{_INDENT}}{line}", {}
 
 
-def _grouped(records: Iterable[Record]) -> Iterator[Folded]:
-    groups: dict[tuple[bool, str], list[Record]] = defaultdict(list)
+def _found(record: Record) -> str:
+    """Return what was found in short: the first of the lines below the sentence, or why nothing was decided."""
+    if record.outcome == "error":
+        return record.reason
+    if record.outcome == "inconclusive":
+        return _in_short(record.why or record.reason)
+    return " ".join(record.lines[0]) if record.lines else numbers(record)
+
+
+def _grouped(records: Sequence[Record]) -> Iterator[Folded]:
+    groups: dict[tuple[bool, str, str], list[Record]] = defaultdict(list)
     for record in records:
-        groups[record.expected, record.explainer].append(record)
-    for (expected, explainer), own in sorted(groups.items()):
+        groups[record.expected, record.explainer, record.subject].append(record)
+    names = _told_apart(records)
+    for (expected, explainer, subject), own in sorted(groups.items(), key=lambda group: _order(names, *group[0])):
         claims = Counter(record.claim.removeprefix(f"{explainer} ") for record in own)
         parts = [claim if times == 1 else f"{claim} ({times} times)" for claim, times in claims.items()]
-        yield "as expected" if expected else "passed", explainer, parts
+        yield "as expected" if expected else "passed", names[explainer, subject], parts
+
+
+def _order(names: Mapping[tuple[str, str], str], expected: bool, explainer: str, subject: str) -> tuple[bool, str, str]:
+    return expected, names[explainer, subject], subject
+
+
+def _told_apart(records: Iterable[Record]) -> dict[tuple[str, str], str]:
+    """Return a name for each explainer of each subject, with a part of its tests' ids where others share the name."""
+    tests: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        tests[record.explainer][record.subject].append(record.test)
+    return {
+        (explainer, subject): explainer if len(subjects) == 1 else f"{explainer} ({_apart(subject, subjects)})"
+        for explainer, subjects in tests.items()
+        for subject in subjects
+    }
+
+
+def _apart(subject: str, subjects: Mapping[str, Sequence[str]]) -> str:
+    """Return what the tests of one subject have in their ids and those of no other have; or the first test."""
+    parts = {name: [_ID_PARTS.split(test) for test in tests] for name, tests in subjects.items()}
+    others = {part for name, ids in parts.items() if name != subject for one in ids for part in one}
+    own = [part for part in parts[subject][0] if all(part in one for one in parts[subject])]
+    return next((part for part in reversed(own) if part and part not in others), subjects[subject][0])
 
 
 def _listed(head: str, parts: list[str], room: int) -> str:
@@ -137,11 +174,11 @@ def _listed(head: str, parts: list[str], room: int) -> str:
     for count in range(len(parts), 0, -1):
         rest = len(parts) - count
         text = printable(head + ", ".join(parts[:count]) + (f", and {rest} more" if rest else ""))
-        if _columns(text) <= room:
+        if columns(text) <= room:
             return text
     rest = len(parts) - 1
     more = f", and {rest} more" if rest else ""
-    return _cut(head + parts[0], room - len(more)) + more
+    return cut(head + parts[0], room - len(more)) + more
 
 
 def _in_short(reason: str) -> str:
@@ -157,29 +194,3 @@ def _note(record: Record) -> str:
         return " (tolerated)"
     # A verdict that nobody asserts, or one that the test wants: either way the reader should know.
     return {"xfailed": " (expected)", "passed": " (the test passed)"}.get(record.test_outcome, "")
-
-
-def _columns(text: str) -> int:
-    """Return how many columns of a terminal a text takes: two for a wide character, none for one that combines."""
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    return len(text) + wide - sum(unicodedata.combining(char) > 0 for char in text)
-
-
-def _wrapped(text: str, room: int) -> list[str]:
-    """Return the lines of a text, four at most."""
-    text = printable(text)
-    if _columns(text) > len(text):
-        return [_cut(text, room)]
-    lines = wrap(text, room, max_lines=4, placeholder=" ...")
-    return lines or [""]
-
-
-def _cut(text: str, room: int) -> str:
-    """Return a text without its middle where there is no room for all of it."""
-    text = printable(text)
-    if _columns(text) <= room:
-        return text
-    size = room
-    while _columns(shown := f"{text[: size // 2 - 3]}...{text[len(text) - (size - size // 2) :]}") > room:
-        size -= 1
-    return shown

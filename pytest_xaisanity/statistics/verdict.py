@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from ..report.text import Lines, page, told
+from ..report.text import Lines, page, printable, told
 from .evidence import Evidence
 
 __all__ = ["Outcome", "Verdict"]
@@ -97,7 +97,7 @@ class Verdict:
 
 def _shorten(text: str, room: int) -> str:
     """Return ``text`` on one line of at most ``room`` characters, its middle cut out when it is longer."""
-    text = " ".join(text.split())
+    text = printable(text)
     if len(text) <= room:
         return text
     tail = (room - 1) // 2

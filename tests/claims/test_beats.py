@@ -49,8 +49,8 @@ class TestMargin:
         ("share", "outcome", "words"),
         [
             (0.55, "passed", "better than random on plain"),
-            (0.5, "failed", "no better than random on plain: it beats a random order in 50 % of comparisons, shown"),
-            (0.25, "failed", "no better than random on plain: it beats a random order in 25 % of comparisons, shown"),
+            (0.5, "failed", "no better than random on plain: it beats a random order in 50% of comparisons, shown"),
+            (0.25, "failed", "no better than random on plain: it beats a random order in 25% of comparisons, shown"),
         ],
     )
     def test_shares_are_decided_around_the_zone_of_indifference(self, share, outcome, words):

@@ -126,7 +126,8 @@ class TestChangesUnder:
         """An explainer that does not reproduce itself has nothing to lose."""
         verdict = decided(self.claim, compared(256, spearman=(0, 0, 0)), "noise")
         assert verdict.inconclusive
-        assert said(verdict).startswith("the explainer does not reproduce itself (spearman 0.00 between two runs on")
+        assert said(verdict).startswith("the explainer does not reproduce itself, so that")
+        assert "; spearman 0.00 between two runs on one input, 0.00 between unrelated" in verdict.reason
         assert verdict.quantity == "spearman to itself above chance"
         assert "settle" not in verdict.reason
 
@@ -345,13 +346,13 @@ class TestInvariantUnder:
     def test_passes_when_no_input_changed(self):
         verdict = decided(self.claim, distances(1e-6), "E")
         assert verdict.passed
-        assert said(verdict) == "no input of 32 changed by more than 0.001 of its map"
+        assert said(verdict) == "no map of 32 inputs moved by more than 0.1% of its size"
 
     @pytest.mark.parametrize("final", [True, False])
     def test_one_changed_input_is_a_counterexample_at_any_look(self, final):
         verdict = decided(self.claim, distances(0.2, final=final), "E")
         assert verdict.failed
-        assert said(verdict) == "1 of 32 inputs changed by more than 0.001 of their map (the worst by 0.2)"
+        assert said(verdict) == "the maps of 1 of 32 inputs moved by more than 0.1% of their size (the worst by 20%)"
 
     @pytest.mark.parametrize("after", [math.nan, math.inf])
     def test_a_map_that_is_not_finite_any_more_has_changed(self, after):
@@ -367,7 +368,7 @@ class TestInvariantUnder:
     def test_an_explainer_that_does_not_reproduce_itself_decides_nothing(self):
         verdict = decided(self.claim, distances(0.2, own=0.3), "E")
         assert verdict.inconclusive
-        assert "two runs on one input differ by up to 0.3 of the map" in said(verdict)
+        assert "two runs on one input differ by up to 30% of their size" in said(verdict)
 
     def test_the_tolerance_is_the_claims(self):
         assert decided(invariant_under("batch_order", tolerance=0.25), distances(0.2), "E").passed

@@ -45,7 +45,7 @@ def test_one_map_for_all_is_shown_with_few_pairs_and_none_never():
 def test_the_share_is_told():
     same = SameMaps((True, True, False, True))
     assert (same.share, same.many) == (0.75, True)
-    assert str(same) == "3 of 4 pairs of inputs of one target have one map"
+    assert str(same) == "3 of 4 pairs of inputs of one target share one map"
     assert same.plain() == {"same_maps": {"pairs": 4, "same": 3}}
     assert list(SameMaps((False,)).rows()) == []
 

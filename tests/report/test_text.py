@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 from laboratory import record_of
 
@@ -10,7 +12,8 @@ from pytest_xaisanity.claims.changes_under import Reading, Readings
 from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under
 from pytest_xaisanity.evidence.randomized import Randomized
 from pytest_xaisanity.report.records import Record
-from pytest_xaisanity.report.text import details
+from pytest_xaisanity.report.text import details, told, wrapped
+from pytest_xaisanity.statistics.verdict import Verdict
 
 RECORD = record_of()
 
@@ -71,3 +74,58 @@ def test_what_was_randomized_is_told_with_what_was_not():
 )
 def test_a_claim_says_what_to_try_when_it_fails(claim, words):
     assert (words in claim.advice) if words else not claim.advice
+
+
+def test_lines_below_a_sentence_are_eight_at_most_of_72_columns():
+    """Each text has one; what is to spare goes to those that need it most. A command stays on its one line."""
+    lines = [("kept", "k" * 80), ("try", "word " * 60), ("reproduce", "pytest " + "x" * 100), ("by layer", "l " * 60)]
+    shown = told("A sentence.", lines).splitlines()
+    assert len(shown) == 9
+    assert [line[:14].rstrip() for line in shown] == ["A sentence.", "kept", "try", *[""] * 4, "reproduce", "by layer"]
+    assert all(len(line) <= 72 for line in shown if "pytest" not in line)
+    assert all(shown[place].endswith(" ...") for place in (1, 6, 8))
+    assert "pytest " + "x" * 100 in shown[7]
+    assert len(told("A sentence.", [("label", "text")] * 12).splitlines()) == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("one two three", 7, ["one two", "three"]),
+        ("abcdefghij k", 4, ["abcd", "efgh", "ij k"]),
+        ("漢字漢字 x", 4, ["漢字", "漢字", "x"]),
+        ("a\n\tb\x1b", 10, ["a b\\x1b"]),
+        ("", 4, [""]),
+    ],
+)
+def test_texts_are_wrapped_by_columns(text, width, lines):
+    assert wrapped(text, width) == lines
+    assert len(wrapped(text, width, most=1)) == 1
+
+
+def test_a_notebook_shows_what_a_failure_says():
+    """As text and as HTML, in which names are text, and which loads nothing."""
+    lines = (("kept", "90% <b>of</b> it"),)
+    verdict = Verdict(
+        "<script> bounded x",
+        "failed",
+        0.9,
+        (0.8, 1.0),
+        0.95,
+        16,
+        "a bound",
+        "score",
+        "because",
+        advice="look",
+        lines=lines,
+    )
+    assert verdict.report().splitlines() == [
+        "failed: <script> bounded x: because",
+        "kept          90% <b>of</b> it",
+        "try           look",
+    ]
+    page = verdict._repr_html_()
+    assert "&lt;script&gt; bounded x: because" in page
+    assert "90% &lt;b&gt;of&lt;/b&gt; it" in page
+    assert not any(word in page for word in ("<script", "<b>", "src=", "href=", "http"))
+    ElementTree.fromstring(page)
