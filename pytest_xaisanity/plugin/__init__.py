@@ -129,7 +129,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         with item.config.stash[RUNNING].test(item):
             return (yield)
     except BaseException:
-        item.config.stash[VERDICTS_OF_SESSION].take(item.nodeid, VERDICTS.interrupted(item))
+        item.config.stash[VERDICTS_OF_SESSION].interrupted(item)
         raise
 
 

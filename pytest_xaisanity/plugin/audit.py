@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Hashable, Iterator
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .interrupts import leave
 from .options import flag, setting
 from .running import is_repeated
 from .stream import Terminal
@@ -52,6 +53,7 @@ class Auditor:
         self._passed: dict[Hashable, _Passed] = {}
         self._over = False
         self._interrupted = False
+        self._left: list[str] = []  # the explainers that are not audited yet
         self.found = Mutations()
 
     def decided(
@@ -100,8 +102,10 @@ class Auditor:
             return
         with warnings.catch_warnings(), self._captured(), self._bar(total) as bar:
             warnings.simplefilter("ignore")  # they were said of the originals
-            for passed in waiting:
+            for place, passed in enumerate(waiting):
+                self._left = [one.explainer.name for one in waiting[place:]]
                 self.found.add(self._audited(passed, bar))
+            self._left = []
 
     def _audited(self, passed: _Passed, bar: tqdm[None]) -> Audited:
         from ..bench.audit import audit
@@ -161,16 +165,26 @@ class Auditor:
             capture.read_global_capture()
 
     def pytest_sessionfinish(self) -> None:
-        """Send what a worker found to the controller."""
+        """Send what a worker found to the controller, which does not hear it where it has been interrupted itself."""
         if hasattr(self._config, "workeroutput"):
-            self._config.workeroutput[_OUTPUT] = [record.plain() for record in self.found.records]
+            plain = [record.plain() for record in self.found.records]
+            self._config.workeroutput[_OUTPUT] = plain
+            if self._interrupted:
+                leave(self._config, {"audited": plain})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take over what a worker found."""
+        self.take(getattr(node, "workeroutput", {}).get(_OUTPUT, []))
+
+    def take(self, audited: Iterable[Mapping[str, Any]], *, interrupted: bool = False) -> None:
+        """Take over records of a worker, which may have been interrupted."""
         from ..report.audited import Audited
 
-        for record in getattr(node, "workeroutput", {}).get(_OUTPUT, []):
+        if interrupted:
+            self._over = self._interrupted = True
+
+        for record in audited:
             self.found.add(Audited.of_plain(record))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -181,13 +195,17 @@ class Auditor:
             terminalreporter.section("audit of the claims")
             terminalreporter.write_line("the session stopped before its end: nothing was audited", yellow=True)
             return
+        from ..report.text import wrapped
+
+        width = self._config.get_terminal_writer().fullwidth
         terminalreporter.section(self.found.headline())
         if self._interrupted:
-            text = "the audit was interrupted: explainers that do not stand here were not audited to their end"
-            terminalreporter.write_line(text, yellow=True)
+            left = f"not audited to their end: {', '.join(self._left)}" if self._left else "not all was audited"
+            for line in wrapped(f"the audit was interrupted; {left}", width):
+                terminalreporter.write_line(line, yellow=True)
         if self._interrupted and not self.found.records:
             return
-        for line, markup in self.found.lines(width=self._config.get_terminal_writer().fullwidth):
+        for line, markup in self.found.lines(width=width):
             terminalreporter.write_line(line, **markup)
         least = setting(self._config, "audit_fail_under")
         if least and (reason := self.found.below(least)):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .audit import AUDIT
-from .interrupts import end_on_sigterm
+from .interrupts import Leftovers, end_on_sigterm, leave
 from .options import REPORTS, flag, setting
-from .records import RECORDS
+from .records import RECORDS, VERDICTS
 
 if TYPE_CHECKING:
     from ..report.mutation import Mutations
@@ -31,6 +31,7 @@ class Verdicts:
         self._config = config
         self._any = False
         self._interrupted = False
+        self._leftovers = Leftovers()
         self._lost: list[str] = []  # which reports there are not, and why
 
     @cached_property
@@ -53,6 +54,27 @@ class Verdicts:
         if records:
             self._any = True
             self._collected.add(test, records)
+
+    def interrupted(self, item: pytest.Item) -> None:
+        """Take over the verdicts of a test that was interrupted, of which there will be no report."""
+        records = VERDICTS.interrupted(item)
+        self.take(item.nodeid, records)
+        if records:
+            leave(self._config, {"test": item.nodeid, "records": [record.plain() for record in records]})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker where to leave what it knows when it is interrupted."""
+        self._leftovers.tell(node.workerinput)
+
+    def _take_leftovers(self) -> None:
+        for found in self._leftovers.take():
+            if "records" in found:
+                from ..report.records import Record
+
+                self.take(found["test"], list(map(Record.from_plain, found["records"])))
+            elif AUDIT in self._config.stash:
+                self._config.stash[AUDIT].take(found["audited"], interrupted=True)
 
     @property
     def collected(self) -> Collected | None:
@@ -90,6 +112,7 @@ class Verdicts:
         config = self._config
         if hasattr(config, "workerinput") or config.getoption("collectonly"):
             return
+        self._take_leftovers()
         stopped = self.is_interrupted(session)
         for report, write in zip(REPORTS, (self._write_json, self._write_html, self._write_markdown), strict=True):
             file = setting(config, report)
