@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..adversaries.mutants import MUTANTS, Inapplicable, Mutant, mutated
 from ..claims.base import Claim
-from ..claims.make import beats, changes_under, invariant_under
+from ..claims.make import make
+from ..claims.written import Written
 from ..common.errors import XaiError
 from ..explainers.attributions import Attributions
 from ..explainers.explainer import Explainer
@@ -205,25 +206,28 @@ def _maps(bench: Bench, block: Block, layers: Sequence[Layer], explainer: Explai
 # --------------------------------------------------------------------------------------------- what would catch them
 
 
-def _catalog() -> Iterator[Claim]:
-    """Yield the claims that are tried on survivors, the cheapest first."""
-    yield beats("random", on="pixel_flipping")
-    yield changes_under("cascading_randomization", similarity="spearman")
-    yield beats("mutants", on="pixel_flipping")
-    yield invariant_under("batch_order")
-    yield beats("mutants", on="pixel_flipping", mutants=("absolute_value",))
-    yield beats("mutants", on="pixel_flipping", mutants=("shuffled",))
-    yield beats("edges", on="pixel_flipping")
-    yield beats("uninformative", on="pixel_flipping")
+_FLIPPED = {"on": "pixel_flipping"}
+_CATALOG = (
+    Written("beats", ("random",), _FLIPPED),
+    Written("changes_under", ("cascading_randomization",), {"similarity": "spearman"}),
+    Written("beats", ("mutants",), _FLIPPED),
+    Written("invariant_under", ("batch_order",), {}),
+    Written("beats", ("mutants",), {**_FLIPPED, "mutants": ("absolute_value",)}),
+    Written("beats", ("mutants",), {**_FLIPPED, "mutants": ("shuffled",)}),
+    Written("beats", ("edges",), _FLIPPED),
+    Written("beats", ("uninformative",), _FLIPPED),
+)
+"""The claims that are tried on survivors, the cheapest first."""
 
 
 def _catching(
     bench: Bench, explainer: Explainer, suspect: Explainer, known: Sequence[str], killed: Killed
-) -> Claim | None:
-    for claim in _catalog():
+) -> Written | None:
+    for written in _CATALOG:
+        claim = make(*written, where="audit")
         new = claim.claim_id not in known
         if new and _passes(bench, claim, explainer) and _kills(bench, claim, suspect, killed):
-            return claim
+            return written
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -21,6 +22,15 @@ class Written(NamedTuple):
     verb: str
     args: tuple[object, ...]
     settings: Mapping[str, object]
+
+    def __str__(self) -> str:
+        """Return the claim as code, which :func:`read` reads again.
+
+        >>> str(Written("beats", ("random",), {"on": "pixel_flipping", "steps": 8}))
+        'beats("random", on="pixel_flipping", steps=8)'
+        """
+        values = [*map(_code, self.args), *(f"{name}={_code(value)}" for name, value in self.settings.items())]
+        return f"{self.verb}({', '.join(values)})"
 
 
 def read(text: str, *, where: str) -> Written:
@@ -48,6 +58,12 @@ def read(text: str, *, where: str) -> Written:
             raise _error(where, found, "each setting by its name, once", "write them out, as in steps=8")
         settings[one.arg] = _literal(one.value, text, where)
     return Written(verb, args, settings)
+
+
+def _code(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_code, value))}{',' if len(value) == 1 else ''})"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _call(text: str, where: str) -> tuple[str, ast.Call]:

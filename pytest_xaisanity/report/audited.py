@@ -19,7 +19,8 @@ class Mutation:
         status: ``"killed"``, ``"survived"``, ``"equivalent"`` (it explains as the original does), ``"inapplicable"``
             (there is no such mutant here) or ``"broken"`` (a mutant that raises).
         killed_by: The ids of the claims that it does not pass.
-        caught_by: For a survivor, a claim of this plugin that the original passes and the mutant does not, or None.
+        caught_by: For a survivor, a claim of this plugin that the original passes and the mutant does not, as code to
+            paste behind ``xai.explainer(...).`` or into a marker; or None.
         reason: Of the last three statuses.
     """
 

@@ -11,6 +11,7 @@ from textwrap import wrap
 from typing import NamedTuple, get_args
 
 from .audited import Audited, Mutation, Status
+from .text import wrapped
 
 __all__ = ["Mutations"]
 
@@ -19,6 +20,9 @@ Line = tuple[str, dict[str, bool]]
 _ORDER: tuple[Status, ...] = get_args(Status)  # of two workers, the first says more
 _MARKS = {"survived": "SURVIVED", "equivalent": "=", "inapplicable": "-", "broken": "BROKEN"}
 _NEWS: tuple[Status, ...] = ("broken", "survived")
+_INDENT = 13
+_NARROWEST = 40  # columns, of which a line has that many whatever the terminal says
+_UNCAUGHT = "no claim of this plugin catches it on these inputs"
 _WIDTH = 26  # characters of an explainer's name in a line of the table's head
 
 
@@ -84,7 +88,7 @@ class Mutations:
             yield "no claim about an explainer passed, so that there was nothing to audit", {"yellow": True}
             return
         words = self._words()
-        yield from self._news(words)
+        yield from self._news(words, width)
         used = {claim for record in self.records for claim in record.claims}
         claims = sorted(used, key=words.__getitem__)
         columns = [_column(name, record, claims) for name, record in self._known() if record.mutations]
@@ -128,20 +132,42 @@ class Mutations:
             statuses.setdefault(name, set()).add(mutation.status)
         return sorted(statuses, key=lambda name: (not statuses[name] & {*_NEWS}, "killed" not in statuses[name]))
 
-    def _news(self, words: Mapping[str, str]) -> Iterator[Line]:
-        for status in _NEWS:
-            for explainer, name, mutation in self._all():
-                if mutation.status == status:
-                    yield f"{status:<13}{explainer} / {name}: {_story(mutation)}", {"red": True}
+    def _survived(self) -> Iterator[tuple[str, str]]:
+        """Yield for each survivor the claim that would catch it, and why there is none; those without a claim last."""
+        found = [(one.caught_by or "", one.reason) for _, _, one in self._all() if one.status == "survived"]
+        yield from sorted(found, key=lambda pair: not pair[0])
+
+    def _survivors(self, caught_by: str, reason: str, width: int) -> Iterator[Line]:
+        """Yield the mutants that one claim would catch, below it as code to paste, for the test and for a marker."""
+        mutants: dict[str, list[str]] = {}
+        for explainer, name, one in self._all():
+            if one.status == "survived" and (one.caught_by or "", one.reason) == (caught_by, reason):
+                mutants.setdefault(explainer, []).append(name)
+        count = sum(map(len, mutants.values()))
+        some = f"{count} mutant{'' if count == 1 else 's'}"
+        if caught_by:
+            yield from _news("survived", f"{some} that this claim would catch:", width)
+            yield f"{'':<{_INDENT + 4}}assert explainer.{caught_by}", {"bold": True}
+            yield f"{'':<{_INDENT + 4}}@pytest.mark.xai_{caught_by}", {"bold": True}
+        else:
+            yield from _news("survived", f"{some}: {reason or _UNCAUGHT}", width)
+        for explainer, names in mutants.items():
+            for line in wrapped(f"{explainer}: {', '.join(names)}", max(width, _NARROWEST) - _INDENT):
+                yield f"{'':<{_INDENT}}{line}", {}
+
+    def _news(self, words: Mapping[str, str], width: int) -> Iterator[Line]:
+        for explainer, name, mutation in self._all():
+            if mutation.status == "broken":
+                yield from _news("broken", f"{explainer} / {name}: it raised {mutation.reason}", width)
+        for caught_by, reason in dict.fromkeys(self._survived()):
+            yield from self._survivors(caught_by, reason, width)
         for explainer, record in self._known():
             statuses = {mutation.status for mutation in record.mutations.values()}
             if statuses and not statuses & {"killed", *_NEWS}:
-                yield (
-                    f"{'no mutants':<13}{explainer}: all explain as it does, so that nothing tests its claims",
-                    {"yellow": True},
-                )
+                text = f"{explainer}: all explain as it does, so that nothing tests its claims"
+                yield from _news("no mutants", text, width, yellow=True)
             for claim, why in record.dropped.items():
-                yield f"{'not audited':<13}{explainer} {words[claim]}: {why}", {"yellow": True}
+                yield from _news("not audited", f"{explainer} {words[claim]}: {why}", width, yellow=True)
 
 
 class _Column(NamedTuple):
@@ -191,12 +217,12 @@ def _table(columns: Sequence[_Column], rows: Sequence[str], first: int) -> Itera
         yield line(name, cells), {"red": True} if {"SURVIVED", "BROKEN"} & {*cells} else {}
 
 
-def _story(mutation: Mutation) -> str:
-    if mutation.status == "broken":
-        return f"it raised {mutation.reason}"
-    if mutation.caught_by:
-        return f"it would be caught by {mutation.caught_by}"
-    return mutation.reason or "no claim of this plugin catches it on these inputs"
+def _news(word: str, text: str, width: int, *, yellow: bool = False) -> Iterator[Line]:
+    first, *more = wrapped(text, max(width, _NARROWEST) - _INDENT)
+    color = {"yellow": True} if yellow else {"red": True}
+    yield f"{word:<{_INDENT}}{first}", color
+    for line in more:
+        yield f"{'':<{_INDENT}}{line}", color
 
 
 def _joined(first: Mutation | None, second: Mutation) -> Mutation:

@@ -16,8 +16,9 @@ from hypothesis import settings
 
 from pytest_xaisanity import Bench
 from pytest_xaisanity.adversaries import mutants
-from pytest_xaisanity.bench.audit import audit, checked_mutants, depends_on_the_explainer
+from pytest_xaisanity.bench.audit import _CATALOG, audit, checked_mutants, depends_on_the_explainer
 from pytest_xaisanity.claims import make as claims
+from pytest_xaisanity.claims.written import read
 from pytest_xaisanity.common import registry
 from pytest_xaisanity.report.audited import Audited, Mutation
 from pytest_xaisanity.report.mutation import Mutations
@@ -100,8 +101,10 @@ def test_the_table_has_survivors_first_and_the_claims_that_killed_the_others(sui
     result.stdout.fnmatch_lines(
         [
             "*= audit of the claims: mutation score 0.* (* of 1? mutants killed) =*",
-            "survived     good / *: it would be caught by beats * on pixel_flipping",
-            "",
+            "survived     * that this claim would catch:",
+            '                 assert explainer.beats("random", on="pixel_flipping")',
+            '                 @pytest.mark.xai_beats("random", on="pixel_flipping")',
+            "             good: *flipped_sign*",
             "                good",
             "*  SURVIVED",
             "*  1",
@@ -139,11 +142,11 @@ def test_what_would_catch_a_survivor_does_catch_it(suite):
     write(suite, asserting(CHANGES.format("good")))
     record = only(audit_of(suite))
     caught = {name: one["caught_by"] for name, one in record["mutations"].items() if one["status"] == "survived"}
-    assert "beats random on pixel_flipping" in caught.values()
+    assert 'beats("random", on="pixel_flipping")' in caught.values()
     write(suite, asserting(CHANGES.format("good"), RANDOM.format("good")))
     again = statuses(only(audit_of(suite)))
     for name, claim in caught.items():
-        if claim == "beats random on pixel_flipping":
+        if claim == 'beats("random", on="pixel_flipping")':
             assert again[name] == "killed", name
 
 
@@ -152,7 +155,9 @@ def test_a_survivor_that_nothing_catches_says_so(suite):
     with (suite.path / "conftest.py").open("a") as file:
         file.write("def nothing(explain, model, inputs, targets):\n    return 1.01 * explain(model, inputs, targets)\n")
     write(suite, asserting(RANDOM.format("good")))
-    run(suite).stdout.fnmatch_lines(["survived     good / nothing: no claim of this plugin catches it on these inputs"])
+    run(suite).stdout.fnmatch_lines(
+        ["survived     1 mutant: no claim of this plugin catches it on these inputs", "             good: nothing"]
+    )
 
 
 def test_several_explainers_are_columns(suite):
@@ -429,7 +434,7 @@ def test_a_mutant_that_raises_is_broken_and_fails_the_session(suite):
         [
             "*mutation score 1.00 (1 of 1 mutants killed)*",
             "broken       good / calls: it raised TypeError: *",
-            "broken       good / built: it raised TypeError: *needed*",
+            "broken       good / built: it raised TypeError: *",
             "calls * BROKEN",
         ]
     )
@@ -538,7 +543,7 @@ def test_inconclusive_kills_when_it_fails_a_test(suite):
     for policy, status in (("fail", "killed"), ("skip", "survived"), ("warn", "survived")):
         record = only(audit_of(suite, f"--xai-inconclusive={policy}"))
         assert statuses(record) == {"fresh_noise": status}
-    assert record["mutations"]["fresh_noise"]["caught_by"] == "beats random on pixel_flipping"
+    assert record["mutations"]["fresh_noise"]["caught_by"] == 'beats("random", on="pixel_flipping")'
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -571,7 +576,8 @@ def test_workers_find_what_one_process_does_and_have_one_gate(suite):
     result.stdout.fnmatch_lines(
         [
             "*mutation score 0.67 (2 of 3 mutants killed)*",
-            "survived     good / rounded: without -n, a claim that would have caught it is looked for",
+            "survived     1 mutant: without -n, a claim that would have caught it is looked for",
+            "             good: rounded",
             "--xai-audit-fail-under: found a mutation score of 0.6667, where at least 0.9 is asked for",
         ]
     )
@@ -628,7 +634,7 @@ def test_the_json_report_has_the_audit(suite):
     assert record["mutations"]["flipped_sign"] == {
         "status": "survived",
         "killed_by": [],
-        "caught_by": "beats random on pixel_flipping",
+        "caught_by": 'beats("random", on="pixel_flipping")',
         "reason": "",
     }
     assert record["mutations"]["edges"]["reason"] == "its inputs are no images"
@@ -817,7 +823,8 @@ def test_tables_fit_the_terminal(width):
     """At least one explainer stands in each, whose long name is broken into lines rather than cut."""
     names = [f"NoiseTunnel[IntegratedGradients](n_samples=8, number={place})" for place in range(7)]
     found = Mutations(record(name, {"edges": "survived", "absolute_value": "claim-2"}) for name in names)
-    table = [line for line in lines(found, width) if not line.startswith("survived")]
+    shown = lines(found, width)
+    table = shown[shown.index("") :]
     assert max(map(len, table)) <= max(width, 16 + 26)
     assert sum(line.count("SURVIVED") for line in table) == 7
     assert len(re.findall(r"number=\d", " ".join(table))) == 7
@@ -828,6 +835,31 @@ def test_rows_with_news_come_first_and_those_without_a_mutant_last():
     found = Mutations([record("a", {"x": "equivalent", "y": "claim-1", "z": "survived"})])
     rows = [line for line in lines(found) if line and line[0] in "xyz"]
     assert [row.split() for row in rows] == [["z", "SURVIVED"], ["y", "1"], ["x", "="]]
+
+
+def test_survivors_are_grouped_by_the_claim_that_would_catch_them():
+    """Which is code to paste, into a test and above one; those that nothing catches stand last."""
+    first = record("a", {"x": "survived", "y": "survived", "z": "claim-1"})
+    second = record("b", {"x": "survived", "y": "survived"})
+    code = 'beats("mutants", on="pixel_flipping", mutants=("shuffled",))'
+    for one in (first.mutations["y"], second.mutations["x"], second.mutations["y"]):
+        one.caught_by = code
+    assert lines(Mutations([first, second]))[:9] == [
+        "survived     3 mutants that this claim would catch:",
+        f"                 assert explainer.{code}",
+        f"                 @pytest.mark.xai_{code}",
+        "             a: y",
+        "             b: x, y",
+        "survived     1 mutant: no claim of this plugin catches it on these inputs",
+        "             a: x",
+        "",
+        "   a         b",
+    ]
+
+
+def test_the_code_that_would_catch_survivors_is_that_of_claims():
+    for written in _CATALOG:
+        assert read(str(written), where="test") == written
 
 
 def test_two_processes_that_killed_a_mutant_are_both_named():
