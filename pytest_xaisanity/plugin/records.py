@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from ..report.records import Record
     from ..statistics.verdict import Verdict
 
-__all__ = ["RECORDS", "VERDICTS", "Records"]
+__all__ = ["RECORDS", "SECTION", "VERDICTS", "Records"]
 
 RECORDS = "xai_records"  # attributes of a report travel from a worker to the controller
+SECTION = "explanation claim"
+"""The title of a section of a report, before the outcome."""
 
 
 _PREFIX = "xai_"
@@ -203,7 +205,7 @@ class Records:
                 properties.extend(_properties(record))
             if record.outcome != "passed" and (tables or not any(own is one for one in told)):
                 text = details(record) if tables else brief(record)
-                report.sections.append((f"explanation claim: {record.outcome}", text))
+                report.sections.append((f"{SECTION}: {record.outcome}", text))
         vars(report)[RECORDS] = [record.plain() for record in done]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pytest
 from .audit import AUDIT
 from .interrupts import Leftovers, end_on_sigterm, leave
 from .options import REPORTS, flag, setting
-from .records import RECORDS, VERDICTS
+from .records import RECORDS, SECTION, VERDICTS
 
 if TYPE_CHECKING:
     from ..report.mutation import Mutations
@@ -44,10 +45,22 @@ class Verdicts:
         """Collect verdicts; those of a test that is run once more replace the earlier ones."""
         if self._any and report.when == "setup":
             self._collected.forget(report.nodeid)
+        self._write_plainly(report)
         if plain := vars(report).get(RECORDS, []):
             from ..report.records import Record
 
             self.take(report.nodeid, list(map(Record.from_plain, plain)))
+
+    def _write_plainly(self, report: pytest.TestReport) -> None:
+        """Let an ASCII terminal show our sections: pytest would write them on one line, their ends written out."""
+        if any(title.startswith(SECTION) for title, _ in report.sections):
+            from ..report.text import encodable
+
+            encoding = _encoding()
+            report.sections[:] = [
+                (title, encodable(text, encoding) if title.startswith(SECTION) else text)
+                for title, text in report.sections
+            ]
 
     def take(self, test: str, records: list[Record]) -> None:
         """Take over verdicts of a test."""
@@ -101,10 +114,13 @@ class Verdicts:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         """Write the summary of claims."""
         if self._any and self._collected.records and not config.getoption("no_summary"):
+            from ..report.text import encodable
+
+            encoding = _encoding()
             width = config.get_terminal_writer().fullwidth
             terminalreporter.write_sep("=", self._collected.headline())
             for line, markup in self._collected.lines(verbosity=config.get_verbosity(), width=width):
-                terminalreporter.write_line(line, **markup)
+                terminalreporter.write_line(encodable(line, encoding), **markup)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -169,6 +185,11 @@ class Verdicts:
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
         for lost in self._lost if terminal is not None else ():
             terminal.write_line(lost, red=True)
+
+
+def _encoding() -> str:
+    """Return how the terminal is written to."""
+    return "utf-8" if sys.__stdout__ is None else sys.__stdout__.encoding
 
 
 VERDICTS_OF_SESSION = pytest.StashKey[Verdicts]()

@@ -14,6 +14,7 @@ __all__ = [
     "columns",
     "cut",
     "details",
+    "encodable",
     "lines_of",
     "numbers",
     "one_line",
@@ -41,6 +42,7 @@ _SPREADING = (
 """The labels whose texts may take several lines, those that need them most first."""
 
 REPRODUCE = "reproduce"
+_PLAINLY = {ord("×"): "x", ord("…"): "..."}
 
 
 def one_line(record: Record) -> str:
@@ -129,6 +131,19 @@ def short(text: str, limit: int) -> str:
     text = printable(text)
     half = limit // 2 - 2
     return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Return a text, of several lines, in what a terminal can write: all else is written out.
+
+    >>> encodable("input × noise", "ascii")
+    'input x noise'
+    """
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAINLY).encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def columns(text: str) -> int:

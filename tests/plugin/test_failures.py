@@ -223,3 +223,23 @@ def test_hostile_names_are_shown_as_text(suite, monkeypatch, name):
     assert not [line for line in shown if columns(line) > 80]
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e\ud800]", "".join(below(result)))
     assert told(result).count("reproduce     pytest test_it.py::test_it --xai-seed=0") == 1
+
+
+@pytest.mark.slow
+def test_an_ascii_terminal_writes_out_what_it_cannot_show(suite, monkeypatch):
+    """Line by line, in the sections and in the summary too."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    monkeypatch.setenv("COLUMNS", "80")
+    body = (
+        'def test_it(xai):\n    assert xai.explainer(magnitude, name="\\u6f22 \\xd7").changes_under("other_target")\n'
+    )
+    suite.makepyfile(test_it=HEAD + body)
+    result = suite.runpytest_subprocess("-p", "no:randomly", "-v", "--assert=plain")
+    result.stdout.fnmatch_lines(
+        [
+            r"E  *\u6f22*does not change enough under other_target*",
+            r"claim        \u6f22 x changes_under other_target",
+            "control      input x noise: *",
+            r"failed        \u6f22 x changes_under other_target",
+        ]
+    )
