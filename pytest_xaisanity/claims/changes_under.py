@@ -207,8 +207,8 @@ class ChangesUnder(Claim):
     def advice(self) -> str:  # type: ignore[override]
         """What the intervention advises, or else what helps with any."""
         return self.intervention.advice or (
-            "the explanation hardly depends on what was changed in the model: use a method that does "
-            "(gradients, Integrated Gradients), or look for a multiplication by the input"
+            "use a method that depends on what was changed in the model (gradients), or look for a multiplication by "
+            "the input"
         )
 
     @property
@@ -704,7 +704,7 @@ class _Joined(NamedTuple):
             ),
             scores=plain(self.whole.left(self.r).middle),
             against=quoted.left,
-            unit="left above what is accepted",
+            unit="kept too much",
             outlook=self._outlook() if outcome == "inconclusive" else None,
             accepted=Mark(quoted.similarity, quoted.bounds.passes.share),
             kept=f"of the similarity above chance{whole}{quoted.where}",
@@ -740,20 +740,20 @@ def _left(joined: _Joined, quoted: _Third, ceiling: str, reading: Reading) -> st
 
 def _left_beside(quoted: _Third, above_chance: str, kept: float) -> str:
     """Return how much is left in the upper third, beside the network's own gradient."""
-    gradient = f"as {max(0.0, kept):.0%} of the network's own gradient"
+    gradient = f"{max(0.0, kept):.0%} of the network's own gradient is"
     name, outcome, (passes, fails) = quoted.similarity, quoted.outcome, quoted.bounds
     if name == SPEARMAN.name:
         return f"the maps keep their sign and more than {fails.share:.0%} of {above_chance} in the upper third ({name})"
     if outcome == "passed":
-        return f"at most {passes.share:.0%} of {above_chance} is left in the upper third ({name}), {gradient}"
+        return f"at most {passes.share:.0%} of {above_chance} is left in the upper third ({name}), where {gradient}"
     if outcome == "failed":
-        return f"more than {fails.share:.0%} of {above_chance} is left in the upper third ({name}), {gradient}"
+        return f"more than {fails.share:.0%} of {above_chance} is left in the upper third ({name}), where {gradient}"
     few = (
         ", for below its head this network is nearly one number, or few, which a new head takes as they are or negated"
     )
     return (
         f"not shown that at most {passes.share:.0%} of {above_chance} is left in the upper third ({name}), "
-        f"nor that more than {fails.share:.0%} is: {gradient[3:]} is{few if passes.slope else ''}"
+        f"nor that more than {fails.share:.0%} is: {gradient}{few if passes.slope else ''}"
     )
 
 
@@ -868,8 +868,7 @@ def _lines(main: _View, interval: tuple[float, float], held: Thresholds, found: 
     if len(left) > 1:
         yield "by layer", along(() if randomized is None else randomized.layers, left, percent)
     if held.scale.marks:
-        beside = ("unrelated inputs 0%", *(f"{mark.name} {percent(mark.value)}" for mark in held.scale.marks))
-        yield "compared with", ", ".join(beside)
+        yield "compared with", ", ".join(f"{mark.name} {percent(mark.value)}" for mark in held.scale.marks)
 
 
 def _reason(views: Sequence[_View], outcome: Outcome, main: _View, groups: str) -> tuple[str, str, str]:

@@ -36,8 +36,8 @@ _LABEL = 14
 _SENTENCE = 320  # characters
 _COMMAND = 1000  # characters of a command, which is on one line so that it can be copied
 _SPREADING = (
-    *("to settle it", "setting", "besides", "try", "compared with", "measured", "kept", "share", "by layer"),
-    "worst inputs",
+    *("kept", "share", "mean gain", "measured", "to settle it", "setting", "besides", "try", "compared with"),
+    *("by layer", "by target", "worst inputs"),
 )
 """The labels whose texts may take several lines, those that need them most first."""
 

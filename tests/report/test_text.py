@@ -81,9 +81,10 @@ def test_lines_below_a_sentence_are_eight_at_most_of_72_columns():
     lines = [("kept", "k" * 80), ("try", "word " * 60), ("reproduce", "pytest " + "x" * 100), ("by layer", "l " * 60)]
     shown = told("A sentence.", lines).splitlines()
     assert len(shown) == 9
-    assert [line[:14].rstrip() for line in shown] == ["A sentence.", "kept", "try", *[""] * 4, "reproduce", "by layer"]
+    labels = ["A sentence.", "kept", "", "try", "", "", "", "reproduce", "by layer"]
+    assert [line[:14].rstrip() for line in shown] == labels
     assert all(len(line) <= 72 for line in shown if "pytest" not in line)
-    assert all(shown[place].endswith(" ...") for place in (1, 6, 8))
+    assert all(shown[place].endswith(" ...") for place in (6, 8))
     assert "pytest " + "x" * 100 in shown[7]
     assert len(told("A sentence.", [("label", "text")] * 12).splitlines()) == 9
 
