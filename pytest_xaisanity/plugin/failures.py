@@ -31,11 +31,9 @@ def tell(call: pytest.CallInfo[None], decided: Sequence[tuple[Record, str]]) -> 
     if not isinstance(error, AssertionError) or len(error.args) > 1:
         return []
     said = str(error)
-    told = [(record, shown) for record, shown in decided if record.outcome not in ("passed", "error")]
-    if said:
-        told = [(record, shown) for record, shown in told if shown in said]
-    else:  # assertions are not rewritten here: it can only be the last
-        told = [one for one in told if one is decided[-1]]
+    # Where assertions are not rewritten they say nothing, and it can only be the last.
+    asserted = [(record, shown) for record, shown in decided if shown in said] if said else decided[-1:]
+    told = [(record, shown) for record, shown in asserted if record.outcome not in ("passed", "error")]
     if told:
         from ..report.text import brief
 
