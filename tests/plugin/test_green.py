@@ -232,7 +232,8 @@ def test_a_claim_that_raised_is_an_outcome_of_its_own(suite):
         [
             "*claims about explanations: 1 passed, 2 error*",
             "error         broken beats random on pixel_flipping",
-            "              explainer broken: found ZeroDivisionError raised by ...",
+            "              explainer broken: found ZeroDivisionError raised by *",
+            "              *",
             "              test_it.py::test_a",
             "error         broken beats random on pixel_flipping (the test passed)",
         ]
