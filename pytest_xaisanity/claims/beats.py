@@ -50,6 +50,7 @@ from .told import Sentences, bounds_of, measured, percent
 __all__ = ["ADVICE", "NO_BETTER", "Beats", "BeatsFound", "LeftOut", "check_retrained"]
 
 NO_BETTER = 0.1  # fewer than half plus this of random orders beaten, is too small an advantage to count
+_TIED = "all orders score the same"
 ROUNDED = 1e-6  # scores that differ by less, relative to their range, are told apart by rounding alone
 ADVICE = (
     "the ranking carries no more than the baseline: check targets, baselines and sign, and compare another imputer="
@@ -156,6 +157,7 @@ class _Concluded(NamedTuple):
         where: For which inputs: a phrase, or nothing.
         addition: What the reason adds.
         settled: What would settle it, where it is left open.
+        tied: Where scores are the same in whatever order, or nothing.
         same: Why it fails, where that is because inputs share a map, on the share of which it was then decided.
     """
 
@@ -164,6 +166,7 @@ class _Concluded(NamedTuple):
     where: str
     addition: str
     settled: str = ""
+    tied: str = ""
     same: SameMaps | None = None
 
 
@@ -269,7 +272,8 @@ class Beats(Claim):
             self._require(look, left, claim, asked.question.smallest_n(level))
             settled = asked.settled(level)
         outcome = decision.outcome or "inconclusive"
-        concluded = _Concluded(outcome, decision, "", self._counted(asked, outcome) + many, settled)
+        tied = self._tied(asked, outcome)
+        concluded = _Concluded(outcome, decision, "", self._counted(asked, outcome) + many, settled, tied)
         return self._conclude(look, asked, left, concluded, _means(look, asked))
 
     def _with_shared_error(self, asked: _Asked, look: Look) -> tuple[_Asked, Level]:
@@ -366,13 +370,15 @@ class Beats(Claim):
         assert decision.outcome is not None
         where = f" for target {named(worst)}"
         if decision.outcome == "passed":
-            where = f" for each of {len(enough)} targets, least clearly for target {named(worst)}"
+            others = f"each of {len(enough)} targets, least clearly for " if len(enough) > 1 else ""
+            where = f" for {others}target {named(worst)}"
         addition, settled = self._counted(parts[worst], decision.outcome), ""
         if decision.outcome == "inconclusive":
             settled = parts[worst].settled(level, of=f" of target {named(worst)}")
         if found.too_few:
             addition += f"; too few inputs, under {least}, for target {_several(found.too_few)}"
-        return _Concluded(decision.outcome, decision, where, addition, settled), found
+        tied = self._tied(parts[worst], decision.outcome)
+        return _Concluded(decision.outcome, decision, where, addition, settled, tied), found
 
     def _counted(self, asked: _Asked, outcome: Outcome) -> str:
         """Return what a reason adds of groups and of ties."""
@@ -380,15 +386,19 @@ class Beats(Claim):
         groups = str(Groups(asked.scores.count, n))
         if outcome != "inconclusive" or not asked.tied:
             return groups
-        some = "every input" if asked.tied == n else f"{asked.tied} of {n} inputs"
         orders = isinstance(self.metric, MapMetric) and self.metric.ranks
         why = (
             ', so measure another (such as output="logit")' if orders else ", or maps are too small to count beside it"
         )
-        return (
-            f"{groups}; {self.metric.name} is the same in whatever order for {some}, where nothing can be measured: "
-            f"the output is saturated or constant{why}"
-        )
+        return f"{groups}; nothing can be measured there: the output is saturated or constant{why}"
+
+    def _tied(self, asked: _Asked, outcome: Outcome) -> str:
+        """Return what an inconclusive reason adds where scores of some inputs are the same in whatever order."""
+        if outcome != "inconclusive" or not asked.tied:
+            return ""
+        n = asked.scores.lo.size
+        some = "every input" if asked.tied == n else f"{asked.tied} of {n} inputs"
+        return f": {self.metric.name} is the same in whatever order for {some}"
 
     def _conclude(self, look: Look, asked: _Asked, left: LeftOut, one: _Concluded, targets: ByTarget) -> Verdict:
         against = label(self.baseline)
@@ -408,6 +418,7 @@ class Beats(Claim):
             outcome=one.outcome,
             quantity=asked.quantity if one.same is None else "share of pairs of inputs with one map",
             reason=self._reason(asked, one) + self._rival_found(look, one.outcome),
+            why=_TIED if one.tied else "",
             besides=one.addition
             + constant_note(int(_unknown(own.values[:, 0], other.values).sum()))
             + remarked(remarks_in((*look.parts[0], *remarks)), one.outcome),
@@ -447,7 +458,7 @@ class Beats(Claim):
             "passed": f"better than {against} {on}",
             "failed": f"{asked.standing(one.decision.estimate)} better than {against} {on}: "
             f"{asked.shown(one.decision.estimate)}",
-            "inconclusive": f"not shown to be better than {against} {on}, nor to be no better",
+            "inconclusive": f"not shown to be better than {against} {on}, nor to be no better" + one.tied,
         }
         return reasons[one.outcome]
 

@@ -106,7 +106,7 @@ class TestTies:
         assert verdict.inconclusive
         assert verdict.estimate == 0.5
         assert verdict.interval[1] >= 0.6
-        assert "plain is the same in whatever order for every input, where nothing can be measured" in verdict.reason
+        assert "plain is the same in whatever order for every input; nothing can be measured there" in verdict.reason
         assert "saturated or constant" in verdict.reason
         assert "settle" not in verdict.reason
 
