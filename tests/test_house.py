@@ -22,7 +22,7 @@ SHAPES = {"subject.block", "subject.layout"}
 FOREIGN = {
     "claims": "name",
     "report": "tolist",
-    "plugin": "cache callspec decode fixturenames funcargs hypothesis ndim obj params reprcrash "
+    "plugin": "cache callspec decode fixturenames funcargs hypothesis ndim obj param params reprcrash "
     "reprentries reprtraceback tolist wasxfail workerinput workeroutput",
     "explainers": "_orig_mod attr_method attr_target attribute attribution_method composite dtype forward_func layer "
     "model multiplies_by_inputs operation",

@@ -207,18 +207,22 @@ class Bench:
         Raises:
             XaiError: The inputs are too few to decide it; the model, the inputs or the explainer cannot be used.
         """
+        return self.plans([claim], explainer)
+
+    def plans(self, claims: Sequence[Claim], explainer: Explainer | BoundExplainer) -> list[Plan]:
+        """Return what each of several claims costs at most, by itself; see :meth:`plan`. The pass is timed once."""
         explainer = explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer
+        speeds: dict[Hashable, Speed] = {}
         try:
-            return self.subject.lend(lambda: self._plan(claim, explainer))
+            return self.subject.lend(lambda: [one for claim in claims for one in self._plan(claim, explainer, speeds)])
         except BaseException:
             self.forget()
             raise
 
-    def _plan(self, claim: Claim, explainer: Explainer) -> list[Plan]:
+    def _plan(self, claim: Claim, explainer: Explainer, speeds: dict[Hashable, Speed]) -> list[Plan]:
         self._renew()
         block = next(self.subject.blocks(early=True))
         plans: list[Plan] = []
-        speeds: dict[Hashable, Speed] = {}
         for part in claim.planned(block.layout.places):
             self._check_enough(part, explainer)
             needs = [

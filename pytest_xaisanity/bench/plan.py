@@ -10,7 +10,7 @@ from typing import TypeVar
 from ..evidence.base import Cost, Lab, Measured, Measurement
 from ..subject.block import Block
 
-__all__ = ["Plan", "Speed", "planned", "shown_time"]
+__all__ = ["Plan", "Speed", "planned", "shown_time", "together"]
 
 T = TypeVar("T")
 
@@ -85,6 +85,13 @@ class Plan:
         took = "" if self.seconds is None else f", at most about {shown_time(self.seconds)}"
         over = f" in one process, spread over {self.spread}" if self.spread and self.cost.trainings else ""
         return f"{self.claim}: {' and '.join(parts) or 'nothing'} for {inputs}{once}{trained}{took}{over}"
+
+
+def together(plans: Sequence[Plan]) -> str:
+    """Return in words what several claims about the same inputs cost at most, as if they shared nothing."""
+    cost = sum((plan.cost for plan in plans), Cost())
+    whole = Plan("", plans[0].n, cost, sum(plan.each for plan in plans), sum(plan.once for plan in plans))
+    return str(whole).removeprefix(": ")
 
 
 def _counted(count: float, what: str) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..common.errors import XaiError, shown, unknown_name
+from ..common.literals import UNREADABLE, arguments
 from .make import VERBS
 
 __all__ = ["Written", "read"]
 
 _EXAMPLE = 'beats("random", on="pixel_flipping")'
-_UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)  # what Python says of text that is none
+_MARKED = "mark a test with it, which may hold any"
 
 
 class Written(NamedTuple):
@@ -50,13 +51,7 @@ def read(text: str, *, where: str) -> Written:
     verb, call = _call(text, where)
     if verb not in VERBS:
         raise unknown_name(where, verb, VERBS, kind="verb")
-    args = tuple(_literal(one, text, where) for one in call.args)
-    settings: dict[str, object] = {}
-    for one in call.keywords:
-        if one.arg is None or one.arg in settings:
-            found = f"{shown(text)}, with {'**' if one.arg is None else f'{one.arg}= twice'}"
-            raise _error(where, found, "each setting by its name, once", "write them out, as in steps=8")
-        settings[one.arg] = _literal(one.value, text, where)
+    args, settings = arguments(call, text, where=where, otherwise=_MARKED)
     return Written(verb, args, settings)
 
 
@@ -70,22 +65,12 @@ def _call(text: str, where: str) -> tuple[str, ast.Call]:
     """Return the one call that a text is, and the name that it calls."""
     try:
         call = ast.parse(text, mode="eval").body
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         found = f"{shown(text)} ({error.msg})" if isinstance(error, SyntaxError) else shown(text)
         raise _error(where, found, "a call of one of the verbs", _how()) from None
     if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
         return call.func.id, call
     raise _error(where, shown(text), f"a call of one of the verbs {', '.join(VERBS)}", _how())
-
-
-def _literal(node: ast.expr, text: str, where: str) -> object:
-    try:
-        return ast.literal_eval(node)
-    except _UNREADABLE:
-        pass
-    found = shown(ast.get_source_segment(text, node))
-    fix = f"write {node.id!r}, in quotes" if isinstance(node, ast.Name) else "mark a test with it, which may hold any"
-    raise _error(where, found, "a number, a text in quotes, True, False, None or a tuple of these", fix)
 
 
 def _how() -> str:

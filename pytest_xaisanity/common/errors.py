@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NoReturn
 
-__all__ = ["XaiError", "XaiWarning", "raise_here", "said", "setting_error", "shown", "unknown_name"]
+__all__ = ["XaiError", "XaiWarning", "nearest", "raise_here", "said", "setting_error", "shown", "unknown_name"]
 
 _LONGEST = 240  # characters of another library's words
 _VALUE = 80  # characters of a value that was given
@@ -99,9 +99,18 @@ def unknown_name(where: str, name: object, known: Iterable[str], *, kind: str) -
         known: Every name that would have been accepted.
         kind: What the name should have been, for example ``"metric"``.
     """
-    import difflib  # only a mistake needs it, and every session imports this module
-
     names, article = sorted(known), "an" if kind[:1] in "aeiou" else "a"
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if isinstance(name, str) else []
+    near = nearest(name, names, count=1) if isinstance(name, str) else []
     fix = f"use {near[0]!r}, the nearest known name" if near else f"choose {article} {kind} from these names"
     return XaiError(where, found=shown(name), expected=f"one of {', '.join(names)}", fix=fix)
+
+
+def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
+    """Return the known names that are most like one, the nearest first; none where nothing is like it.
+
+    >>> nearest("resnet81", ["resnet18", "resnet101", "vgg11"])
+    ['resnet18', 'resnet101']
+    """
+    import difflib  # only a mistake needs it, and every session imports this module
+
+    return difflib.get_close_matches(name, sorted(known), n=count, cutoff=0.5)

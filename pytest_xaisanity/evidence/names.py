@@ -15,7 +15,7 @@ from .base import Baseline, Intervention, MapMetric, Metric, OwnMetric, Retraine
 from .baselines import BASELINES
 from .foreign import asked
 from .interventions import INTERVENTIONS
-from .metrics import METRICS
+from .metrics import METRICS, METRICS_OF_OTHERS
 from .scoring import AnyMapMetric
 
 __all__ = ["as_baseline", "as_compared_metric", "as_intervention", "as_map_metric", "as_metric", "as_similarity"]
@@ -78,7 +78,7 @@ def as_intervention(
 
 def as_metric(spec: object, settings: Settings = _NONE, *, where: str, also: Iterable[str] = ()) -> Metric:
     """Return the metric that ``spec`` is, or names with ``settings``: see :func:`as_intervention`."""
-    built = _built(METRICS, spec, settings, where, also)
+    built = _of_others(spec, settings, where) or _built(METRICS, spec, settings, where, also)
     if not isinstance(built, Metric):
         raise _none(METRICS, built, where)
     with asked(where):
@@ -184,6 +184,18 @@ def _wrong(built: object, attribute: str, value: object, expected: str, where: s
         expected=expected,
         fix=f"set {attribute} in {type(built).__name__}",
     )
+
+
+def _of_others(spec: object, settings: Settings, where: str) -> Metric | None:
+    """Return the metric that an object of another library's is made into; None for what is none of these."""
+    if isinstance(spec, (str, type, Metric)):
+        return None
+    for name in METRICS_OF_OTHERS:
+        adapter = METRICS_OF_OTHERS.get(name, where=where)
+        if adapter.accepts(spec):
+            made: Metric = adapter.adapted(spec, settings.items(), where=where)
+            return made
+    return None
 
 
 def _built(registry: Registry, spec: object, settings: Settings, where: str, also: Iterable[str]) -> object:

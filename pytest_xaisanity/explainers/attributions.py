@@ -31,6 +31,7 @@ from ..subject.subject import Subject
 from ..subject.tensors import from_numpy
 from .explainer import Explainer, Request
 from .multiplied import Multiplied
+from .precomputed import asked_again
 from .row_draws import Shared
 from .sampling import Draw, Sampling, in_batches
 
@@ -142,6 +143,8 @@ class Attributions:
             XaiError: The explainer raised, or its attributions have the wrong shape or type; on the model as given also
                 when they hold NaN or all are constant.
         """
+        if self.explainer.precomputed and (state or run):
+            raise asked_again(f"explainer {self.explainer.name}", f"{stage}, once more" if run else stage)
         key = self.key(block, state, run)
         if self.cache is not None and targets is None and (kept := self.cache.get(key)) is not None:
             return self._chosen(kept, block)
@@ -234,6 +237,8 @@ class Attributions:
             block: The inputs.
             stage: What was done to them or to the model, in words, for error texts.
         """
+        if self.explainer.precomputed:
+            raise asked_again(f"explainer {self.explainer.name}", stage)
         return self._chosen(_where_counted(self.measured(block, block.targets, stage, (0, repr(()))), block), block)
 
     def of_moved(self, move: Callable[[Request], Tensor]) -> Attributions:
@@ -281,6 +286,8 @@ class Attributions:
 
     def reordered(self, block: Block, order: Tensor) -> Tensor:
         """Return the maps of the block's inputs, computed in another order and put back into place."""
+        if self.explainer.precomputed:
+            raise asked_again(f"explainer {self.explainer.name}", "another order")
         if self.sampling.draws is None:
             self(block)
         rows = self.request(block, block.targets)

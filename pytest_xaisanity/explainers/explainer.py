@@ -134,6 +134,7 @@ class Explainer:
             asks for gradients.
         reduction: What makes one value for each token of those of its dimensions, as the user has named it, or None.
         smooth: How smooth the network is made that it explains, where that is not the model as given.
+        precomputed: Whether its attributions are given, so that it can explain nothing again.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Explainer:
     smooth: Smooth | None = field(repr=False, default=None)
     tokens: Tokens = field(repr=False, default="either")
     reduction: str | None = field(repr=False, default=None)
+    precomputed: bool = field(repr=False, default=False)
 
     def attributions(self, request: Request) -> object:
         """Return what the user's object returns for a request: for each of its inputs on its own, in company.

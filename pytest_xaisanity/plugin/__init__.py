@@ -14,14 +14,15 @@ import pytest
 from ..common.errors import XaiError
 from . import marked, markers
 from .audit import AUDIT, Auditor
+from .cost import Costs
 from .dry_run import DryRun
 from .failures import say_first, tell
 from .fixture import Xai
 from .github import GitHub
 from .listing import listing
 from .looks import LOOKS, Looks
-from .named import fail, named, say_beside
-from .options import LIST, add_ini_keys, add_options, check_settings, setting
+from .named import fail, find_given, named, say_beside, targets_named
+from .options import LIST, add_ini_keys, add_options, check_settings, setting, usual_explainers
 from .pending import PendingVerdict
 from .records import VERDICTS
 from .running import RUNNING, Running, fixtures_of
@@ -69,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[VERDICTS_OF_SESSION] = Verdicts(config)
     config.pluginmanager.register(config.stash[VERDICTS_OF_SESSION], "xaisanity-verdicts")
     if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Costs(config), "xaisanity-costs")
         config.pluginmanager.register(GitHub(config), "xaisanity-github")
     if DryRun.is_on(config):
         config.pluginmanager.register(DryRun(), "xaisanity-dry-run")
@@ -109,8 +111,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the claims of a battery, or those that are written, when they are asked for."""
-    add_battery(session, config, items)
+    """Add the claims of a battery, or those that are written, when they are asked for; a wrong SPEC is said once."""
+    asked = add_battery(session, config, items)
+    try:
+        if asked or any("xai" in fixtures_of(item) for item in items):
+            find_given(config)
+    except XaiError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
@@ -119,7 +126,9 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     if not count:
         return None
     shown = ", ".join(f"{name} {setting(config, name)}" for name in ("seed", "device", "confidence"))
-    return f"xaisanity: {count} test{'s' if count > 1 else ''} with claims about explanations ({shown})"
+    usual = usual_explainers(config)
+    line = f"xaisanity: {count} test{'s' if count > 1 else ''} with claims about explanations ({shown})"
+    return f"{line}\nxaisanity: {usual}" if usual else line
 
 
 @pytest.hookimpl(wrapper=True)
@@ -167,6 +176,7 @@ def pytest_runtest_makereport(
     report = yield
     say_first(report, told)
     VERDICTS.attach(item, call, report, told)
+    Costs.attach(item, report)
     DryRun.attach(item, call, report)
     if report.when == "call":
         item.stash[_PASSED] = report.passed
@@ -233,9 +243,12 @@ def xai_inputs(pytestconfig: pytest.Config) -> object:
 
 
 @pytest.fixture(scope="session")
-def xai_targets() -> object:
-    """Override it to return class indices (N,), multi-hot labels (N, k) or continuations; by default predictions."""
-    return None
+def xai_targets(request: pytest.FixtureRequest) -> object:
+    """Override it to return class indices (N,), multi-hot labels (N, k) or continuations.
+
+    By default those of ``--xai-targets``, the classes of a folder of images, or predictions.
+    """
+    return targets_named(request)
 
 
 @pytest.fixture(scope="session")
@@ -316,9 +329,9 @@ def xai_class_names() -> object:
 
 
 @pytest.fixture(scope="session")
-def xai_explainer(pytestconfig: pytest.Config) -> object:
+def xai_explainer(request: pytest.FixtureRequest) -> object:
     """Override it to return the explainer of tests whose markers name none; by default ``--xai-explainer``."""
-    return named(pytestconfig, "explainer")
+    return named(request.config, "explainer", getattr(request, "param", None))
 
 
 @pytest.fixture(scope="session")

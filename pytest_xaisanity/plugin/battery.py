@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from .named import named
-from .options import given, setting
+from .cost import Costs
+from .named import named, targets_named
+from .options import explainers, given, setting
 from .pending import PendingVerdict
 
 
@@ -30,8 +31,9 @@ def xai_inputs(request: pytest.FixtureRequest) -> object:
 
 @pytest.fixture
 def xai_targets(request: pytest.FixtureRequest) -> object:
-    """Return the targets of the suite when the inputs are the suite's; otherwise predictions are explained."""
-    return None if setting(request.config, "inputs") is not None else request.getfixturevalue("xai_targets")
+    """Return what is named, or the targets of the suite when the inputs are the suite's; otherwise predictions."""
+    own = any(setting(request.config, option) is not None for option in ("inputs", "targets"))
+    return targets_named(request) if own else request.getfixturevalue("xai_targets")
 
 
 @pytest.fixture
@@ -55,14 +57,23 @@ def xai_features(request: pytest.FixtureRequest) -> object:
 
 
 @pytest.fixture
-def xai_explainer(pytestconfig: pytest.Config) -> object:
-    """Return the explainer of ``--xai-explainer``."""
-    return named(pytestconfig, "explainer")
+def xai_explainer(request: pytest.FixtureRequest) -> object:
+    """Return the explainer of ``--xai-explainer``, or the one of several that the test is parametrized with."""
+    return named(request.config, "explainer", getattr(request, "param", None))
+
+
+@pytest.fixture
+def xai_cost(request: pytest.FixtureRequest, xai_verdict: PendingVerdict) -> None:
+    """Have it said what the claims about an explainer cost, before the first is decided."""
+    texts = explainers(request.config)
+    params = getattr(request.node, "callspec", None)
+    Costs.find(request.node, xai_verdict, texts[0] if params is None else params.params.get("xai_explainer", texts[0]))
 
 
 def battery_test(claims: Iterable[pytest.MarkDecorator], *, written: bool) -> Callable[[PendingVerdict], None]:
     """Return a test of claims, which its name tells apart: those of a battery are skipped where they say nothing."""
 
+    @pytest.mark.usefixtures("xai_cost")
     def test_battery(xai_verdict: PendingVerdict) -> None:
         """A claim of a battery holds for the explainer of ``--xai-explainer``."""
         lacks = xai_verdict.lacking()
@@ -70,6 +81,7 @@ def battery_test(claims: Iterable[pytest.MarkDecorator], *, written: bool) -> Ca
             pytest.skip(f"the subject lacks {lacks}")
         assert xai_verdict
 
+    @pytest.mark.usefixtures("xai_cost")
     def test_claim(xai_verdict: PendingVerdict) -> None:
         """A claim of ``--xai-claim`` holds for it."""
         assert xai_verdict

@@ -16,8 +16,10 @@ from ..common.errors import XaiError
 from .fixture import SUBJECT_FIXTURES, Xai
 from .markers import CLAIMS, EXPLAINER
 from .named import fail
+from .options import explainers
 from .pending import PendingVerdict
 from .running import fixtures_of
+from .specs.sources import shown_explainer
 from .taken import check_names
 
 if TYPE_CHECKING:
@@ -198,6 +200,7 @@ def generate(metafunc: pytest.Metafunc) -> None:
     marks = list(item.iter_markers())[::-1]  # as they are read: module, class, function; from top to bottom
     try:
         check_names(metafunc.config, marks, item.name)
+        _of_each_explainer(metafunc)
         if "xai_verdict" in metafunc.fixturenames:
             cases = _cases(item, marks)
             metafunc.parametrize("xai_verdict", cases, indirect=True, ids=_ids(cases))
@@ -205,6 +208,14 @@ def generate(metafunc: pytest.Metafunc) -> None:
             _check_unused(item)
     except XaiError as error:
         fail(error)
+
+
+def _of_each_explainer(metafunc: pytest.Metafunc) -> None:
+    """Parametrize a test whose markers name no explainer with those of the command line, where there are several."""
+    texts = explainers(metafunc.config)
+    if EXPLAINER in metafunc.fixturenames and len(texts) > 1:
+        names = [_plain(shown_explainer(text)) for text in texts]
+        metafunc.parametrize(EXPLAINER, texts, indirect=True, ids=_told_apart(names))
 
 
 def _check_unused(item: pytest.Item) -> None:
@@ -256,7 +267,10 @@ def _checked_explainer(mark: pytest.Mark, item: pytest.Item) -> pytest.Mark:
 
 def _ids(cases: list[_Case | None]) -> list[str]:
     """Return an id for each case; where they would be equal they are numbered, which a strict pytest leaves to us."""
-    names = [_NO_CLAIM if case is None else _id(case) for case in cases]
+    return _told_apart([_NO_CLAIM if case is None else _id(case) for case in cases])
+
+
+def _told_apart(names: list[str]) -> list[str]:
     times = Counter(names)
     return [f"{name}-{names[:place].count(name) + 1}" if times[name] > 1 else name for place, name in enumerate(names)]
 

@@ -1,25 +1,22 @@
-"""What options of the form ``module:name`` stand for."""
+"""What the options that name objects stand for, in a session of pytest."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from ..common.errors import XaiError, XaiWarning, said
-from .options import flag, given, setting
+from ..common.errors import XaiError, XaiWarning
+from .options import SPECS, explainers, flag, given, setting
+from .specs.sources import Sources
 
-__all__ = ["fail", "named", "say_beside"]
+__all__ = ["fail", "find_given", "named", "say_beside", "sources", "targets_named"]
 
-_NAMED = pytest.StashKey[dict[str, object]]()
-_USED_AS_THEY_ARE = ("explainer", "train")  # a function or class is what is wanted, and not called
-_FIXTURES = {f"xai_{option}" for option in ("model", "inputs", "explainer", "train", "training_data", "task")}
+_SOURCES = pytest.StashKey[Sources]()
+_FIXTURES = {f"xai_{option}" for option in (*SPECS, "task")}
 _RETURNS = {
     "model": "a torch.nn.Module in evaluation mode",
     "inputs": "a tensor of inputs (N, ...)",
@@ -29,50 +26,68 @@ _RETURNS = {
 }
 
 
-def named(config: pytest.Config, option: str) -> object:
+def sources(config: pytest.Config) -> Sources:
+    """Return what the options of the session stand for."""
+    if _SOURCES not in config.stash:
+        texts = {name: setting(config, name) for name in SPECS if name != "explainer"}
+        texts |= {"explainer": next(iter(explainers(config)), None)}
+        known = {name: text for name, text in texts.items() if text is not None}
+        folder, seed = Path(config.invocation_params.dir), int(setting(config, "seed"))
+        config.stash[_SOURCES] = Sources(known, {name: flag(name) for name in SPECS}, folder, seed)
+    return config.stash[_SOURCES]
+
+
+def find_given(config: pytest.Config) -> None:
+    """Raise where what the command line names, or a battery needs, cannot be found; nothing is made."""
+    known = sources(config)
+    for option in SPECS:
+        if option == "explainer":
+            for text in explainers(config):
+                known.find(option, text)
+        elif option in given(config):
+            known.find(option)
+
+
+def named(config: pytest.Config, option: str, text: str | None = None) -> object:
     """Return the value of the fixture ``xai_<option>``: what the option of that name stands for, the same every time.
 
     A mistake ends the fixture with one line, without the frames of this plugin.
+
+    Args:
+        config: The session's.
+        option: The option.
+        text: Its SPEC, of several explainers.
     """
     __tracebackhide__ = True
-    values = config.stash.setdefault(_NAMED, {})
-    if option not in values:
-        spec = setting(config, option)
-        try:
-            value = _imported(config, spec, option)
-            if option in _USED_AS_THEY_ARE or not (inspect.isfunction(value) or inspect.isclass(value)):
-                return values.setdefault(option, value)
-            _check_takes_nothing(value, spec, option)
-        except XaiError as error:
-            fail(error)
-        values[option] = value()
-    return values[option]
-
-
-def _imported(config: pytest.Config, spec: str | None, option: str) -> object:
-    if spec is None:
-        raise XaiError(
-            f"xai_{option}",
-            found="no fixture of this name in your tests",
-            expected=f"a fixture that returns {_RETURNS[option]}",
-            fix=f"write a fixture xai_{option} in conftest.py, or give {flag(option)}=module:name{_example(option)}",
-        )
-    folder = str(config.invocation_params.dir)
-    if folder not in sys.path:
-        sys.path.append(folder)  # as for `python -m`, but behind everything that is installed
-    module, _, attribute = spec.partition(":")
+    known = sources(config)
     try:
-        value: object = importlib.import_module(module)
-        for part in attribute.split("."):
-            value = getattr(value, part)
-    except Exception as error:  # whatever the module raises when it is imported
-        raise XaiError(
-            flag(option),
-            found=f"{spec!r} ({type(error).__name__}{said(error)})",
-            expected="module:name of something that can be imported from here",
-            fix="check the name, and that the module's folder is on the path (pytest's pythonpath setting)",
-        ) from error
+        if not known.has(option):
+            raise XaiError(
+                f"xai_{option}",
+                found="no fixture of this name in your tests",
+                expected=f"a fixture that returns {_RETURNS[option]}",
+                fix=f"write a fixture xai_{option} in conftest.py, or give {flag(option)}=module:name{_example(option)}",
+            )
+        value = known.get(option, text)
+    except XaiError as error:
+        fail(error)
+    while known.words:
+        warnings.warn(f"{flag(option)}: {known.words.pop()}", XaiWarning, stacklevel=2)
     return value
+
+
+def targets_named(request: pytest.FixtureRequest) -> object:
+    """Return the targets of ``--xai-targets``, or the classes of a folder of images that is explained; or None."""
+    __tracebackhide__ = True
+    known = sources(request.config)
+    if not known.has("targets") and not known.is_folder():
+        return None
+    if not known.has("targets") and request.getfixturevalue("xai_inputs") is not named(request.config, "inputs"):
+        return None  # the suite's own inputs go before the folder
+    try:
+        return known.targets()
+    except XaiError as error:
+        fail(error)
 
 
 def _example(option: str) -> str:
@@ -84,29 +99,28 @@ def _example(option: str) -> str:
     return f":\n{TRAIN_EXAMPLE}\n"
 
 
-def _check_takes_nothing(function: Callable[..., object], spec: str, option: str) -> None:
-    try:
-        inspect.signature(function).bind()
-    except TypeError as error:
-        raise XaiError(
-            flag(option),
-            found=f"{spec!r}, which cannot be called without arguments ({error})",
-            expected=f"{_RETURNS[option]}, or a function without arguments that returns it",
-            fix="name a function that calls it with its arguments",
-        ) from error
-
-
 def say_beside(config: pytest.Config, fixture: pytest.FixtureDef[object]) -> None:
     """Warn when a fixture of the suite goes before what the command line names, so that this is not what is tested."""
     option = fixture.argname.removeprefix("xai_")
-    if fixture.argname not in _FIXTURES or option not in given(config) or option in config.stash.get(_NAMED, {}):
+    if fixture.argname not in _FIXTURES or option not in given(config) or sources(config).is_made(option):
         return
     code = getattr(inspect.unwrap(fixture.func), "__code__", None)
     file, line = ("?", 0) if code is None else (code.co_filename, code.co_firstlineno)
     if Path(file).is_relative_to(Path(__file__).parent):
         return
+    value = given(config)[option]
+    several = value if isinstance(value, list) else [value]
+    if len(several) > 1:
+        fail(
+            XaiError(
+                flag(option),
+                found=f"{len(several)} of them, and a fixture {fixture.argname} in {Path(file).name}, which goes before",
+                expected="one of the two",
+                fix="leave one out",
+            )
+        )
     text = (
-        f"{flag(option)}={given(config)[option]} is not what the tests explain, for the fixture {fixture.argname} of "
+        f"{flag(option)}={several[0]} is not what the tests explain, for the fixture {fixture.argname} of "
         f"{Path(file).name} goes before it: leave one of the two out"
     )
     warnings.warn_explicit(text, XaiWarning, file, line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,12 +13,29 @@ from ..claims.make import make
 from ..claims.written import read
 from ..common.errors import XaiError
 from ..report.file import check_file
+from .specs.sources import USUAL_EXPLAINERS, checked_spec
 
-__all__ = ["LIST", "REPORTS", "add_ini_keys", "add_options", "check_settings", "flag", "given", "setting"]
+__all__ = [
+    "LIST",
+    "REPORTS",
+    "SPECS",
+    "add_ini_keys",
+    "add_options",
+    "check_settings",
+    "explainers",
+    "flag",
+    "given",
+    "setting",
+    "use_usual_explainers",
+    "usual_explainers",
+]
 
 
 REPORTS = ("json", "report", "markdown")  # options that name the file of a report
+SPECS = ("model", "inputs", "targets", "explainer", "train", "training_data")  # options that name objects
 LIST = "--xai-list"  # says something instead of running: no setting, and no ini key
+
+_USUAL = pytest.StashKey[list[str]]()
 
 _INI_TYPES: dict[type, Literal["string", "int", "float", "bool", "linelist"]] = {
     str: "string",
@@ -58,20 +74,30 @@ class _Option(NamedTuple):
 _OPTIONS = (
     _Option(
         "model",
-        "MODULE:NAME",
-        "the model, when no fixture xai_model is written: an object, or a function without arguments that returns it",
+        "SPEC",
+        "the model, when no fixture xai_model is written: module:name or file.py:name of an object, or of a function "
+        "that returns it, with arguments in parentheses or not; torchvision:resnet18, timm:NAME or hf:FOLDER",
     ),
     _Option(
         "inputs",
-        "MODULE:NAME",
-        "the inputs, when no fixture xai_inputs is written: an object, or a function without arguments that returns "
-        "them",
+        "SPEC",
+        "the inputs, when no fixture xai_inputs is written: module:name or file.py:name likewise, a folder of images, "
+        "which are prepared as the model asks, or a file with a tensor",
+    ),
+    _Option(
+        "targets",
+        "SPEC",
+        "the targets, when no fixture xai_targets is written: module:name or file.py:name likewise, or a file with a "
+        "tensor; of a folder of images by default the classes that the folders in it are, otherwise predictions",
     ),
     _Option(
         "explainer",
-        "MODULE:NAME",
-        "the explainer of tests whose markers name none; on the command line, with a model and inputs named like it or "
-        "given by the fixtures of conftest.py, it is put to the standard battery of claims, without a test file",
+        "SPEC",
+        "the explainer of tests whose markers name none: module:name, file.py:name, captum:IntegratedGradients("
+        "n_steps=32), rules:LRP('epsilon'), zennit:NAME, cam:NAME, shap:NAME or maps:FILE; may be repeated. On the "
+        "command line it is put to the standard battery of claims, without a test file; without one, three are",
+        None,
+        list,
     ),
     _Option(
         "battery",
@@ -88,12 +114,12 @@ _OPTIONS = (
     ),
     _Option(
         "train",
-        "MODULE:NAME",
+        "SPEC",
         "a function (inputs, targets, seed) -> model, when no fixture xai_train is written; some claims train models",
     ),
     _Option(
         "training_data",
-        "MODULE:NAME",
+        "SPEC",
         "what that function trains on, when no fixture xai_training_data is written: (inputs, targets) or (inputs, "
         "targets, test_inputs, test_targets), or a function without arguments that returns them",
     ),
@@ -141,20 +167,6 @@ _OPTIONS = (
 )
 
 
-class _Once(argparse.Action):
-    """Stores a value, and refuses a second one rather than to forget the first."""
-
-    def __call__(
-        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
-    ) -> None:
-        if getattr(namespace, self.dest, None) not in (None, values):
-            raise argparse.ArgumentError(
-                self,
-                f"{values} is a second explainer; to test several at once, mark a test with xai_explainer for each",
-            )
-        setattr(namespace, self.dest, values)
-
-
 def flag(name: str) -> str:
     """Return an option as the command line has it."""
     return f"--xai-{name.replace('_', '-')}"
@@ -172,13 +184,13 @@ def add_options(parser: pytest.Parser) -> None:
                 "metavar": option.metavar if option.choices is None else None,
                 "type": option.kind,
                 "choices": option.choices,
-                "action": _Once if option.name == "explainer" else "store",
+                "action": "store",
             }
         group.addoption(flag(option.name), default=None, help=option.described, **taking)
     group.addoption(
         LIST,
         action="store_true",
-        help="list the interventions, metrics, baselines, similarities and batteries, and exit",
+        help="list the interventions, metrics, baselines, similarities, mutants, adapters and batteries, and exit",
     )
 
 
@@ -203,6 +215,25 @@ def setting(config: pytest.Config, name: str) -> Any:
     if value is None:
         value = _from_ini(config, option)
     return option.default if value is None else value
+
+
+def explainers(config: pytest.Config) -> list[str]:
+    """Return the SPECs of the explainers, each once; of a battery where none is named, those that are usual."""
+    named = list(dict.fromkeys(setting(config, "explainer") or ()))
+    return named or [*config.stash.get(_USUAL, ())]
+
+
+def use_usual_explainers(config: pytest.Config) -> None:
+    """Put the claims of a battery to a few explainers, where none is named."""
+    config.stash[_USUAL] = [*USUAL_EXPLAINERS]
+
+
+def usual_explainers(config: pytest.Config) -> str:
+    """Return a word about these, where claims are put to them; nothing where explainers are named."""
+    if _USUAL not in config.stash or setting(config, "explainer"):
+        return ""
+    each = ", ".join(f"{text} ({about})" for text, about in USUAL_EXPLAINERS.items())
+    return f"no {flag('explainer')} is given, so that claims are about {each}"
 
 
 def _from_ini(config: pytest.Config, option: _Option) -> Any:
@@ -241,16 +272,7 @@ def check_settings(config: pytest.Config) -> None:
             fix="choose one of these",
         )
     _check_jobs(values["jobs"])
-    for option in _OPTIONS:
-        name = option.name
-        named = option.metavar == "MODULE:NAME" and values[name] is not None
-        if named and not re.fullmatch(r"[\w.]+:[\w.]+", values[name]):
-            raise XaiError(
-                flag(option.name),
-                found=repr(values[name]),
-                expected="module:name",
-                fix="put a colon between the module and the name in it, as in captum.attr:Saliency",
-            )
+    _check_specs(config, values)
     least = values["audit_fail_under"]
     if least is not None and not (values["audit"] and 0 <= least <= 1):
         found = f"{least:g}" if values["audit"] else f"{least:g} without --xai-audit"
@@ -263,7 +285,16 @@ def check_settings(config: pytest.Config) -> None:
     for report in REPORTS:
         if values[report] is not None and not hasattr(config, "workerinput"):  # workers write no report
             check_file(flag(report), Path(values[report]))
-    _check_claims(config, values)
+    _check_claims(values)
+
+
+def _check_specs(config: pytest.Config, values: dict[str, Any]) -> None:
+    """Raise at a SPEC that is none, before anything is imported for it."""
+    folder = Path(config.invocation_params.dir)
+    for name in SPECS:
+        several = values[name] if isinstance(values[name], list) else [values[name]]
+        for text in filter(None, several):
+            checked_spec(name, text, where=flag(name), folder=folder)
 
 
 def _check_jobs(jobs: int | None) -> None:
@@ -276,8 +307,8 @@ def _check_jobs(jobs: int | None) -> None:
         )
 
 
-def _check_claims(config: pytest.Config, values: dict[str, Any]) -> None:
-    """Raise where there is no such battery, a claim cannot be, or none would be put to an explainer."""
+def _check_claims(values: dict[str, Any]) -> None:
+    """Raise where there is no such battery, or a claim cannot be."""
     battery(values["battery"], where="--xai-battery")
     for text in values["claim"] or ():
         verb, args, settings = read(text, where="--xai-claim")
@@ -286,11 +317,3 @@ def _check_claims(config: pytest.Config, values: dict[str, Any]) -> None:
         except XaiError as error:
             where = f"--xai-claim {error.where}"
             raise XaiError(where, found=error.found, expected=error.expected, fix=error.fix) from None
-    for name in given(config).keys() & {"battery", "claim"}:
-        if values["explainer"] is None:
-            raise XaiError(
-                flag(name),
-                found="no explainer that its claims are about",
-                expected="--xai-explainer beside it",
-                fix="add --xai-explainer=module:name, or leave it out: tests have their claims themselves",
-            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..common.errors import XaiError
@@ -42,6 +43,17 @@ class PendingVerdict:
             return self._explainer.bench.lacking(self._claim)
         except XaiError:  # which the claim will meet itself, where it is reported
             return ""
+
+    def cost(self, claims: Sequence[Claim]) -> str:
+        """Return in words what claims about its explainer cost at most; nothing where that cannot be told."""
+        from ..bench.plan import together
+
+        try:
+            bench = self._explainer.bench
+            plans = bench.plans([one for one in claims if not bench.lacking(one)], self._explainer)
+        except XaiError:  # likewise
+            return ""
+        return f"{len(plans)} claims about {self._explainer.name} cost {together(plans)}" if plans else ""
 
     def __bool__(self) -> bool:
         __tracebackhide__ = True

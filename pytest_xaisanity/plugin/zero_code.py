@@ -9,9 +9,11 @@ from types import ModuleType
 import pytest
 
 from ..bench.battery import battery
+from ..claims.make import make
 from ..claims.written import Written, read
+from .cost import Costs
 from .markers import mark_of
-from .options import given, setting
+from .options import explainers, given, setting, use_usual_explainers
 from .running import fixtures_of
 
 __all__ = ["BATTERY", "add_battery", "remember"]
@@ -20,23 +22,30 @@ BATTERY = "xai"  # the node id of the battery, which is no file of the user's
 _ROOT = pytest.StashKey[pytest.Directory]()
 
 
-def add_battery(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add a test for each claim to ``items`` when the command line names an explainer to decide it for.
+def add_battery(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> bool:
+    """Add a test for each claim and explainer to ``items``, when the command line asks for it; return whether it does.
 
-    That is when a model and inputs are named too, there or in the ini file; when no test takes the explainer, and the
-    fixtures of the suite give the model and inputs; or when the command line says which claims. The ini file by itself
-    adds nothing.
+    It does when it names a battery or claims; an explainer that no test takes, while the fixtures of the suite or the
+    ini file give the model and inputs; an explainer beside a model and inputs; or a model and inputs alone, when no test
+    makes a claim about them. The ini file by itself adds nothing.
     """
-    asked = given(config).keys() & {"battery", "claim"}
-    if not asked and "explainer" not in given(config):
-        return
-    complete = all(setting(config, name) is not None for name in ("model", "inputs"))
-    if asked or complete or not any("xai_explainer" in fixtures_of(item) for item in items):
-        file = Path(__file__).with_name("battery.py")
-        home = _common(items) or config.stash.get(_ROOT, session)
-        module: pytest.Module = pytest.Module.from_parent(home, path=file, nodeid=BATTERY)  # type: ignore[no-untyped-call, unused-ignore]
-        module.obj = _module(config)
-        items.extend(session.genitems(module))
+    on_command_line = given(config).keys()
+    asked = bool(on_command_line & {"battery", "claim"})
+    if "explainer" in on_command_line:
+        complete = all(setting(config, name) is not None for name in ("model", "inputs"))
+        asked = asked or complete or not any("xai_explainer" in fixtures_of(item) for item in items)
+    elif {"model", "inputs"} <= on_command_line:
+        asked = asked or not any("xai" in fixtures_of(item) for item in items)
+    if not asked:
+        return False
+    if not explainers(config):
+        use_usual_explainers(config)
+    file = Path(__file__).with_name("battery.py")
+    home = _common(items) or config.stash.get(_ROOT, session)
+    module: pytest.Module = pytest.Module.from_parent(home, path=file, nodeid=BATTERY)  # type: ignore[no-untyped-call, unused-ignore]
+    module.obj = _module(config)
+    items.extend(session.genitems(module))
+    return True
 
 
 def remember(collector: pytest.Collector) -> None:
@@ -62,6 +71,7 @@ def _module(config: pytest.Config) -> ModuleType:
     written = [read(text, where="--xai-claim") for text in setting(config, "claim") or ()]
     listed = battery(setting(config, "battery"), where="--xai-battery")
     claims = written or [Written(entry.verb, entry.args, entry.settings) for entry in listed]
+    Costs.expect(config, [make(one.verb, one.args, one.settings, where=one.verb) for one in claims])
     test = fixtures.battery_test([mark_of(one) for one in claims], written=bool(written))
     module = ModuleType(fixtures.__name__, fixtures.__doc__)
     vars(module).update(vars(fixtures))

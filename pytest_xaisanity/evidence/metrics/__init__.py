@@ -3,7 +3,7 @@
 from ...common.registry import Registry
 from ..base import Metric, Scores
 
-__all__ = ["METRICS", "Metric", "Scores"]
+__all__ = ["METRICS", "METRICS_OF_OTHERS", "Metric", "Scores"]
 
 METRICS = Registry(
     "metric",
@@ -27,3 +27,12 @@ METRICS = Registry(
         "cosine_similarity_convergence": ".evidence.metrics.cosine_similarity_convergence:CosineSimilarityConvergence",
     },
 )
+
+METRICS_OF_OTHERS = Registry(
+    "metric_of_others",
+    {
+        "quantus": ".evidence.metrics.quantus:QuantusMetric",
+        "torchmetrics": ".evidence.metrics.torchmetrics:TorchMetric",
+    },
+)
+"""What makes metrics of other libraries' objects."""

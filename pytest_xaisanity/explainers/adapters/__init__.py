@@ -12,6 +12,7 @@ from ...common.checks import check_name
 from ...common.errors import XaiError, setting_error, shown
 from ...common.registry import Registry
 from ...maps.reduction import checked_reduction, with_reduction
+from ..configured import Configured
 from ..explainer import Explainer, Tokens
 from .base import Adapter, name_of
 
@@ -26,7 +27,9 @@ ADAPTERS = Registry(
         "captum": ".explainers.adapters.captum:CaptumAdapter",
         "zennit": ".explainers.adapters.zennit:ZennitAdapter",
         "cam": ".explainers.adapters.cam:CamAdapter",
+        "shap": ".explainers.adapters.shap:ShapAdapter",
         "rules": ".explainers.adapters.rules:RuleAdapter",
+        "precomputed": ".explainers.adapters.precomputed:PrecomputedAdapter",
         "function": ".explainers.adapters.function:FunctionAdapter",
     },
 )
@@ -66,6 +69,12 @@ def as_explainer(
         XaiError: ``source`` is none of these, a keyword is unknown, or an instance explains another model.
     """
     check_name(where, name)
+    if isinstance(source, Configured):
+        own = {**source.settings, **settings}
+        own |= {"reduction": reduction} if reduction is not None else {}
+        own |= {"embedded": embedded} if embedded is not None else {}
+        own |= {"name": name} if name is not None else {}
+        return as_explainer(source.source, model, where=where, **own)  # type: ignore[arg-type]
     if isinstance(source, Explainer) and not settings and reduction is None and embedded is None:
         return source
     checked_reduction(reduction)
@@ -85,7 +94,8 @@ def as_explainer(
     if embedded is not None:
         tokens = "embedded" if embedded else "ids"
     lighter, smooth = adapter.lighter(source, left), adapter.smooth(source)
-    return Explainer(label, attribute, key, source, lighter, smooth, tokens, reduction)
+    given = adapter.precomputed(source)
+    return Explainer(label, attribute, key, source, lighter, smooth, tokens, reduction, given)
 
 
 def _multiplied(

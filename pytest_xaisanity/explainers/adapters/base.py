@@ -126,6 +126,10 @@ class Adapter(ABC, Generic[Source]):
         """Return how smooth the network is made that is explained, where it is not the model as given."""
         return None
 
+    def precomputed(self, source: Source) -> bool:
+        """Return whether its attributions are given, so that it can explain nothing again; by default not."""
+        return False
+
     def rules(self, source: Source, model: nn.Module) -> AbstractContextManager[object]:
         """Return a context in which gradients through ``model`` are what the explainer's rule propagates instead.
 
