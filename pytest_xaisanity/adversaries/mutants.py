@@ -134,6 +134,7 @@ def _changed(name: str) -> Mutant:
         given = all_of(explain(model, inputs, targets))
         return as_given([_with_change(name, maps, layout) for maps, layout in zip(given, layouts, strict=True)])
 
+    changed.__doc__ = CHANGES[name].__doc__
     return changed
 
 
@@ -285,12 +286,20 @@ def constant(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | No
     )
 
 
+_SEEDED = {
+    "fresh": "another one each time",
+    "input": "the same for the same input",
+    "output": "the same for the same output of the model",
+}
+
+
 def _noise(seeding: Seeding) -> Mutant:
     def drawn(explain: Explain, model: Any, inputs: Tensors, targets: Tensor | None) -> Tensors:
         single = _single(inputs)
         axes = explain.axes if isinstance(explain.axes, str) else None
         return UninformativeExplainer(UninformativeMap("gaussian", "both"), seeding, axes)(model, single, targets)
 
+    drawn.__doc__ = f"Return noise: {_SEEDED[seeding]}."
     return drawn
 
 

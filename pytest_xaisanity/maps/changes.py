@@ -19,29 +19,35 @@ class Inapplicable(Exception):  # noqa: N818 - nothing went wrong
 
 
 def _opposite(maps: Tensor, places: int) -> Tensor:
+    """Turn each map over: what speaks for the output speaks against it."""
     return -maps
 
 
 def _unsigned(maps: Tensor, places: int) -> Tensor:
+    """Take the absolute values, without the signs."""
     return maps.abs()
 
 
 def _shuffled(maps: Tensor, places: int) -> Tensor:
+    """Put the values of each map into another order, the same for all."""
     flat = maps.flatten(-places)
     order = torch.randperm(flat.shape[-1], generator=generator("mutant", "shuffled", flat.shape[-1]))
     return flat[..., order.to(flat.device)].reshape(maps.shape)
 
 
 def _shifted(maps: Tensor, places: int) -> Tensor:
+    """Move each map by a quarter of its sides."""
     axes = tuple(range(-places, 0))
     return maps.roll(tuple(max(1, maps.shape[axis] // 4) for axis in axes), axes)
 
 
 def _flipped(maps: Tensor, places: int) -> Tensor:
+    """Mirror each map along its last axis."""
     return maps.flip(-1)
 
 
 def _low_rank(maps: Tensor, places: int) -> Tensor:
+    """Keep of each map one product of a row and a column."""
     if places < 2:
         raise Inapplicable("its maps have one axis")
     left, sizes, right = torch.linalg.svd(maps.nan_to_num(0, 0, 0), full_matrices=False)
@@ -50,6 +56,7 @@ def _low_rank(maps: Tensor, places: int) -> Tensor:
 
 
 def _rounded(maps: Tensor, places: int) -> Tensor:
+    """Round each map to -1, 0 and 1 times its largest value."""
     largest = maps.flatten(1).abs().amax(1).reshape(-1, *[1] * (maps.ndim - 1))
     return (maps / largest.clamp_min(torch.finfo(maps.dtype).tiny) * _LEVELS).round()
 

@@ -1,4 +1,4 @@
-"""``--xai-list``: the names that claims may use, with a line on each."""
+"""``--xai-list``: the names that claims may use, and what is taken for an explainer or a metric, with a line on each."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ __all__ = ["listing"]
 
 
 def listing() -> Iterator[str]:
-    """Yield the lines: interventions, metrics, baselines, similarities and batteries, those of other packages too."""
+    """Yield the lines: what every registry holds, those of other packages too, and the batteries."""
+    from ..adversaries.mutants import MUTANTS
     from ..evidence.baselines import BASELINES
     from ..evidence.interventions import INTERVENTIONS
-    from ..evidence.metrics import METRICS
+    from ..evidence.metrics import METRICS, METRICS_OF_OTHERS
+    from ..explainers.adapters import ADAPTERS
     from ..maps.similarity import SIMILARITIES
 
     listed = {
@@ -26,6 +28,9 @@ def listing() -> Iterator[str]:
         "metrics": METRICS,
         "baselines": BASELINES,
         "similarities": SIMILARITIES,
+        "mutants": MUTANTS,
+        "adapters": ADAPTERS,
+        "metrics of other libraries": METRICS_OF_OTHERS,
     }
     for title, registry in listed.items():
         yield from _section(title, {name: _line(registry, name) for name in registry})

@@ -50,10 +50,12 @@ class PendingVerdict:
 
         try:
             bench = self._explainer.bench
-            plans = bench.plans([one for one in claims if not bench.lacking(one)], self._explainer)
+            asked = [one for one in claims if not bench.lacking(one)]
+            plans = bench.plans(asked, self._explainer)
         except XaiError:  # likewise
             return ""
-        return f"{len(plans)} claims about {self._explainer.name} cost {together(plans)}" if plans else ""
+        several = f"{len(asked)} claims" if len(asked) > 1 else "a claim"
+        return f"{several} about {self._explainer.name}: {together(plans)}" if plans else ""
 
     def __bool__(self) -> bool:
         __tracebackhide__ = True

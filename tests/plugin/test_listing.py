@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_xaisanity.adversaries.mutants import MUTANTS
 from pytest_xaisanity.bench.battery import BATTERIES
 from pytest_xaisanity.evidence.baselines import BASELINES
 from pytest_xaisanity.evidence.interventions import INTERVENTIONS
-from pytest_xaisanity.evidence.metrics import METRICS
+from pytest_xaisanity.evidence.metrics import METRICS, METRICS_OF_OTHERS
+from pytest_xaisanity.explainers.adapters import ADAPTERS
 from pytest_xaisanity.maps.similarity import SIMILARITIES
 
 SECTIONS = {
@@ -15,6 +17,9 @@ SECTIONS = {
     "metrics": METRICS,
     "baselines": BASELINES,
     "similarities": SIMILARITIES,
+    "mutants": MUTANTS,
+    "adapters": ADAPTERS,
+    "metrics of other libraries": METRICS_OF_OTHERS,
     "batteries": BATTERIES,
 }
 

@@ -152,7 +152,8 @@ def test_without_either_the_defaults_hold(suite):
         ("--xai-json=nowhere/claims.json", "ERROR: --xai-json: *folder that does not exist*make the folder first*"),
         ("--xai-json=.", "ERROR: --xai-json: found the folder '.'; expected a file*"),
         ("--xai-model=models", "ERROR: --xai-model: found 'models'; expected module:name*"),
-        ("--xai-explainer=captum.attr.Saliency", "ERROR: --xai-explainer: *put a colon between*"),
+        ("--xai-explainer=captum.attr.Saliency", "ERROR: --xai-explainer: *write captum:Saliency, the nearest known*"),
+        ("--xai-explainer=nothing", "ERROR: --xai-explainer: *put a colon between*"),
         ("--xai-inputs=:x", "ERROR: --xai-inputs: found ':x'*"),
     ],
 )
@@ -244,7 +245,7 @@ def test_a_tolerated_verdict_of_a_marker_warns_too(suite):
 
 def test_help_reads_as_documentation(pytester):
     text = " ".join(str(pytester.runpytest("--help").stdout).split())
-    assert "explanations of models: --xai-model=MODULE:NAME the model, when no fixture xai_model is written:" in text
+    assert "explanations of models: --xai-model=SPEC the model, when no fixture xai_model is written:" in text
     assert "--xai-inconclusive={fail,skip,warn} what an inconclusive verdict does (default: fail)" in text
     assert "xai_seed (int): --xai-seed: seed of everything that is drawn: same seed, same verdict (default: 0)" in text
 

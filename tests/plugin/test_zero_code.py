@@ -157,15 +157,35 @@ def test_a_battery_or_claim_that_cannot_be_is_a_usage_error(bare, given, error):
     result.stderr.fnmatch_lines([f"ERROR: {error}"])
 
 
+USUAL = ["saliency", "inputxgradient", "integratedgradients-n_steps16"]
+
+
 @pytest.mark.parametrize("given", ["--xai-battery=quick", f"--xai-claim={WRITTEN[0]}"])
-def test_claims_about_no_explainer_are_a_usage_error(suite, given):
-    """Rather than that nothing is decided."""
-    result = run(suite, given)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: *found no explainer that its claims are about*"])
-    run(suite, given, "-k", "beats-random", "--xai-explainer=subject:good").assert_outcomes(
-        passed=1, deselected=2 if "quick" in given else 0
+def test_claims_about_no_explainer_are_about_three(suite, given):
+    """With a word about them; the model and inputs may be those of the suite."""
+    result = run(suite, "--collect-only", "-q", given)
+    tests = [line for line in result.outlines if line.startswith("xai::")]
+    assert len(tests) == 3 * (3 if "quick" in given else 1)
+    assert [name for name in USUAL if any(f"[{name}-" in test for test in tests)] == USUAL
+    result = run(suite, "--collect-only", given)
+    result.stdout.fnmatch_lines(["xaisanity: no --xai-explainer is given, so that claims are about captum:Saliency (*"])
+
+
+def test_a_model_and_inputs_alone_are_enough(bare):
+    """Unless tests make claims about them; the ini file alone starts nothing."""
+    result = run(bare, "--collect-only", "-q", *options()[:2])
+    assert len([line for line in result.outlines if line.startswith("xai::")]) == 18
+
+
+def test_what_the_claims_cost_is_said_before_the_first_and_once_for_each_explainer(bare):
+    given = [f"--xai-explainer=subject:{name}" for name in ("good", "bad")]
+    result = run(bare, "-k", "batch_order or later", *options()[:2], *given)
+    result.stdout.fnmatch_lines(
+        [f"xaisanity: 5 claims about {name}: * explanations and * for each of 64 inputs*at most about *" for name in ("good", "bad")]
     )
+    assert sum("claims about good" in line for line in result.outlines) == 1
+    quiet = run(bare, "-q", "-k", "batch_order", *options())
+    assert not any(line.startswith("xaisanity: 5") for line in quiet.outlines)
 
 
 def test_without_the_options_nothing_is_added(bare):
@@ -314,18 +334,24 @@ def test_what_is_named_is_loaded_once(bare):
     ("wrong", "error"),
     [
         ({"model": "nowhere:model"}, "--xai-model: *ModuleNotFoundError: No module named 'nowhere'*on the path*"),
-        ({"model": "subject:modle"}, "--xai-model: *AttributeError: *modle*"),
-        ({"explainer": "captum.attr:Salency"}, "--xai-explainer: *Salency*"),
+        ({"model": "sbject:model"}, "--xai-model: *No module named 'sbject'*the nearest here is 'subject'*"),
+        ({"model": "subject:modle"}, "--xai-model: *AttributeError: *modle*use 'model'*"),
+        ({"explainer": "captum.attr:Salency"}, "--xai-explainer: *Salency*use 'Saliency'*"),
+        ({"explainer": "captum:Salency"}, "--xai-explainer: *Salency*use 'Saliency'*"),
+        ({"explainer": "rules:LPR"}, "--xai-explainer: *LPR*use 'LRP'*"),
         ({"model": "subject:needs"}, "--xai-model: *cannot be called without arguments*missing*'argument'*"),
+        ({"model": "subject:needs(1, 2)"}, "--xai-model: *cannot be called with these arguments*too many*"),
+        ({"inputs": "subject:data(1)"}, "--xai-inputs: *data is a Tensor, which cannot be called*leave the paren*"),
         ({"inputs": "subject:needs"}, "--xai-inputs: *cannot be called without arguments*"),
+        ({"inputs": "subjet.py:inputs"}, "--xai-inputs: *no file *subjet.py*name 'subject.py'*"),
     ],
 )
-def test_a_wrong_name_is_one_line(bare, wrong, error):
+def test_a_wrong_name_is_one_line_and_said_once(bare, wrong, error):
     result = run(bare, *options(**wrong))
-    result.assert_outcomes(errors=6)
-    result.stdout.fnmatch_lines([error])
-    for noise in ("*Traceback*", "*During handling*", "*fixture.py*", "*battery.py*"):
-        result.stdout.no_fnmatch_line(noise)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {error}"])
+    assert str(result.stderr).count("ERROR") == 1
+    assert "Traceback" not in str(result.stderr) + str(result.stdout)
 
 
 def test_an_error_in_the_named_function_is_shown_as_it_is(bare):
@@ -341,8 +367,21 @@ def test_a_model_that_is_none_says_so(bare):
     result.stdout.fnmatch_lines(["*xai_model: found an object of type module*"])
 
 
-def test_a_second_explainer_is_refused(suite):
-    """Rather than that the first is forgotten."""
-    result = suite.runpytest_inprocess("--xai-explainer=subject:good", "--xai-explainer=subject:bad")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*subject:bad is a second explainer*"])
+def test_several_explainers_are_put_to_each_claim(bare):
+    several = [f"--xai-explainer=subject:{name}" for name in ("good", "bad", "good")]
+    result = run(bare, "-k", "random", "-v", *options()[:2], *several)
+    result.assert_outcomes(passed=3, failed=1, deselected=8)
+    result.stdout.fnmatch_lines(["*test_battery[[]good-changes_under-*", "*test_battery[[]bad-beats-random-* FAILED*"])
+
+
+def test_several_explainers_serve_the_markers_that_name_none(suite):
+    suite.makepyfile(test_it=MARKED)
+    several = ["--xai-explainer=subject:good", "--xai-explainer=subject:bad"]
+    result = run(suite, "-v", *several)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*test_it[[]good-beats-random-on-pixel_flipping[]] PASSED*"])
+    fixture = "\n    from subject import good\n    @pytest.fixture\n    def xai_explainer():\n        return good\n"
+    suite.makepyfile(test_it=MARKED + fixture)
+    result = run(suite, *several)
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["--xai-explainer: found 2 of them, and a fixture xai_explainer in test_it.py*"])

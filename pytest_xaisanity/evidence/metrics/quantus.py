@@ -20,7 +20,7 @@ __all__ = ["QuantusMetric"]
 
 @dataclass(frozen=True, eq=False)
 class QuantusMetric(MetricOfOthers):
-    """An object of Quantus, called with the model, an input, its target and a map of one channel.
+    """A metric of Quantus: an object that is called with the model, an input, its target and a map of one channel.
 
     It scores one input at a time, with random numbers of that input's own, so that a score depends neither on the
     batch nor on the order. Metrics that explain again, of the categories robustness and randomisation, are refused:

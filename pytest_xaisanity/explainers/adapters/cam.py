@@ -59,7 +59,7 @@ class _Kind(Protocol):
 
 
 class CamAdapter(Adapter[_Cam | _Kind]):
-    """CAM classes, which are built for the model, and CAM objects that are bound to it.
+    """CAM classes of pytorch-grad-cam, which are built for the model, and CAM objects that are bound to it.
 
     Maps are ``(N, H, W)``, of the explained output of each input. The settings beside a class are shared out between
     its constructor and its call; ``target_layers`` may be a module, the name of one, or a list of these. It is built

@@ -99,7 +99,7 @@ class _Hooked(Protocol):
 
 
 class CaptumAdapter(Adapter[_Method | _Kind]):
-    """Attribution classes, which are built for the model, and instances that are bound to it.
+    """Attribution classes of Captum, which are built for the model, and instances that are bound to it.
 
     The settings beside a class are shared out between its constructor and its ``attribute``; those beside an instance
     go to ``attribute``. A layer may be given by its name, and the method inside a ``NoiseTunnel`` by its class, which

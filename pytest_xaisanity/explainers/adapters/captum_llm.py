@@ -35,7 +35,7 @@ _CACHED = "use_cached_outputs"
 
 
 class CaptumLLMAdapter(Adapter[Any]):
-    """Objects that are bound to the model, or their classes, which are built for it.
+    """Captum's LLMAttribution and LLMGradientAttribution: objects that are bound to the model, or their classes.
 
     Beside a class stand ``attr_method``, a method of Captum's or its class, and ``tokenizer``; the settings are shared
     out between the class, the method and their ``attribute``. Each prompt is explained by itself, without its padding

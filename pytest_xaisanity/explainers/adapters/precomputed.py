@@ -19,7 +19,7 @@ __all__ = ["PrecomputedAdapter"]
 
 
 class PrecomputedAdapter(Adapter[Precomputed]):
-    """Looks maps up by the place of the input, and refuses inputs and targets that it has been asked otherwise."""
+    """Maps that were computed elsewhere: looks them up by the place of the input, and refuses inputs and targets that it has been asked otherwise."""
 
     def accepts(self, source: object) -> bool:
         """Whether it is such maps."""

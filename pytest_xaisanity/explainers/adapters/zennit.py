@@ -39,7 +39,7 @@ class _Attributor(Protocol):
 
 
 class ZennitAdapter(Adapter[object]):
-    """Attributors that are bound to the model, and composites; both hold their own settings.
+    """Attributors of zennit that are bound to the model, and composites; both hold their own settings.
 
     Relevance is 1 at the explained output and 0 at the others, whatever ``attr_output`` the attributor has of its own.
     """

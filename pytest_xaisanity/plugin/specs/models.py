@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, hub, nn
 
-from ...common.errors import XaiError, said
+from ...common.errors import XaiError, said, shown
 from ...common.seeding import isolated
 from ...subject.files import read_file
 from .objects import unknown
@@ -130,8 +130,8 @@ def _torchvision(_: ModuleType, spec: Spec, where: str, folder: Path) -> Callabl
 
     def build() -> nn.Module:
         model: nn.Module = models.get_model(spec.name, weights=chosen, **settings)
-        if state is not None:
-            model.load_state_dict(state)
+        if file is not None and state is not None:
+            _load(model, state, file, where)
         return model
 
     about = chosen or usual
@@ -139,6 +139,19 @@ def _torchvision(_: ModuleType, spec: Spec, where: str, folder: Path) -> Callabl
     classes = about.meta.get("categories", ()) if about is not None and own and given is not None else ()
     prepare = None if about is None else about.transforms()
     return lambda: Network(_built(build, spec, where), prepare, classes)
+
+
+def _load(model: nn.Module, state: Mapping[str, Tensor], file: Path, where: str) -> None:
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        first = [line.strip() for line in str(error).splitlines()][1:2] or [str(error)]
+        raise XaiError(
+            where,
+            found=f"weights in {file.name!r} that do not fit the network ({shown(first[0])})",
+            expected="a state_dict of this very network",
+            fix="set what differs, such as num_classes=, or name the network that the weights are of",
+        ) from error
 
 
 def _weights(choices: Any, name: object, spec: Spec, where: str) -> Any:

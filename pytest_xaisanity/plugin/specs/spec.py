@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ...common.errors import XaiError, shown
+from ...common.errors import XaiError, nearest, shown
 from ...common.literals import UNREADABLE, Arguments, arguments
 
 __all__ = ["Spec", "read_spec"]
@@ -73,6 +73,14 @@ def read_spec(
     if paths and not colon and (_is_path(head, folder) or "/" in head):
         return Spec(text, "", head, given)
     sound = library in libraries or all(part.isidentifier() for part in name.split("."))
+    if paths and not colon and text:
+        near = nearest(head, [one.name for one in folder.iterdir()])
+        raise XaiError(
+            where,
+            found=f"{text!r}, which is no file and no folder here",
+            expected=expected,
+            fix=f"use {' or '.join(map(repr, near))}, the nearest here" if near else "check the path",
+        )
     if not colon or not home or not name or not sound:
         fix = hint or "put a colon between the module and the name in it, as in captum.attr:Saliency"
         raise XaiError(where, found=repr(text), expected=expected, fix=fix)
