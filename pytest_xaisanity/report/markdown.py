@@ -10,7 +10,7 @@ from .records import Record
 from .summary import Collected, Folded
 from .text import numbers, short
 
-__all__ = ["markdown"]
+__all__ = ["as_code", "as_text", "markdown"]
 
 _ROWS = 50  # of a table; GitHub takes 1 MiB of summary from a step, and nothing of what is longer
 _LONGEST = 500  # characters of a cell
@@ -28,7 +28,7 @@ def markdown(collected: Collected, *, notes: Sequence[str] = (), interrupted: bo
     """
     headline = collected.headline() if collected.records else "claims about explanations: none"
     said = ["The session stopped before its end."] * interrupted + [*notes, *collected.warnings()]
-    blocks = [f"## {_text(headline[0].upper() + headline[1:])}", *(f"> {_text(note)}" for note in said)]
+    blocks = [f"## {as_text(headline[0].upper() + headline[1:])}", *(f"> {as_text(note)}" for note in said)]
     news = collected.news()
     if news:
         blocks.append(_table(("verdict", "claim", "found", "test"), (_row(record) for record in news), len(news)))
@@ -51,14 +51,14 @@ def _row(record: Record) -> Sequence[str]:
     word = f"**{record.outcome}**" + (" (tolerated)" if record.tolerated else "")
     if record.test_outcome == "passed" and not record.tolerated:
         word += " (the test passed)"
-    found = [] if record.outcome == "error" else [_text(numbers(record))]
-    where = f"{_code(record.test)}, line {record.line}" if record.line else _code(record.test)
-    return word, _code(record.claim), "<br>".join([*found, _text(record.reason)]), where
+    found = [] if record.outcome == "error" else [as_text(numbers(record))]
+    where = f"{as_code(record.test)}, line {record.line}" if record.line else as_code(record.test)
+    return word, as_code(record.claim), "<br>".join([*found, as_text(record.reason)]), where
 
 
 def _passed(folded: Folded) -> Sequence[str]:
     word, explainer, claims = folded
-    return word, _code(explainer), _text(", ".join(claims))
+    return word, as_code(explainer), as_text(", ".join(claims))
 
 
 def _commands(records: Sequence[Record]) -> str:
@@ -71,11 +71,11 @@ def _unique(lines: Iterable[str]) -> Iterator[str]:
     return iter(dict.fromkeys(lines))
 
 
-def _text(text: str) -> str:
+def as_text(text: str) -> str:
     """Return a text that Markdown and HTML take for nothing but text, on one line."""
     plain = short(text, _LONGEST).translate(_ACTIVE | _ENTITIES)
     return re.sub(r":(?=//)|(?<=www)\.", r"\\\g<0>", plain, flags=re.IGNORECASE)  # these would become links
 
 
-def _code(text: str) -> str:
-    return f"<code>{_text(text)}</code>"
+def as_code(text: str) -> str:
+    return f"<code>{as_text(text)}</code>"

@@ -97,6 +97,13 @@ class Record:
         return {**values, "evidence": plain_value(self.evidence)}
 
     @classmethod
+    def of_report(cls, values: Mapping[str, Plain]) -> Record:
+        """Return the record of a claim in the JSON report, without rows and figures; the reverse of :meth:`report`."""
+        known = {one.name: values[one.name] for one in fields(cls) if one.name not in ("rows", "figures")}
+        low, high = known["interval"]
+        return cls(**{**known, "interval": (low, high)})
+
+    @classmethod
     def from_plain(cls, values: Mapping[str, Plain]) -> Record:
         """Return the record of these values."""
         known = {one.name: values[one.name] for one in fields(cls)}
