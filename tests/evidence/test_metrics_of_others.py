@@ -42,7 +42,7 @@ class QuantusBase:
     def __call__(self, *, model, x_batch, y_batch, a_batch, s_batch, explain_func, device):
         assert x_batch.shape == a_batch.shape == (1, 1, 6, 6)
         assert y_batch.shape == (1,)
-        shares = np.abs(a_batch).reshape(1, -1) / np.abs(a_batch).sum()
+        shares = np.abs(a_batch).reshape(1, -1) / np.abs(a_batch).sum() + 1e-12
         self.evaluation_scores = list(-(shares * np.log(shares)).sum(1) + 0 * np.random.rand())
         return self.returns(self.evaluation_scores)
 
@@ -92,9 +92,9 @@ def test_what_a_metric_draws_does_not_depend_on_the_batch(inputs):
         Bench(net, inputs, batch_size=size).explainer(InputXGradient).bounded(Drawn(), at_least=0.5, early=False)
         for size in (5, None)
     ]
-    scores = [one.evidence["per_input"] for one in found]
+    scores = [one.evidence["scores"]["explainer"] for one in found]
     assert scores[0] == scores[1]
-    assert len({*map(str, scores[0])}) == 1 or len({*map(float, scores[0])}) > 40
+    assert len({*scores[0]}) > 40
 
 
 def test_masks_follow_their_inputs(explainer, inputs):
@@ -163,10 +163,11 @@ def test_metrics_of_torchmetrics(explainer, inputs):
     masks = maps > maps.flatten(1).median(1).values[:, None, None]
     verdict = explainer.bounded(metric, masks=masks, at_least=0.9)
     assert verdict
-    assert verdict.evidence["per_input"] == pytest.approx([1.0] * verdict.n)
+    assert verdict.evidence["scores"]["explainer"] == pytest.approx([1.0] * verdict.n)
     assert explainer.beats("random", on=metric, masks=masks)
     assert metric.update_count == 0
-    assert (as_metric(metric, {"masks": masks}, where="bounded").low, verdict.interval[1]) == (0.0, 1.0)
+    ranged = as_metric(metric, {"masks": masks}, where="bounded")
+    assert (ranged.low, ranged.high, ranged.higher_is_better) == (0.0, 1.0, True)
     with pytest.raises(XaiError, match="no masks"):
         explainer.bounded(metric, at_least=0.9)
     error = torchmetrics.MeanSquaredError()
