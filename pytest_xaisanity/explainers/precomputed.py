@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from numpy.typing import NDArray
 from torch import Tensor
@@ -29,7 +30,7 @@ class Precomputed:
     >>> xai.explainer(Precomputed(numpy.load("maps.npy"), "Grad-CAM of the service"))  # doctest: +SKIP
     """
 
-    maps: Tensor | NDArray[object]
+    maps: Tensor | NDArray[Any]
     name: str = "precomputed maps"
 
     @classmethod
@@ -53,7 +54,7 @@ def asked_again(where: str, what: str) -> XaiError:
     return XaiError(
         where,
         found=f"maps that were computed elsewhere, and a claim that has to explain again: {what}",
-        expected="an explainer that can be run, for claims that change the model, the targets, the inputs or their order",
+        expected="an explainer that can be run, for claims that change the model, targets, inputs or their order",
         fix="claim beats(...) or bounded(...) of a metric of given maps, such as pixel_flipping; or give the explainer "
         "itself, in place of its maps",
     )

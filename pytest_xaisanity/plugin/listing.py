@@ -1,4 +1,4 @@
-"""``--xai-list``: the names that claims may use, and what is taken for an explainer or a metric, with a line on each."""
+"""``--xai-list``: the names that claims may use, and what is taken for an explainer, with a line on each."""
 
 from __future__ import annotations
 

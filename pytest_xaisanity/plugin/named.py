@@ -66,7 +66,8 @@ def named(config: pytest.Config, option: str, text: str | None = None) -> object
                 f"xai_{option}",
                 found="no fixture of this name in your tests",
                 expected=f"a fixture that returns {_RETURNS[option]}",
-                fix=f"write a fixture xai_{option} in conftest.py, or give {flag(option)}=module:name{_example(option)}",
+                fix=f"write a fixture xai_{option} in conftest.py, or give {flag(option)}=module:name"
+                + _example(option),
             )
         value = known.get(option, text)
     except XaiError as error:
@@ -114,7 +115,7 @@ def say_beside(config: pytest.Config, fixture: pytest.FixtureDef[object]) -> Non
         fail(
             XaiError(
                 flag(option),
-                found=f"{len(several)} of them, and a fixture {fixture.argname} in {Path(file).name}, which goes before",
+                found=f"{len(several)} of them, and a fixture {fixture.argname} in {Path(file).name} before them",
                 expected="one of the two",
                 fix="leave one out",
             )

@@ -26,8 +26,8 @@ def add_battery(session: pytest.Session, config: pytest.Config, items: list[pyte
     """Add a test for each claim and explainer to ``items``, when the command line asks for it; return whether it does.
 
     It does when it names a battery or claims; an explainer that no test takes, while the fixtures of the suite or the
-    ini file give the model and inputs; an explainer beside a model and inputs; or a model and inputs alone, when no test
-    makes a claim about them. The ini file by itself adds nothing.
+    ini file give the model and inputs; an explainer beside a model and inputs; or a model and inputs alone, when no
+    test makes a claim about them. The ini file by itself adds nothing.
     """
     on_command_line = given(config).keys()
     asked = bool(on_command_line & {"battery", "claim"})

@@ -119,8 +119,8 @@ def _model_card(records: Sequence[Record]) -> Iterator[str]:
     """Yield the section of a model card: whether explanations of the model follow its weights."""
     yield "# Explanations of the model"
     yield (
-        "*For the quantitative analyses of a model card: whether the explanations that are shown of this model depend on "
-        "what it has learned. Retention is the share of an explanation's similarity to itself that is left when the "
+        "*For the quantitative analyses of a model card: whether the explanations that are shown of this model depend "
+        "on what it has learned. Retention is the share of an explanation's similarity to itself that is left when the "
         "weights are drawn anew: 0 where nothing survives, 1 where everything does.*"
     )
     spoken = [record for record in records if _MODEL.tests & {*_about(record)}]
@@ -191,7 +191,9 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: Those of the command line.
     """
-    parser = argparse.ArgumentParser(prog="python -m pytest_xaisanity.report.card", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_xaisanity.report.card", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("report", type=Path, metavar="REPORT.json", help="what pytest --xai-json=FILE has written")
     given = parser.parse_args(args)
     try:

@@ -78,4 +78,5 @@ def as_text(text: str) -> str:
 
 
 def as_code(text: str) -> str:
+    """Return a text likewise, as code."""
     return f"<code>{as_text(text)}</code>"

@@ -147,7 +147,7 @@ def test_metrics_of_quantus(explainer, inputs):
     masks = torch.ones(48, 6, 6, dtype=torch.bool)
     assert explainer.bounded(quantus.PointingGame(**quiet), masks=masks, at_least=1)
     for again in (quantus.MaxSensitivity(**quiet), quantus.MPRT(**quiet)):
-        with pytest.raises(XaiError, match="explains again|Quantus|quantus"):
+        with pytest.raises(XaiError, match=r"explains again|quantus"):
             explainer.bounded(again, at_most=1)
     with pytest.raises(XaiError, match="one number"):
         explainer.bounded(quantus.PixelFlipping(features_in_step=6, **quiet), at_most=1)

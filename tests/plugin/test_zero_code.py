@@ -181,7 +181,10 @@ def test_what_the_claims_cost_is_said_before_the_first_and_once_for_each_explain
     given = [f"--xai-explainer=subject:{name}" for name in ("good", "bad")]
     result = run(bare, "-k", "batch_order or later", *options()[:2], *given)
     result.stdout.fnmatch_lines(
-        [f"xaisanity: 5 claims about {name}: * explanations and * for each of 64 inputs*at most about *" for name in ("good", "bad")]
+        [
+            f"xaisanity: 5 claims about {name}: * explanations and * for each of 64 inputs*at most about *"
+            for name in ("good", "bad")
+        ]
     )
     assert sum("claims about good" in line for line in result.outlines) == 1
     quiet = run(bare, "-q", "-k", "batch_order", *options())

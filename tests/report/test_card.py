@@ -93,7 +93,9 @@ def test_what_no_claim_speaks_of_is_left_to_a_person():
     text = page([record("changes_under-other_target")])
     assert under(text, "Minimality").count("No claim speaks of it") == 1
     assert "No claim speaks of it" not in under(text, "Label Sensitivity")
-    assert under(page([record("changes_under-other_target")]), "Explanations of the model").count("No claim speaks") == 1
+    assert (
+        under(page([record("changes_under-other_target")]), "Explanations of the model").count("No claim speaks") == 1
+    )
 
 
 def test_each_explainer_has_a_card_and_all_stand_in_the_model_card():
@@ -102,7 +104,14 @@ def test_each_explainer_has_a_card_and_all_stand_in_the_model_card():
     text = page([record(claim), failed])
     assert text.index("# IG saliency card") < text.index("# LRP saliency card")
     shown = seen(under(text, "Explanations of the model")).cells[3:]
-    assert shown == [f"IG {claim}", "passed", "share 0.25 in [0.1, unknown], n=32", f"LRP {claim}", "error", "it raised"]
+    assert shown == [
+        f"IG {claim}",
+        "passed",
+        "share 0.25 in [0.1, unknown], n=32",
+        f"LRP {claim}",
+        "error",
+        "it raised",
+    ]
     assert "1 error." in text
     assert text.endswith("Decided with seed 3, torch 2.9.\n")
 

@@ -1,4 +1,4 @@
-"""Metrics of Quantus (Hedström et al. 2023) that score given maps, as metrics: ``bounded(quantus.Complexity(), ...)``."""
+"""Metrics of Quantus (Hedström et al. 2023) that score given maps: ``bounded(quantus.Complexity(), at_most=3)``."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class QuantusMetric(MetricOfOthers):
         raise self.error(
             "a metric that explains again",
             "one that scores given maps: complexity, faithfulness, localisation",
-            "claim bounded('max_sensitivity') or changes_under('cascading_randomization'), which do the like with controls",
+            "claim bounded('max_sensitivity') or changes_under('cascading_randomization'), which do the like",
         )
 
 

@@ -1,4 +1,4 @@
-"""Metrics of torchmetrics as metrics of given maps against masks: ``bounded(BinaryAUROC(), masks=masks, at_least=0.7)``."""
+"""Metrics of torchmetrics, of maps against masks: ``bounded(BinaryAUROC(), masks=masks, at_least=0.7)``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["TorchMetric"]
 class TorchMetric(MetricOfOthers):
     """A metric of torchmetrics: the map is what is predicted, the mask of the input what is true.
 
-    It is updated with one map and its mask, both ``(1, 1, *places)`` for images and ``(1, *places)`` otherwise, computed
-    and forgotten. Its range is that which the metric says its plots have.
+    It is updated with one map and its mask, both ``(1, 1, *places)`` for images and ``(1, *places)`` otherwise,
+    computed and forgotten. Its range is that which the metric says its plots have.
     """
 
     @classmethod

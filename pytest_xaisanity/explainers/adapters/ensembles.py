@@ -19,7 +19,7 @@ __all__ = ["EnsembleAdapter"]
 
 
 class EnsembleAdapter(Adapter[Ensemble]):
-    """Ensembles of any explainer: calls the one inside for each draw, with the settings given, and puts what it returns together."""
+    """Ensembles of any explainer: calls the one inside for each draw, and puts what it returns together."""
 
     def accepts(self, source: object) -> bool:
         """Whether it is one."""

@@ -17,7 +17,7 @@ __all__ = ["OnSmoothedAdapter"]
 
 
 class OnSmoothedAdapter(Adapter[OnSmoothed]):
-    """Any explainer on the smoothed network: calls it, with the settings given, while the forward passes of the model are smoothed."""
+    """Any explainer on the smoothed network: calls it while the forward passes of the model are smoothed."""
 
     def accepts(self, source: object) -> bool:
         """Whether it is one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-import torch
 from torch import Tensor
 
 from ...common.digest import digest_of
@@ -19,7 +18,9 @@ __all__ = ["PrecomputedAdapter"]
 
 
 class PrecomputedAdapter(Adapter[Precomputed]):
-    """Maps that were computed elsewhere: looks them up by the place of the input, and refuses inputs and targets that it has been asked otherwise."""
+    """Maps that were computed elsewhere: looks them up by the place of the input.
+
+    Other inputs or targets than it was first asked for at that place are refused."""
 
     def accepts(self, source: object) -> bool:
         """Whether it is such maps."""

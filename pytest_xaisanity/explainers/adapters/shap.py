@@ -37,7 +37,7 @@ class ShapAdapter(Adapter[Any]):
 
     def attribute(self, source: Any, model: object, settings: Settings, *, where: str) -> Attribute:
         """Return the function that explains row by row."""
-        kind = source if isinstance(source, type) else type(source)
+        kind: Any = source if isinstance(source, type) else type(source)
         built = dict(settings) if isinstance(source, type) else {**_of_object(source, model, where), **settings}
         own = _BUILT[_kind(source) or ""]
         called = inspect.signature(kind.shap_values)

@@ -19,7 +19,12 @@ __all__ = ["Images", "images_in"]
 
 _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _MOST = 256
-_IMAGENET = {"size": 224, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "limit": _MOST}
+_IMAGENET: Mapping[str, Any] = {
+    "size": 224,
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "limit": _MOST,
+}
 _SETTINGS = ", ".join(_IMAGENET)
 
 
@@ -149,7 +154,7 @@ def _plain(settings: Mapping[str, Any], where: str) -> Prepare:
             fix='pip install "pytest-xaisanity[vision]"',
         ) from error
     size, gray = settings["size"], len(settings["mean"]) == 1
-    return v2.Compose(
+    prepare: Prepare = v2.Compose(
         [
             v2.ToImage(),
             *([v2.Grayscale()] if gray else []),
@@ -159,6 +164,7 @@ def _plain(settings: Mapping[str, Any], where: str) -> Prepare:
             v2.Normalize(list(settings["mean"]), list(settings["std"])),
         ]
     )
+    return prepare
 
 
 def _prepared(file: Path, prepare: Prepare, where: str) -> Tensor:
@@ -202,7 +208,7 @@ def _outputs(network: Network | None, inputs: Tensor) -> int | None:
         return None
     with torch.no_grad():
         found = network.model(inputs[:1])
-    scores = found if isinstance(found, Tensor) else found["logits"] if "logits" in found else None
+    scores = found if isinstance(found, Tensor) else found.get("logits")
     return None if scores is None or scores.ndim != 2 else scores.shape[1]
 
 

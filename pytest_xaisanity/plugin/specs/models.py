@@ -195,8 +195,9 @@ def _timm(timm: Any, spec: Spec, where: str, folder: Path) -> Callable[[], Netwo
     if isinstance(given, str) and given != "DEFAULT":
         settings["checkpoint_path"] = given
     if "checkpoint_path" in settings:
-        settings["checkpoint_path"] = str((folder / str(settings["checkpoint_path"])).expanduser())
-        _state_dict(Path(settings["checkpoint_path"]), where)  # so that a missing file is one clear error
+        file = (folder / str(settings["checkpoint_path"])).expanduser()
+        _state_dict(file, where)  # so that a missing file is one clear error
+        settings["checkpoint_path"] = str(file)
     wanted = settings.pop("pretrained", given is not None and "checkpoint_path" not in settings)
     if wanted and not local:
         settings["pretrained_cfg_overlay"] = {"file": str(_cached_by_timm(timm, spec, where))}
