@@ -20,7 +20,8 @@ __all__ = ["PrecomputedAdapter"]
 class PrecomputedAdapter(Adapter[Precomputed]):
     """Maps that were computed elsewhere: looks them up by the place of the input.
 
-    Other inputs or targets than it was first asked for at that place are refused."""
+    Other inputs or targets than it was first asked for at that place are refused.
+    """
 
     def accepts(self, source: object) -> bool:
         """Whether it is such maps."""

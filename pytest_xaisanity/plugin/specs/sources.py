@@ -14,7 +14,7 @@ from .spec import Spec, read_spec
 __all__ = ["USUAL_EXPLAINERS", "Sources", "checked_spec", "shown_explainer"]
 
 USUAL_EXPLAINERS: Mapping[str, str] = {
-    "captum:Saliency": "the size of the gradient",
+    "captum:Saliency(abs=False)": "the gradient",
     "captum:InputXGradient": "the input times its gradient",
     "captum:IntegratedGradients(n_steps=16)": "the same, averaged on the way from zero",
 }
