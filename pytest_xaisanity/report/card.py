@@ -121,7 +121,7 @@ def _model_card(records: Sequence[Record]) -> Iterator[str]:
     yield (
         "*For the quantitative analyses of a model card: whether the explanations that are shown of this model depend "
         "on what it has learned. Retention is the share of an explanation's similarity to itself that is left when the "
-        "weights are drawn anew: 0 where nothing survives, 1 where everything does.*"
+        "weights are re-initialized: 0 where nothing survives, 1 where everything does.*"
     )
     spoken = [record for record in records if _MODEL.tests & {*_about(record)}]
     yield _table(spoken, explainer=True) if spoken else _UNSAID

@@ -168,7 +168,9 @@ def test_claims_about_no_explainer_are_about_three(suite, given):
     assert len(tests) == 3 * (3 if "quick" in given else 1)
     assert [name for name in USUAL if any(f"[{name}-" in test for test in tests)] == USUAL
     result = run(suite, "--collect-only", given)
-    result.stdout.fnmatch_lines(["xaisanity: no --xai-explainer is given, so that claims are about captum:Saliency(abs=False) (*"])
+    result.stdout.fnmatch_lines(
+        ["xaisanity: no --xai-explainer is given, so that claims are about captum:Saliency(abs=False) (*"]
+    )
 
 
 def test_a_model_and_inputs_alone_are_enough(bare):

@@ -23,7 +23,7 @@ class QuantusMetric(MetricOfOthers):
     """A metric of Quantus: an object that is called with the model, an input, its target and a map of one channel.
 
     It scores one input at a time, with random numbers of that input's own, so that a score depends neither on the
-    batch nor on the order. Metrics that explain again, of the categories robustness and randomisation, are refused:
+    batch nor on the order. Metrics that explain again, of the categories robustness and randomization, are refused:
     the claims of this package that do the same have controls. What stands beside them is ``masks=``, for those of
     localisation. Their scores have no range that is known, and are decided on which is better.
     """
