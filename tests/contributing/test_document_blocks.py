@@ -34,10 +34,14 @@ IN_ROAR = {"kar": "roar"}
 
 
 def blocks(page: str) -> list[str]:
-    """Return the blocks of Python of a page, but for those of Hugging Face's models, which have tests of their own."""
+    """Return the blocks of Python of a page, but for those of libraries whose objects have tests of their own."""
     text = (ROOT / page).read_text(encoding="utf-8")
     found = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    return [block for block in found if not re.search(r"transformers as hf|\bhf\.|LLMAttribution\(|\bages\b", block)]
+    return [
+        block
+        for block in found
+        if not re.search(r"transformers as hf|\bhf\.|LLMAttribution\(|\bages\b|shap\.|quantus\.|BinaryAUROC", block)
+    ]
 
 
 WITH_BLOCKS = [page for page in PAGES if blocks(page)]
