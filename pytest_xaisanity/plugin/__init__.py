@@ -114,10 +114,20 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     """Add the claims of a battery, or those that are written, when they are asked for; a wrong SPEC is said once."""
     asked = add_battery(session, config, items)
     try:
-        if asked or any("xai" in fixtures_of(item) for item in items):
+        if not hasattr(config, "workerinput") and (asked or any("xai" in fixtures_of(item) for item in items)):
             find_given(config)
     except XaiError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say once what stands for nothing where workers collect, who could not say it together."""
+    config = session.config
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        try:
+            find_given(config)
+        except XaiError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:

@@ -17,7 +17,7 @@ __all__ = ["Costs"]
 
 _CLAIMS = pytest.StashKey[Sequence["Claim"]]()
 _SAID = pytest.StashKey[set[str]]()
-_COST = pytest.StashKey[str]()
+_COST = pytest.StashKey[tuple[str, str]]()
 _LINE = "xai_cost"  # an attribute of a report travels from a worker to the controller
 
 
@@ -41,20 +41,20 @@ class Costs:
         if said is None or explainer in said or DryRun.is_on(item.config):
             return
         said.add(explainer)
-        item.stash[_COST] = verdict.cost(item.config.stash[_CLAIMS])
+        item.stash[_COST] = explainer, verdict.cost(item.config.stash[_CLAIMS])
 
     @staticmethod
     def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         """Move it to the report of the setup."""
-        if report.when == "setup" and item.stash.get(_COST, ""):
+        if report.when == "setup" and _COST in item.stash:
             vars(report)[_LINE] = item.stash[_COST]
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write it at once, on a line of its own."""
-        line = vars(report).get(_LINE, "")
+        """Write it at once, on a line of its own; each worker finds it, and the times differ."""
+        explainer, line = vars(report).get(_LINE, ("", ""))
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
-        if line and line not in self._shown and terminal is not None and self._config.get_verbosity() >= 0:
-            self._shown.add(line)
+        if line and explainer not in self._shown and terminal is not None and self._config.get_verbosity() >= 0:
+            self._shown.add(explainer)
             terminal.ensure_newline()
             terminal.write_line(f"xaisanity: {line}, less what they share and what is decided early")

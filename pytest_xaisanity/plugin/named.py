@@ -38,14 +38,12 @@ def sources(config: pytest.Config) -> Sources:
 
 
 def find_given(config: pytest.Config) -> None:
-    """Raise where what the command line names, or a battery needs, cannot be found; nothing is made."""
+    """Raise where what the command line names cannot be found; nothing is made."""
     known = sources(config)
     for option in SPECS:
-        if option == "explainer":
-            for text in explainers(config):
+        if option in given(config):
+            for text in explainers(config) if option == "explainer" else [None]:
                 known.find(option, text)
-        elif option in given(config):
-            known.find(option)
 
 
 def named(config: pytest.Config, option: str, text: str | None = None) -> object:

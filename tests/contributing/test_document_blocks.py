@@ -40,7 +40,7 @@ def blocks(page: str) -> list[str]:
     return [
         block
         for block in found
-        if not re.search(r"transformers as hf|\bhf\.|LLMAttribution\(|\bages\b|shap\.|quantus\.|BinaryAUROC", block)
+        if not re.search(_OF_LIBRARIES, block)
     ]
 
 

@@ -390,3 +390,12 @@ def test_several_explainers_serve_the_markers_that_name_none(suite):
     result = run(suite, *several)
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["--xai-explainer: found 2 of them, and a fixture xai_explainer in test_it.py*"])
+
+
+def test_a_wrong_name_is_said_once_by_workers_too_and_the_cost_once_for_each_explainer(bare):
+    result = run(bare, "-n2", *options(model="subject:modle"))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --xai-model: *use 'model'*"])
+    result = run(bare, "-n2", "--xai-battery=quick", *options())
+    result.assert_outcomes(passed=3)
+    assert sum("claims about good: " in line for line in result.outlines) == 1
