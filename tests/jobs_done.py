@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import time
 from pathlib import Path
 
 import cloudpickle
@@ -54,3 +55,9 @@ class Elsewhere(Jobs):
         for place in reversed(range(len(calls))):
             work_there, shared_there, call = pickle.loads(cloudpickle.dumps((work, shared, calls[place])))
             yield place, pickle.loads(pickle.dumps(work_there(shared_there, call)))
+
+
+def sleeps(folder, number):
+    """Leave a mark that names the process, and be busy for longer than a test waits."""
+    (Path(folder) / f"{os.getpid()}").touch()
+    time.sleep(120)

@@ -7,10 +7,12 @@ joblib is imported only where calls are spread. A Dask or a Ray cluster is a con
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
@@ -19,6 +21,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+from packaging.version import Version  # comes with pytest
 
 from .checks import check_whole
 from .digest import is_installed
@@ -32,6 +35,8 @@ R = TypeVar("R")
 _ATTEMPTS = 3  # in a row in which no call ends
 _MOST = 4096
 _PATIENCE = 60.0  # seconds without a result, after which a cluster without workers counts as gone
+_LOOK = 1.0  # seconds between two looks of a worker whether the process that started it still runs
+_OLDEST = "1.5"
 _DASK = "DaskDistributedBackend"
 
 
@@ -102,7 +107,7 @@ class Jobs:
 
     def _spread(self, work: Callable[[S, T], R], shared: S, todo: dict[int, T]) -> Generator[tuple[int, R]]:
         """Yield what the workers return; raise what befalls them."""
-        joblib = _library("joblib")
+        joblib = _joblib()
         backend, configured = joblib.parallel.get_active_backend()
         _check_processes(backend, joblib.parallel.BACKENDS)
         if type(backend).__name__ == _DASK:
@@ -110,7 +115,7 @@ class Jobs:
             return
         count = self.count or configured or -1  # a backend's own default may be a single process: this one
         calls = [joblib.delayed(_numbered)(work, shared, place, call) for place, call in todo.items()]
-        settings = {"n_jobs": count, "batch_size": 1}
+        settings = {"n_jobs": count, "batch_size": 1, **_mortal(backend, joblib.parallel.BACKENDS["loky"])}
         if backend.supports_return_generator:
             with closing(joblib.Parallel(**settings, return_as="generator_unordered")(calls)) as done:
                 yield from map(_checked, done)
@@ -170,6 +175,31 @@ def _numbered(work: Callable[[S, T], R], shared: S, place: int, call: T) -> _Num
     with _ALONE:
         _take_device()
         return _Numbered(place, work(shared, call))
+
+
+# ------------------------------------------------------------------------------------------------------------- orphans
+
+
+def _mortal(backend: Any, loky: Any) -> dict[str, object]:
+    """Return the settings with which processes of loky end soon after this one, even if it is killed.
+
+    Else they wait five minutes for more to do, or for ever for the rest of what was being sent to them, and keep their
+    memory, their devices, and whoever reads what this process writes.
+    """
+    if not isinstance(backend, loky) or "initializer" in backend.backend_kwargs:
+        return {}
+    return {"initializer": _end_with, "initargs": (os.getpid(),)}
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent has ended; Windows does not tell, and there loky's five minutes hold."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK)
+        os._exit(1)  # whatever it is at: nobody is left to take the result
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
 
 # ------------------------------------------------------------------------------------------------------------- devices
@@ -266,6 +296,18 @@ def _library(name: str) -> Any:
             expected="joblib, and cloudpickle, which it needs",
             fix='pip install "pytest-xaisanity[scale]", or leave --xai-jobs (Bench(jobs=)) out',
         ) from error
+
+
+def _joblib() -> Any:
+    joblib = _library("joblib")
+    if Version(joblib.__version__) < Version(_OLDEST):
+        raise XaiError(
+            "--xai-jobs",
+            found=f"joblib {joblib.__version__}",
+            expected=f"joblib {_OLDEST} or newer, which can tell its processes to end with this one",
+            fix='pip install "pytest-xaisanity[scale]"',
+        )
+    return joblib
 
 
 def _check_processes(backend: object, known: dict[str, type]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import joblib
 import pytest
@@ -90,6 +92,33 @@ def test_the_jobs_of_a_worker_that_dies_are_done_again(tmp_path):
 def test_workers_that_die_in_a_row_are_an_error():
     with pytest.warns(XaiWarning), pytest.raises(XaiError, match="lost 3 times in a row, with 2 of 2 jobs left"):
         list(Jobs(2).run(dies, None, range(2)))
+
+
+ORPHANING = """
+import sys
+sys.path.insert(0, {tests!r})
+from jobs_done import sleeps
+from pytest_xaisanity.common.jobs import Jobs
+list(Jobs(2).run(sleeps, {folder!r}, range(2)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell that a parent has ended")
+def test_workers_end_soon_after_the_process_that_started_them_is_killed(tmp_path):
+    code = ORPHANING.format(tests=str(Path(__file__).parents[1]), folder=str(tmp_path))
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while len(list(tmp_path.iterdir())) < 2:
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.communicate(timeout=30)  # returns once all have ended that hold the other ends of the pipes, as workers do
+
+
+def test_an_old_joblib_is_refused(monkeypatch):
+    monkeypatch.setattr(joblib, "__version__", "1.4.2")
+    with pytest.raises(XaiError, match=r"joblib 1\.4\.2"):
+        list(Jobs(2).run(squared, 2, [1, 2]))
 
 
 def test_what_is_no_result_is_not_taken_for_one():

@@ -235,7 +235,7 @@ def session(folder, jobs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", [1])
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_session_that_is_killed_loses_the_cells_in_flight(tmp_path, jobs):
     """At random moments; ``XAI_KILLS`` says how often, 3 times by default."""
     expected = session(tmp_path / "whole", jobs)
