@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pkgutil
@@ -111,6 +112,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker("training")
         if "pytester" in item.fixturenames:
             item.add_marker("long")
+
+
+def pytest_collection_finish():
+    """Leave what is imported by now out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
