@@ -1,7 +1,10 @@
 """A campaign: whatever is raised, at whichever line of the plugin, the model comes back and no interrupt is lost.
 
 A claim is decided many times. Each time something is raised at another line of the plugin, those of its clean-up
-included, and the whole state of model and torch is compared with what it was before.
+included, and the whole state of model and torch is compared with what it was before. The campaigns are of about 1,000
+faults and 400 interrupts over all claims, and of one line in three of what is used without a bench; the full ones are
+
+    XAI_FAULTS=5000 XAI_INTERRUPTS=2000 XAI_LINES=1 pytest -m slow tests/model/test_interrupts.py
 """
 
 from __future__ import annotations
@@ -28,6 +31,9 @@ from pytest_xaisanity.explainers import LRP, backward_rules, estimate_patterns
 from pytest_xaisanity.explainers import DeepLift as Rescale
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
+
+FAULTS, INTERRUPTS = int(os.environ.get("XAI_FAULTS", "1000")), int(os.environ.get("XAI_INTERRUPTS", "400"))
+SHARE = int(os.environ.get("XAI_LINES", "3"))  # of how many lines one is taken
 
 IMAGES = torch.randn(16, 2, 6, 6, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(300) % 2
@@ -284,7 +290,7 @@ def test_rules_used_without_a_bench_leave_nothing_behind(what):
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ALONE)
 def test_rules_used_without_a_bench_leave_nothing_behind_at_any_line(what):
-    alone(what, 1)
+    alone(what, SHARE)
 
 
 LONG = [claim for claim in CLAIMS if claim != "label_randomization"]  # whose trainings would take minutes
@@ -292,19 +298,21 @@ LONG = [claim for claim in CLAIMS if claim != "label_randomization"]  # whose tr
 
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", LONG)
-def test_5000_faults_leave_nothing_behind(model, claim):
+def test_faults_at_many_lines_leave_nothing_behind(model, claim):
     campaign = Campaign(model, claim)
-    for place in spread(campaign.lines, 5000 // len(CLAIMS), claim):
+    for place in spread(campaign.lines, FAULTS // len(LONG), claim):
         campaign.decide((place,), RuntimeError)
     report(campaign)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", LONG)
-def test_2000_interrupts_leave_nothing_behind_and_are_raised(model, claim):
+def test_interrupts_at_many_lines_leave_nothing_behind_and_are_raised(model, claim):
+    """At single lines; and half as often each: at several in one run, and at any time, by signals."""
     campaign = Campaign(model, claim)
-    for place in spread(campaign.lines, 2000 // len(CLAIMS), claim):
+    count = INTERRUPTS // len(LONG)
+    for place in spread(campaign.lines, count, claim):
         campaign.decide((place,))
-    repeated(campaign, 100)
-    signaled(campaign, 100)
+    repeated(campaign, count // 2)
+    signaled(campaign, count // 2)
     report(campaign)
