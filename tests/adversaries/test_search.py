@@ -78,9 +78,9 @@ class TestSearch:
     @pytest.mark.slow
     @pytest.mark.parametrize("weakness", PLANTED)
     def test_finds_what_fools_a_metric_for_nearly_every_seed(self, weakness):
-        found = [search(SHAPE, PLANTED[weakness], max_examples=200, search_seed=seed) for seed in range(20)]
+        found = [search(SHAPE, PLANTED[weakness], max_examples=200, search_seed=seed) for seed in range(10)]
         won = [one for one in found if one.gain >= 0]
-        assert len(won) >= 19
+        assert len(won) >= 9
         assert max(len(repr(one.map)) for one in won) < 200
 
     def test_scores_no_more_maps_than_its_budget_and_each_once(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -41,11 +42,16 @@ def test_the_interval_misses_the_share_seldom_and_holds_the_estimate(share):
         room = np.minimum(1 - after, after + 1)
         return retained(after + room * rng.uniform(-1, 1, 64), own, chance)
 
+    @cache
+    def interval(run):
+        found = drawn(run)
+        low, high = found.interval(Bound(0.5), LEVEL, final=True)
+        assert LIMITS[0] <= low <= found.estimate <= high <= LIMITS[1]
+        return low, high
+
     def misses(side):
         def missed(run):
-            found = drawn(run)
-            low, high = found.interval(Bound(0.5), LEVEL, final=True)
-            assert LIMITS[0] <= low <= found.estimate <= high <= LIMITS[1]
+            low, high = interval(run)
             return (low if side == "low" else -high) > (share if side == "low" else -share)
 
         return missed

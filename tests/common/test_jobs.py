@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import threading
@@ -26,13 +27,14 @@ def test_jobs_are_done_here_by_default():
     assert Jobs(-1).spread
 
 
-def test_joblib_is_imported_only_where_jobs_are_spread():
-    code = (
-        "import sys; from pytest_xaisanity.common.jobs import Jobs\n"
-        "assert list(Jobs().run(lambda a, b: b, 0, [5])) == [(0, 5)]\n"
-        "assert 'joblib' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_joblib_is_imported_only_where_jobs_are_spread(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "joblib"]:
+        monkeypatch.delitem(sys.modules, name)
+    spec = importlib.util.spec_from_file_location(f"{module.__name__}_again", module.__file__)
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert list(again.Jobs().run(squared, 2, [5])) == [(0, 100)]
+    assert "joblib" not in sys.modules
 
 
 @pytest.mark.parametrize("count", [0, -2, 1.5, True, "2"])

@@ -80,13 +80,13 @@ def test_they_are_captums_on_average(kind, captum):
     one = INPUTS[:1]
     scale = 0.15
     width = float(one.max() - one.min()) * scale
-    ours = attributed(kind(Saliency, samples=1500, scale=scale), model, one, abs=False)
+    ours = attributed(kind(Saliency, samples=600, scale=scale), model, one, abs=False)
     with isolated("captum"):
         tunnel = NoiseTunnel(Saliency(model))
         theirs = tunnel.attribute(
-            one, nt_type=captum, nt_samples=1500, stdevs=width, target=model(one).argmax(1), abs=False
+            one, nt_type=captum, nt_samples=600, stdevs=width, target=model(one).argmax(1), abs=False
         )
-    assert float((ours - theirs).abs().max()) < 0.2 * float(theirs.abs().max())
+    assert float((ours - theirs).abs().max()) < 0.3 * float(theirs.abs().max())
 
 
 def test_an_input_gets_the_same_map_in_any_company():

@@ -107,7 +107,9 @@ class TestRows:
 
 @pytest.mark.parametrize("source", [NoiseTunnel, KernelShap, ShapleyValueSampling])
 def test_follow_inputs_of_explainers_that_draw(source):
-    settings = {"attribution_method": Saliency, "nt_samples": 3, "abs": False} if source is NoiseTunnel else {}
+    settings = {"n_samples": 5}
+    if source is NoiseTunnel:
+        settings = {"attribution_method": Saliency, "nt_samples": 3, "abs": False}
     masked = {} if source is NoiseTunnel else {"feature_mask": MASKS, "baselines": ROWS}
     both = maps_of(source, additional_forward_args=ROWS, **settings, **masked)
     one = dict.fromkeys(["additional_forward_args"], ROWS[7:8]) | {name: value[7:8] for name, value in masked.items()}

@@ -247,7 +247,7 @@ class TestLRP:
 
     @pytest.mark.parametrize("rule", ["epsilon", "zplus", "gamma"])
     def test_agrees_with_zennit_on_a_residual_network(self, rule):
-        model, images, targets = residual_network(), normal(2, 3, 32, 32), torch.tensor([0, 3])
+        model, images, targets = residual_network(), normal(2, 3, 16, 16), torch.tensor([0, 3])
         layers = [(zennit.composites.Linear, ZENNIT[rule]), *zennit.composites.layer_map_base()]
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
