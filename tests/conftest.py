@@ -15,6 +15,11 @@ from pathlib import Path
 os.environ.pop("GITHUB_ACTIONS", None)  # so that inner sessions do not speak for the job that runs these tests
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # most tests hold tensors of the processor against what comes back
 
+import matplotlib
+
+# A session in a process of its own has another home, where it would look for all fonts anew.
+os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())
+
 import captum.attr  # noqa: F401 - the inner sessions forget what they import, and torch cannot be imported twice
 import hypothesis  # noqa: F401
 import pytest

@@ -291,7 +291,9 @@ def test_an_interrupt_leaves_the_claims_decided_so_far(suite, name):
     body = "def test_a(xai):\n    assert decided(xai, good)\ndef test_b(xai):\n    assert decided(xai, good)\n"
     body += f"    os.kill(os.getpid(), signal.{name})\n    time.sleep(9)\ndef test_c(xai):\n    assert decided(xai)\n"
     suite.makepyfile(test_it=IMPORTS + body)
-    result = suite.runpytest_subprocess("-p", "no:randomly", "--xai-json=claims.json", "--xai-report=report.html")
+    result = suite.runpytest_subprocess(
+        "-p", "no:randomly", "--assert=plain", "--xai-json=claims.json", "--xai-report=report.html"
+    )
     assert result.ret == pytest.ExitCode.INTERRUPTED
     page = Page((suite.path / "report.html").read_text(encoding="utf-8"))
     assert "Interrupted." in page.text
