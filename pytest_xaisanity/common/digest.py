@@ -28,6 +28,7 @@ __all__ = [
     "held_by",
     "is_installed",
     "parts_of_class",
+    "passing_digest_of",
     "plain_attributes",
     "source_of",
 ]
@@ -51,10 +52,21 @@ def digest_of(*values: Any) -> str:
 def digested(values: Any, inner: Inner) -> str:
     """Return a digest of values of which ``inner`` tells what each is made of: None where its ``repr`` tells all."""
     digest = hashlib.blake2b(digest_size=16)
-    for part in _parts(values, {}, inner):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
+    _feed(digest.update, values, inner)
     return digest.hexdigest()
+
+
+def passing_digest_of(*values: Any) -> str:
+    """Return a digest of the same that takes less than half the time, and may be another in another version."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    _feed(digest.update, values, _inner)
+    return digest.hexdigest()
+
+
+def _feed(update: Callable[[bytes | memoryview], None], values: Any, inner: Inner) -> None:
+    for part in _parts(values, {}, inner):
+        update(len(part).to_bytes(8, "big"))
+        update(part)
 
 
 def _parts(value: Any, seen: dict[int, Any], inner_of: Inner) -> Iterator[bytes | memoryview]:

@@ -24,7 +24,7 @@ from .constants import FOLDED, PACKED, constants
 from .inventory import Inventory, parent
 from .tracing import Uses, Watch
 
-__all__ = ["Layer", "Layers", "find_layers"]
+__all__ = ["Layer", "Layers", "Traced", "find_layers"]
 
 _NORM = re.compile(r"Norm(\d+d)?$|BatchNorm|LayerNorm")
 _RESETS = ("reset_parameters", "_reset_parameters")
@@ -105,22 +105,44 @@ def find_layers(model: nn.Module, run: Callable[[], object], *, without: Mapping
     Raises:
         XaiError: If ``model`` is no module, has uninitialized parameters, or has no layer to randomize.
     """
-    inventory = Inventory(model)
-    units, not_randomized = _units(inventory, without or {})
-    seen = _watch(inventory, run)
-    _position(units, inventory, seen)
-    not_randomized |= constants(inventory, seen.uses.keys() - {name for unit in units for name in unit.buffers})
-    for unit in units:
-        if not unit.uses:
-            not_randomized |= dict.fromkeys(unit.parameters, _UNUSED)
-    used = sorted((unit for unit in units if unit.uses), key=lambda unit: unit.uses[0])
-    weighted = _with_vectors([unit for unit in used if not unit.norm], inventory)
-    if not weighted:
-        raise _nothing_to_randomize(model, inventory, not_randomized)
-    norms = _with_norms(weighted, [unit for unit in used if unit.norm])
-    layers = tuple(_layer(unit, norms[index]) for index, unit in enumerate(weighted))
-    scripted = any(inventory.script(unit.owner) is not None for unit in used)
-    return Layers(layers, not_randomized, "registration" if scripted else "execution")
+    return Traced(model, run).layers(without)
+
+
+class Traced:
+    """A model and what was seen of one forward pass of it.
+
+    Args:
+        model: The model.
+        run: Does the pass.
+
+    Attributes:
+        inventory: The model's modules, parameters and buffers.
+
+    Raises:
+        XaiError: As :func:`find_layers`.
+    """
+
+    def __init__(self, model: nn.Module, run: Callable[[], object]) -> None:
+        self.inventory = Inventory(model)
+        self._model, self._seen = model, _watch(self.inventory, run)
+
+    def layers(self, without: Mapping[str, str] | None = None) -> Layers:
+        """Return the layers, as :func:`find_layers` does."""
+        inventory, seen = self.inventory, self._seen
+        units, not_randomized = _units(inventory, without or {})
+        _position(units, inventory, seen)
+        not_randomized |= constants(inventory, seen.uses.keys() - {name for unit in units for name in unit.buffers})
+        for unit in units:
+            if not unit.uses:
+                not_randomized |= dict.fromkeys(unit.parameters, _UNUSED)
+        used = sorted((unit for unit in units if unit.uses), key=lambda unit: unit.uses[0])
+        weighted = _with_vectors([unit for unit in used if not unit.norm], inventory)
+        if not weighted:
+            raise _nothing_to_randomize(self._model, inventory, not_randomized)
+        norms = _with_norms(weighted, [unit for unit in used if unit.norm])
+        layers = tuple(_layer(unit, norms[index]) for index, unit in enumerate(weighted))
+        scripted = any(inventory.script(unit.owner) is not None for unit in used)
+        return Layers(layers, not_randomized, "registration" if scripted else "execution")
 
 
 # ---------------------------------------------------------------------------------------------------------- units

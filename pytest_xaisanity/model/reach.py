@@ -1,8 +1,9 @@
 """Which weights reach the output that is explained: other heads and unused poolers run, and change nothing of it.
 
 A gradient that is not zero shows that a weight does. One that is zero shows nothing: a ReLU may be dead for an input, a
-head may be zero, a part may run without gradients. Such a weight is left out only where changing it leaves the
-explained output as it is, bit for bit, on the model as given and on two with other weights throughout.
+head may be zero, a part may run without gradients. Such a weight is left out where nothing that was computed from it
+can have come into the output (:mod:`.flow`), or where changing it leaves the explained output as it is, bit for bit, on
+the model as given and on two with other weights throughout.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from ..common.seeding import generator
 from ..common.undoing import undoing
+from .flow import Flow
 from .inventory import Inventory, parent, plain_name
-from .layers import Layers, find_layers
+from .layers import Layers, Traced
 from .reinit.randomizer import Randomizer
 from .rewriting import rewritten
 from .snapshot import RequiresGrad
@@ -52,11 +54,12 @@ def find_reaching_layers(
         XaiError: As :func:`~pytest_xaisanity.model.layers.find_layers`.
     """
     left = {plain_name(name): why for name, why in (without or {}).items()}
-    found = find_layers(model, run, without=left)
-    unreached = _Reach(model, found, outputs, targets).unreached()
+    traced = Traced(model, run)
+    found = traced.layers(left)
+    unreached = _Reach(model, traced.inventory, found, outputs, targets).unreached()
     if not unreached or unreached >= {name for layer in found for name in layer.parameters}:
         return found
-    return find_layers(model, run, without={**dict.fromkeys(sorted(unreached), UNREACHED), **left})
+    return traced.layers({**dict.fromkeys(sorted(unreached), UNREACHED), **left})
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,27 @@ class _Answers:
 class _Reach:
     """Finds the parameters of a model that do not reach what is explained."""
 
-    def __init__(self, model: nn.Module, found: Layers, outputs: Callable[[], Tensor], targets: Tensor | None) -> None:
-        self.model, self.found, self.outputs, self.targets = model, found, outputs, targets
-        self.inventory = Inventory(model)
+    def __init__(
+        self,
+        model: nn.Module,
+        inventory: Inventory,
+        found: Layers,
+        outputs: Callable[[], Tensor],
+        targets: Tensor | None,
+    ) -> None:
+        self.model, self.inventory, self.found, self.outputs, self.targets = model, inventory, found, outputs, targets
+        self.flowing: set[str] = set(inventory.parameters)  # what may have come into the outputs in whatever way
 
     def unreached(self) -> set[str]:
         """Return their names."""
         flat, without_path = self._suspects()
+        out = {name for group in without_path if self.flowing.isdisjoint(group) for name in group}
+        without_path = [group for group in without_path if out.isdisjoint(group)]
         everything = [name for group in without_path for name in group]
         if everything and self._left_alone(everything, shown=False):
-            out = set(everything)
+            out |= {*everything}
         else:
-            out = {name for group in without_path if self._left_alone(group, shown=False) for name in group}
+            out |= {name for group in without_path if self._left_alone(group, shown=False) for name in group}
         return out | {name for group in flat if self._left_alone(group, shown=True) for name in group}
 
     def _groups(self) -> list[tuple[str, ...]]:
@@ -127,7 +139,8 @@ class _Reach:
             for parameter in parameters:
                 if parameter.is_leaf:
                     parameter.requires_grad_(True)
-            explained = self._answers().explained
+            flow = Flow(self.inventory)
+            explained = self._answers(flow).explained
             mixture = torch.rand(explained.shape, generator=generator("reach")).to(explained)
             asking = [parameter for parameter in parameters if parameter.requires_grad]
             if explained.requires_grad and asking:
@@ -143,9 +156,11 @@ class _Reach:
             return None
         return found[0] if found else None
 
-    def _answers(self) -> _Answers:
+    def _answers(self, flow: Flow | None = None) -> _Answers:
         seen: list[Tensor] = []
-        Watch().during(lambda: seen.append(self.outputs()))
+        (Watch() if flow is None else flow.watch()).during(lambda: seen.append(self.outputs()))
+        if flow is not None:
+            self.flowing = flow.into(seen[0])
         flat = seen[0].flatten(1)
         explained = torch.ones(flat.shape[1], dtype=torch.bool, device=flat.device)
         if self.targets is not None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..model.layers import Layers
 from ..model.reach import find_reaching_layers
-from .block import Block
+from .block import Block, Inputs
 from .outputs import columns
 from .subject import Subject
 
@@ -18,7 +18,8 @@ LEFT_ALONE = "embeds the tokens, and is left alone with embedding=False"
 def explained_layers(subject: Subject, block: Block, *, embedding: bool = True) -> Layers:
     """Return the layers that reach the explained output, seen on a few inputs of a block.
 
-    Where targets were given, these positions of the outputs are explained; predictions may be any.
+    Where targets were given, these positions of the outputs are explained; predictions may be any. What was found once
+    is kept as long as the model, the inputs and the targets are the same.
 
     Args:
         subject: What is explained.
@@ -29,7 +30,11 @@ def explained_layers(subject: Subject, block: Block, *, embedding: bool = True) 
         XaiError: As :func:`~pytest_xaisanity.model.layers.find_layers`.
     """
     probe = subject.probe(block)
+    key = ("explained layers", block.indices[: len(probe[0])], embedding)
+    return subject.once(key, lambda: _found(subject, probe, embedding=embedding))
 
+
+def _found(subject: Subject, probe: Inputs, *, embedding: bool) -> Layers:
     def outputs() -> Tensor:
         result: Tensor = columns(subject.presented(*(tensor.clone() for tensor in probe)))
         return result

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..common.checks import check_whole
-from ..common.digest import digest_of, plain_attributes
+from ..common.digest import digest_of, passing_digest_of, plain_attributes
 from ..common.errors import XaiError, XaiWarning, said
 from ..model.lending import Lending, own_changes
 from ..model.snapshot import modules_with_modes
@@ -227,10 +227,10 @@ class Subject:
         flag that the forward pass may read.
         """
         if not isinstance(self.model, nn.Module):
-            return digest_of(self._source.identity, id(self.model))
+            return passing_digest_of(self._source.identity, id(self.model))
         tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
         modules = [(name, type(m).__qualname__, repr(plain_attributes(m))) for name, m in self.model.named_modules()]
-        return digest_of(self._source.identity, tensors, modules)
+        return passing_digest_of(self._source.identity, tensors, modules)
 
     @property
     def model_fingerprint(self) -> str:
@@ -461,8 +461,9 @@ class Subject:
         """Return the outputs of a block, where they were needed, and what is explained of them."""
         outputs = self._checked_outputs(inputs, targets, start) if targets is None else None
         if not self._checked:  # no prediction is needed, but the model is asked about a few for the checks
-            self._checked_outputs(tuple(tensor[:_CHECKED] for tensor in inputs), targets, start)
-        if is_multi_hot(targets, self._sizes):
+            few = self._checked_outputs(tuple(tensor[:_CHECKED] for tensor in inputs), targets, start)
+            outputs = few if len(few) == len(inputs[0]) else None
+        if outputs is None and is_multi_hot(targets, self._sizes):
             outputs = self._checked_outputs(inputs, targets, start)
         found = explained(targets, outputs, self._sizes, task=self.link.task)
         return outputs, None if found is None else found.to(self.device)
@@ -498,8 +499,15 @@ class Subject:
 
         It is given those that are visited first, and about 4,096 at most.
         """
+        return self.once(key, lambda: learn(*self._sample()))
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what ``make`` returned for ``key`` the first time, as long as model, inputs and targets are the same.
+
+        It is made while the model is as it was given.
+        """
         if key not in self._learned:
-            self._learned[key] = learn(*self._sample())
+            self._learned[key] = make()
         found: T = self._learned[key]
         return found
 
