@@ -23,6 +23,7 @@ SAME_INPUT = 0.01  # Euclidean distance, relative to the norm
 SAME_MAP = 0.05  # of maps of norm one: a cosine above 0.9987
 _SKETCHES, _WIDTH = 4, 32
 _PLACES = 16  # of maps that are compared up to what is the same everywhere
+_ROUNDED = 1e-9  # of the squares of two norms: by how much the square of a distance may be off, as it is first found
 _KEPT = 256  # groups that later inputs may join
 
 
@@ -46,28 +47,30 @@ class Grouping:
         Without maps both are the same.
         """
         inputs = torch.cat([_sketched(_leading(_comparable(tensor), block.mask)) for tensor in block.inputs], dim=1)
+        twins = self._inputs.compared(inputs)
         if maps is None:
-            return [self._group(row, None) for row in inputs]
+            return [self._group(row, twins, None) for row in range(len(block))]
         flat = maps.detach().flatten(1).cpu().double()
         mask = None if block.mask is None else block.mask.cpu()
         varied = counted_scores(mask, lambda one: one.amax(1) > one.amin(1), flat) & torch.isfinite(flat).all(1)
         centered = counted_maps(mask, lambda one: one - one.mean(1, keepdim=True), flat)
         compared = (centered,) if flat.shape[1] >= _PLACES else (flat, centered)
         shown = torch.cat([_directions(_leading(one, block.mask)) for one in compared], dim=1)
-        return [self._group(inputs[row], shown[row] if varied[row] else None) for row in range(len(block))]
+        alike = self._maps.compared(shown)
+        return [self._group(row, twins, alike if varied[row] else None) for row in range(len(block))]
 
-    def _group(self, inputs: Tensor, shown: Tensor | None) -> tuple[int, int]:
-        twin = self._inputs.near(inputs)
-        alike = None if shown is None else self._maps.near(shown)
+    def _group(self, row: int, twins: _Compared, alike: _Compared | None) -> tuple[int, int]:
+        twin = twins.near(row)
+        joined = None if alike is None else alike.near(row)
         own = self._count if twin is None else twin
         # Of a group by input or map, the number is that of its first member by input alone.
-        group = min((self._joined[twin] if twin is not None else own), (own if alike is None else alike))
+        group = min((self._joined[twin] if twin is not None else own), (own if joined is None else joined))
         if twin is None:
-            self._inputs.add(inputs, own)
+            twins.lead(row, own)
             self._joined.append(group)
             self._count += 1
-        if shown is not None and alike is None:
-            self._maps.add(shown, group)
+        if alike is not None and joined is None:
+            alike.lead(row, group)
         return group, own
 
 
@@ -76,29 +79,60 @@ class _Leaders:
 
     def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
-        self._vectors = torch.empty(0, 0)
-        self._groups: list[int] = []
+        self.vectors = torch.empty(0, 0, dtype=torch.float32)
+        self.groups: list[int] = []
 
-    def near(self, vector: Tensor) -> int | None:
-        """Return the group of the first that is near, or None."""
-        if not self._groups:
-            return None
-        known = self._vectors[: len(self._groups)]
-        vector = vector.float()
-        near = torch.linalg.vector_norm(known - vector, dim=1) <= self.tolerance * torch.linalg.vector_norm(vector)
-        return self._groups[int(near.nonzero()[0])] if near.any() else None
+    def compared(self, rows: Tensor) -> _Compared:
+        """Return vectors ``(b, width)`` set against all that are kept, and against one another."""
+        return _Compared(self, rows.float())
 
     def add(self, vector: Tensor, group: int) -> None:
         """Keep one more, where there is room."""
-        count = len(self._groups)
+        count = len(self.groups)
         if count == _KEPT:
             return
-        if count == len(self._vectors):  # grows by doubling
-            wider = torch.empty(max(64, 2 * count), len(vector))
-            wider[:count] = self._vectors[:count] if count else 0
-            self._vectors = wider
-        self._vectors[count] = vector
-        self._groups.append(group)
+        if count == len(self.vectors):  # grows by doubling
+            wider = torch.empty(max(64, 2 * count), len(vector), dtype=torch.float32)
+            wider[:count] = self.vectors[:count] if count else 0
+            self.vectors = wider
+        self.vectors[count] = vector
+        self.groups.append(group)
+
+
+class _Compared:
+    """The vectors of one block, all compared at once: which leaders each is near to, those among themselves too."""
+
+    def __init__(self, leaders: _Leaders, rows: Tensor) -> None:
+        self._leaders, self._rows = leaders, rows
+        self._known = len(leaders.groups)
+        self._near: list[list[int]] = [[] for _ in rows]  # first the leaders, then the rows of the block
+        known = leaders.vectors[: self._known].reshape(self._known, rows.shape[1])
+        others = torch.cat([known, rows])
+        limits = leaders.tolerance * torch.linalg.vector_norm(rows, dim=1)
+        # Products are quick and rounded: they leave what may be near, and that is looked at by itself.
+        wide, many = rows.double(), others.double()
+        squares = wide.square().sum(1, keepdim=True) + many.square().sum(1)
+        may = squares - 2 * wide @ many.T <= limits.double().square()[:, None] + _ROUNDED * squares
+        first, second = may.nonzero().unbind(1)
+        near = torch.linalg.vector_norm(others[second] - rows[first], dim=1) <= limits[first]
+        for row, other in zip(first[near].tolist(), second[near].tolist(), strict=True):
+            self._near[row].append(other)
+        self._led: dict[int, int] = {}  # the rows that have become leaders since, and their groups
+
+    def near(self, row: int) -> int | None:
+        """Return the group of the first leader that is near to a row, or None."""
+        for other in self._near[row]:
+            if other < self._known:
+                return self._leaders.groups[other]
+            if other - self._known in self._led:
+                return self._led[other - self._known]
+        return None
+
+    def lead(self, row: int, group: int) -> None:
+        """Make a row a leader, where there is room for one."""
+        if len(self._leaders.groups) < _KEPT:
+            self._led[row] = group
+        self._leaders.add(self._rows[row], group)
 
 
 def _directions(maps: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ __all__ = ["Kind", "Perturbation", "Perturbing"]
 
 Kind: TypeAlias = Literal["gaussian", "square", "binary"]
 _DRAWN = 2**18  # numbers that one generator draws of an input, at most, where one sample has no more
+_TOGETHER = 2**18  # numbers that are made into perturbed inputs together, where those of one pass are no more
 _KEPT = 2**24  # numbers of a block that are kept for other maps, at most
 
 
@@ -71,7 +72,7 @@ class Perturbing:
         by_value = self.additive and self.embedded is None
         self.sizes = [prod(one.values if by_value else one.places) for one in self.layouts]
         outputs = self.subject.outputs(block.arguments) if block.outputs is None else block.outputs
-        self.before = self._explained(outputs, slice(None))
+        self.before = self._explained(outputs, block.targets)
         self._changes: Tensor | None = None
         self._keeps = len(block) * how.samples * sum(self.sizes) <= _KEPT
         self._kept: dict[tuple[int, int, int], Tensor] = {}
@@ -106,7 +107,8 @@ class Perturbing:
 
     def _some(self, weights: Tensor, first: int, count: int) -> Tensor:
         """Return the predictions and, unless they are known, the outputs under some samples: ``(b, 1 or 2, count)``."""
-        batches = self.subject.batches
+        at_once = self._at_once(count)
+        drawn = at_once * max(1, _TOGETHER // (at_once * count * sum(self.sizes)))
 
         def work(part: slice) -> Tensor:
             numbers = self._numbers(part, first, count)
@@ -116,24 +118,34 @@ class Perturbing:
             return torch.stack(found, dim=1)
 
         with torch.inference_mode(False), torch.no_grad():
-            return batches.of(max(1, batches.size // count)).run(len(self.block), work)
+            return self.subject.batches.of(drawn).run(len(self.block), work)
+
+    def _at_once(self, count: int) -> int:
+        """Return of how many inputs ``count`` perturbations each are one pass."""
+        return max(1, self.subject.batches.size // count)
 
     def _outputs(self, part: slice, numbers: Tensor) -> Tensor:
         """Return the explained output of each perturbed input, those of one input in a row."""
         count = numbers.shape[1]
         rows = torch.arange(part.start, part.stop, device=numbers.device).repeat_interleave(count)
         perturbed = [tensor.flatten(0, 1) for tensor in self._perturbed(part, numbers)]
-        context = [tensor[rows] for tensor in self.block.context]
+        targets = None if self.block.targets is None else self.block.targets[rows]
 
         def work(few: slice) -> Tensor:
-            given, more = (tuple(tensor[few] for tensor in tensors) for tensors in (perturbed, context))
-            return self._explained(self._answer(given, more, rows[few]), rows[few])
+            given = tuple(tensor[few] for tensor in perturbed)
+            context = tuple(tensor[rows[few]] for tensor in self.block.context)
+            return self._explained(self._answer(given, context, rows[few]), None if targets is None else targets[few])
 
-        return self.subject.batches.run(len(rows), work)
+        def of_inputs(some: slice) -> Tensor:
+            first = some.start * count
+            return self.subject.batches.run(
+                some.stop * count - first, lambda few: work(slice(first + few.start, first + few.stop))
+            )
 
-    def _explained(self, outputs: Tensor, rows: Tensor | slice) -> Tensor:
-        wide = outputs if outputs.dtype == torch.float64 else outputs.float()
-        return select(wide, None if self.block.targets is None else self.block.targets[rows])
+        return self.subject.batches.of(self._at_once(count)).run(len(numbers), of_inputs)
+
+    def _explained(self, outputs: Tensor, targets: Tensor | None) -> Tensor:
+        return select(outputs if outputs.dtype == torch.float64 else outputs.float(), targets)
 
     # ----------------------------------------------------------------------------------------------------- perturbing
 
