@@ -62,9 +62,10 @@ class NoisyLinear(Conditional):
         pixels = removed[:, 0]
         wide = inputs if inputs.dtype == torch.float64 else inputs.float()
         filled = harmonic_fill(wide, pixels)
-        everything = pixels.flatten(1).all(1)[:, None, None, None]
-        means = wide.mean((2, 3), keepdim=True)
-        return torch.where(everything, means, filled).to(inputs.dtype) + drawn
+        everything = pixels.flatten(1).all(1)
+        if everything.any():
+            filled[everything] = wide[everything].mean((2, 3), keepdim=True).expand_as(filled[everything])
+        return filled.to(inputs.dtype).add_(drawn)
 
 
 def _check(inputs: Tensor) -> None:

@@ -9,6 +9,7 @@ from scipy.sparse import lil_array
 from scipy.sparse.linalg import spsolve
 
 from pytest_xaisanity import XaiError
+from pytest_xaisanity.maps import banded
 from pytest_xaisanity.maps.harmonic import harmonic_fill
 from pytest_xaisanity.maps.imputation import IMPUTERS
 from pytest_xaisanity.maps.noisy_linear import NoisyLinear
@@ -93,6 +94,56 @@ class TestAgainstTheSparseSolve:
         for place in (0, 17, 39):
             alone = interpolated(images[place : place + 1], unknown[place : place + 1])
             assert torch.allclose(alone[0], together[place], atol=2e-5)
+
+
+class TestBothSolvers:
+    """On a CPU each image is solved directly, or in steps where that is thought to be quicker: to the same values."""
+
+    @pytest.fixture(params=[True, False], ids=["directly", "in steps"])
+    def directly(self, request, monkeypatch):
+        monkeypatch.setattr(banded._Systems, "quick", lambda self: np.full(len(self.counts), request.param))
+        return request.param
+
+    @pytest.mark.parametrize("masks", [scattered, smooth])
+    @pytest.mark.parametrize(("height", "width"), [(7, 12), (12, 7)])
+    def test_are_exact(self, directly, masks, height, width):
+        for share in (0.1, 0.5, 0.9):
+            images, unknown = drawn(3, 2, height, width), masks(3, height, width, share)
+            unknown[:, 3, 3] = True
+            expected = torch.stack([slow_fill(*pair) for pair in zip(images, unknown, strict=True)])
+            assert torch.allclose(interpolated(images, unknown), expected, atol=1e-9)
+            error = interpolated(images.float(), unknown).double() - expected
+            assert float(error.abs().max()) < (1e-6 if directly else 1e-5)
+
+    def test_are_exact_far_from_zero_and_whatever_stood_at_removed_pixels(self, directly):
+        images, unknown = drawn(2, 2, 12, 12), smooth(2, 12, 12, 0.4)
+        expected = torch.stack([slow_fill(*pair) for pair in zip(images, unknown, strict=True)])
+        far = (images + 1024.0).float()
+        far[unknown[:, None].expand_as(far)] = -1e30
+        assert torch.allclose(
+            interpolated(far, unknown).double() - 1024, expected, atol=3e-4
+        )  # 2 units in the last place
+
+    def test_images_without_removed_pixels_and_without_others_stand_among_them(self, directly):
+        images, unknown = drawn(5, 2, 9, 9).float(), scattered(5, 9, 9, 0.4)
+        unknown[1], unknown[3] = False, True
+        filled = harmonic_fill(images, unknown)
+        alone = [harmonic_fill(images[i : i + 1], unknown[i : i + 1]) for i in range(5)]
+        assert torch.allclose(filled, torch.cat(alone), atol=1e-5)
+        assert torch.equal(filled[1], images[1])
+        assert torch.equal(filled[3], images[3])
+        assert not torch.equal(filled[0], images[0])
+
+
+def test_wide_bands_are_left_to_steps_and_narrow_ones_are_not():
+    def chosen(unknown):
+        images = drawn(len(unknown), 1, *unknown.shape[1:]).float()
+        degrees = torch.full(unknown.shape[1:], 12.0)
+        return banded._Systems(images, unknown, degrees).quick().tolist()
+
+    assert chosen(scattered(2, 64, 64, 0.1)) == [True, True]
+    assert chosen(scattered(2, 64, 64, 0.5)) == [False, False]
+    assert chosen(smooth(2, 28, 28, 0.3)) == [True, True]
 
 
 class TestClosedForms:

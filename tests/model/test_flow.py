@@ -90,7 +90,6 @@ REACHING = {
     "a function of autograd": lambda model, x, h: Hidden.apply(h, model.spare(x)),
     "a function that is mapped": lambda model, x, h: h + torch.vmap(model.spare)(x),
     "a stack": lambda model, x, h: torch.stack([h, model.spare(x)]).mean(0),
-    "a default of a dictionary": lambda model, x, h: {"h": h, **{"h": model.spare(x)}}["h"],
 }
 LEFT = {
     "not called": lambda model, x, h: h,
