@@ -10,6 +10,8 @@ BASELINES = Registry(
         "random": ".evidence.baselines.random:Random",
         "edges": ".evidence.baselines.edges:Edges",
         "other_input": ".evidence.baselines.other_input:OtherInput",
+        "other_local": ".evidence.baselines.other_local:OtherLocal",
+        "misplaced": ".evidence.baselines.misplaced:Misplaced",
         "class_mean": ".evidence.baselines.class_mean:ClassMean",
         "uninformative": ".evidence.baselines.uninformative:Uninformative",
         "mutants": ".evidence.baselines.mutants:Mutants",

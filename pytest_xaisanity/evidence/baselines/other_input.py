@@ -15,7 +15,7 @@ from ...subject.block import Block
 from ..base import Lab
 from .own_maps import OwnMaps
 
-__all__ = ["OtherInput"]
+__all__ = ["OtherInput", "Others"]
 
 _KEPT = 8  # maps of a target
 _BYTES = 64 * 2**20  # of all that are kept
@@ -34,15 +34,19 @@ class OtherInput(OwnMaps):
 
     def maps(self, block: Block, like: Tensor, *, seed: int) -> list[Tensor]:
         """Return one batch of maps, of the other inputs of this block alone."""
-        return _Others(seed)(block, like)
+        return Others(seed)(block, like)
 
     def begin(self, lab: Lab) -> Callable[[Block, Tensor], list[Tensor]]:
         """Return a function that keeps a few maps of each target from one block to the next."""
-        return _Others(lab.seed)
+        return Others(lab.seed)
 
 
-class _Others:
-    """Gives each input the map of another, and keeps maps of each target for the blocks to come."""
+class Others:
+    """Gives each input the map of another, and keeps maps of each target for the blocks to come.
+
+    Args:
+        seed: Seeds which other it is.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
