@@ -110,6 +110,9 @@ class Decided(Mapping[str, "Verdict"]):
 # --------------------------------------------------------------------------------------------- what a subject may lack
 
 
+_MOST_SAME = 0.5  # of pairs of inputs of one target, at which the network may have the same gradient
+
+
 def _another_class(subject: Subject, block: Block, least: int) -> str:
     classes = subject.outputs(subject.probe(block)).shape[1]
     return "" if block.targets is not None and classes > 1 else "another class: the model has a single output"
@@ -138,6 +141,16 @@ def _inputs_of_one_target(subject: Subject, block: Block, least: int) -> str:
     if total < least:
         return ""  # as for any other claim, which says so
     return f"inputs of one target: {_with_others(counts)} of {total} have another of theirs, and {least} are needed"
+
+
+def _multiplied_inputs(subject: Subject, block: Block, least: int) -> str:
+    if block.layout.kind == "tokens" or not all(tensor.is_floating_point() for tensor in block.inputs):
+        return "floating-point inputs, by which attributions may be multiplied"
+    from ..evidence.baselines.other_local import OwnGradients
+
+    if OwnGradients(subject).same(block) > _MOST_SAME:
+        return "gradients that depend on the input: of a linear model they are the same for all inputs of one target"
+    return _inputs_of_one_target(subject, block, least)
 
 
 def _with_others(counts: Mapping[tuple[int, ...], int]) -> int:
@@ -171,7 +184,9 @@ _STANDARD = (
     Entry("changes_under", ("later_layers",), lacks=_layers_above),
     Entry("changes_under", ("other_target",), lacks=_another_class),
     _RANDOM,
+    Entry("beats", ("misplaced",), _READ_EITHER_WAY, lacks=_detail),
     Entry("beats", ("other_input",), _FLIPPING, lacks=_inputs_of_one_target),
+    Entry("beats", ("other_local",), _FLIPPING, lacks=_multiplied_inputs),
     _ORDER,
 )
 _SHARPER = (

@@ -23,7 +23,7 @@ _OF_IMAGES = ("rows reversed", "columns reversed")
 class TurnedMap(Baseline):
     """The explainer's own map, turned over by one symmetry of its places.
 
-    Gains are clipped to 0.25, and what is too small to count is 0.01, as against own maps of other inputs.
+    What is too small to count is 0.01, as against own maps of other inputs.
 
     Attributes:
         turn: What was done to the map, in words.
@@ -34,7 +34,6 @@ class TurnedMap(Baseline):
     axis: int | None
     from_explainer: ClassVar[bool] = True
     margin: ClassVar[float] = 0.01
-    reach: ClassVar[float] = 0.25
 
     @property
     def name(self) -> str:
