@@ -20,27 +20,38 @@ from broken import broken
 from networks import SUBJECTS, subject
 from sound import sound
 
-from pytest_xaisanity import Bench, Verdict, beats, changes_under, invariant_under
+from pytest_xaisanity import Bench, Verdict
+from pytest_xaisanity.bench.battery import battery
 from pytest_xaisanity.claims.base import Claim
 
 MARKS = {"passed": "+", "failed": "x", "inconclusive": "?"}
 
 
+COLUMNS = {  # the cheapest first
+    "order": "invariant_under-batch_order",
+    "random": "beats-random-on-pixel_flipping-reading_either",
+    "misplaced": "beats-misplaced-on-pixel_flipping-reading_either",
+    "other input": "beats-other_input-on-pixel_flipping",
+    "other local": "beats-other_local-on-pixel_flipping",
+    "target": "changes_under-other_target",
+    "later": "changes_under-later_layers",
+    "cascade": "changes_under-cascading_randomization",
+    "each target": "beats-random-on-pixel_flipping-reading_either-within_target",
+}
+EACH_TARGET = "each target"
+
+
 def standard() -> dict[str, Claim]:
-    """Return the standard claims, by the letters that stand for them in the table; the cheapest first."""
-    return {
-        "order": invariant_under("batch_order"),
-        "random": beats("random", on="pixel_flipping", reading="either"),
-        "other input": beats("other_input", on="pixel_flipping"),
-        "target": changes_under("other_target"),
-        "later": changes_under("later_layers"),
-        "cascade": changes_under("cascading_randomization"),
-    }
+    """Return the claims of the standard battery, by the columns that stand for them; any that has none comes last."""
+    claims = {entry.claim.claim_id: entry.claim for entry in battery("standard", where="battery")}
+    known = {column: claims.pop(name) for column, name in COLUMNS.items() if name in claims}
+    return {**known, **claims}
 
 
 def each_target() -> dict[str, Claim]:
     """Return the claim of the thorough battery that is asked of each target by itself."""
-    return {"each target": beats("random", on="pixel_flipping", reading="either", within="target")}
+    thorough = (entry.claim for entry in battery("thorough", where="battery"))
+    return {EACH_TARGET: claim for claim in thorough if claim.claim_id == COLUMNS[EACH_TARGET]}
 
 
 class Row(NamedTuple):

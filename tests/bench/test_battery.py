@@ -15,6 +15,8 @@ LATER = "changes_under-later_layers"
 OTHER_TARGET = "changes_under-other_target"
 RANDOM = "beats-random-on-pixel_flipping-reading_either"
 OTHER_INPUT = "beats-other_input-on-pixel_flipping"
+OTHER_LOCAL = "beats-other_local-on-pixel_flipping"
+MISPLACED = "beats-misplaced-on-pixel_flipping-reading_either"
 MEAN = "beats-class_mean-on-pixel_flipping"
 WITHIN = "beats-random-on-pixel_flipping-reading_either-within_target"
 EDGES = "beats-edges-on-pixel_flipping-reading_either"
@@ -55,7 +57,7 @@ def reasons(bench: Bench) -> dict[str, str]:
 def test_each_battery_holds_those_before_it():
     quick, standard, thorough = ({entry.claim.claim_id for entry in BATTERIES[name]} for name in BATTERIES)
     assert quick == {CASCADE, RANDOM, ORDER}
-    assert standard == {CASCADE, LATER, OTHER_TARGET, RANDOM, OTHER_INPUT, ORDER}
+    assert standard == {CASCADE, LATER, OTHER_TARGET, RANDOM, MISPLACED, OTHER_INPUT, OTHER_LOCAL, ORDER}
     assert standard < thorough
     assert {MEAN, WITHIN, EDGES, MUTANTS} < thorough
 
@@ -71,10 +73,11 @@ def test_what_a_subject_lacks_is_said_and_the_others_are_decided(features):
     explainer = features.explainer(captum.attr.InputXGradient)
     decided = features.battery(explainer)
     assert decided
-    assert set(decided.skipped) == {LATER}
+    assert set(decided.skipped) == {LATER, MISPLACED, OTHER_LOCAL}
     assert decided[RANDOM].passed
     assert "layers above another" in repr(decided)
-    assert len(repr(decided).splitlines()) == 6
+    assert "of a linear model they are the same" in decided.skipped[OTHER_LOCAL]
+    assert len(repr(decided).splitlines()) == 8
 
 
 @pytest.mark.parametrize(
@@ -98,23 +101,23 @@ def test_images_are_asked_everything(images):
 @pytest.mark.parametrize(
     ("bench", "lacks"),
     [
-        (Bench(network(nn.Linear(8, 3)), drawn(64, 8)), {LATER, EDGES, MUTANTS}),
-        (Bench(network(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)), drawn(64, 8)), {EDGES, MUTANTS}),
-        (Bench(network(nn.Linear(8, 1)), drawn(64, 8)), {LATER, OTHER_TARGET, WITHIN, EDGES, MUTANTS}),
+        (Bench(network(nn.Linear(8, 3)), drawn(64, 8)), {LATER, OTHER_LOCAL}),
+        (Bench(network(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)), drawn(64, 8)), set()),
+        (Bench(network(nn.Linear(8, 1)), drawn(64, 8)), {LATER, OTHER_TARGET, OTHER_LOCAL, WITHIN}),
         (
             Bench(network(nn.Linear(8, 64)), drawn(64, 8), torch.arange(64)),
-            {LATER, OTHER_INPUT, MEAN, WITHIN, EDGES, MUTANTS},
+            {LATER, OTHER_INPUT, OTHER_LOCAL, MEAN, WITHIN},
         ),
         (
             Bench(network(nn.Linear(8, 3)), drawn(64, 8), torch.ones(64, dtype=torch.long)),
-            {LATER, WITHIN, EDGES, MUTANTS},
+            {LATER, OTHER_LOCAL, WITHIN},
         ),
-        (Bench(network(nn.Linear(8, 3)), [drawn(32, 8), drawn(32, 8)]), {LATER, EDGES, MUTANTS}),
+        (Bench(network(nn.Linear(8, 3)), [drawn(32, 8), drawn(32, 8)]), {LATER, OTHER_LOCAL}),
     ],
     ids=["one layer", "two layers", "one output", "no two of a target", "one target", "a stream"],
 )
 def test_what_is_skipped(bench, lacks):
-    assert set(reasons(bench)) == lacks
+    assert set(reasons(bench)) == lacks | {MISPLACED, EDGES, MUTANTS}  # which are of images
 
 
 def test_reasons_are_in_words():
