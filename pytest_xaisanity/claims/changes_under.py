@@ -284,7 +284,7 @@ class ChangesUnder(Claim):
                 held,
                 Readings({view.name: view.reading for view in (*views, *beside)}, seen.ceiling),
                 *in_forms,
-                *seen.with_gradient(look.parts[0], names[: similarities.deciding]),
+                *seen.with_gradient(look.parts[0], [view.name for view in views]),
                 seen.counted,
                 PerInput({view.name: view.scores for view in (*views, *beside)}),
                 *main.worst(look),
