@@ -37,8 +37,8 @@ MutantSource = Mutant | type[Mutant]  # a class is built anew for each explainer
 
 
 def depends_on_the_explainer(claim: Claim) -> bool:
-    """Whether a claim is about an explainer rather than the model alone."""
-    return claim.about_explainer
+    """Whether a claim is about an explainer rather than the model alone, and not about what was recorded of one."""
+    return claim.about_explainer and not claim.against_record
 
 
 def checked_mutants(own: object) -> dict[str, MutantSource]:

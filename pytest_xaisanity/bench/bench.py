@@ -18,13 +18,18 @@ from ..claims.base import Claim, Compound, Look, Need, require_inputs
 from ..claims.checks import checked_confidence
 from ..claims.identity import label
 from ..claims.make import beats, bounded, changes_under, invariant_under, made
+from ..claims.quality import Quality
 from ..common.errors import XaiError, raise_here
+from ..common.seeding import seed_of
 from ..evidence.base import Lab, Measured, Measurement
+from ..evidence.baselines.recorded import RecordedScores
 from ..explainers.adapters import as_explainer
 from ..explainers.attributions import Attributions, MapCache
 from ..explainers.explainer import Explainer
 from ..model.training import Retraining
+from ..statistics.evidence import Sample
 from ..statistics.question import Level
+from ..statistics.regression import Standing, noise_of
 from ..statistics.verdict import Verdict
 from ..subject.arrangement import Explained
 from ..subject.layout import Layout
@@ -35,6 +40,7 @@ from .battery import STANDARD, Decided, battery, lacking
 from .pictures import with_pictures
 from .plan import Plan, Speed, planned
 from .progress import Progress
+from .recorded import MEASURED, Past, Recording, fingerprints, name_of, none_recorded, recording_of, refusal, standing
 from .runs import Run
 
 __all__ = ["Bench", "BoundExplainer", "Decider"]
@@ -81,6 +87,8 @@ class Bench:
             configured, or this one (see :class:`~pytest_xaisanity.common.jobs.Jobs`). The result is the same.
         progress: A stream for a progress bar, of trainings and of claims that take more than five seconds; standard
             error by default, if it is a terminal.
+        baseline: A file, or several, of what was recorded of claims, each accepted: see :meth:`record`,
+            :meth:`compare` and ``beats("recorded")``.
 
     >>> bench = Bench(model, images)                                     # doctest: +SKIP
     >>> bench.explainer(Saliency).beats("random", on="pixel_flipping")   # doctest: +SKIP
@@ -111,6 +119,7 @@ class Bench:
         cache_dir: str | os.PathLike[str] | None = None,
         jobs: int | None = None,
         progress: TextIO | None = None,
+        baseline: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     ) -> None:
         self.seed, self._progress = _checked_seed(seed), progress
         self._retraining = Retraining(
@@ -124,6 +133,8 @@ class Bench:
         self._cache = None if self.subject.streamed else MapCache()
         self._attributions: dict[Hashable, Attributions] = {}
         self._runs: dict[Hashable, Run] = {}
+        self._drawing = self.seed  # what the measurements under way are drawn with
+        self.past = Past.of(baseline)
         self.fingerprint = ""  # of model, inputs and targets when a claim was last decided
 
     def explainer(self, source: object, *, name: str | None = None, **settings: object) -> BoundExplainer:
@@ -148,12 +159,14 @@ class Bench:
 
         What was measured when this raises is forgotten: it may come from a model that something changed.
         """
-        if isinstance(explainer, BoundExplainer):
-            explainer = explainer.on(self)
+        return self._settled(claim, explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer)
+
+    def _settled(self, claim: Claim, explainer: Explainer, reach: int | None = None) -> Verdict:
+        """Return the verdict, early or after so many inputs, or all."""
         try:
             if isinstance(claim, Compound):
-                return self._resolve(claim, explainer)
-            verdict = self.subject.lend(lambda: self._decide(claim, explainer))
+                return self._resolve(claim, explainer, reach)
+            verdict = self.subject.lend(lambda: self._decide(claim, explainer, reach))
             if self.subject.touched:  # other explainers shall not be judged by what was measured meanwhile
                 self.forget()
             return verdict
@@ -269,9 +282,9 @@ class Bench:
             count += 1
         return [run.found(count) for run in _resting(runs)]
 
-    def _resolve(self, claim: Compound, explainer: Explainer) -> Verdict:
+    def _resolve(self, claim: Compound, explainer: Explainer, reach: int | None) -> Verdict:
         layout = self.subject.lend(self._layout)
-        decide = partial(self.decide, explainer=explainer)
+        decide = partial(self._settled, explainer=explainer, reach=reach)
         verdict = claim.resolve(decide, places=layout.places, seed=self.seed, name=explainer.name)
         called = self._lab(explainer).attributions.called  # with the reduction, which is known once it was called
         return replace(verdict, claim=f"{called} {claim}")
@@ -280,25 +293,26 @@ class Bench:
         self._renew()
         return next(self.subject.blocks()).layout
 
-    def _decide(self, claim: Claim, explainer: Explainer) -> Verdict:
+    def _decide(self, claim: Claim, explainer: Explainer, reach: int | None) -> Verdict:
         self._renew()
         level = self._level(claim)
         self._check_enough(claim, explainer)
         needs = claim.needs()
         runs, further = (
-            [self._run(one.measurement, self._rival(one.rival) or explainer, level.early) for one in some]
-            for some in (needs, claim.may_need())
+            [self._run_of(one, claim, explainer, level.early) for one in some] for some in (needs, claim.may_need())
         )
         with Progress(self._progress, f"{explainer.name} {claim}", self._count(claim, explainer)) as progress:
             for count in itertools.count(1):
                 final = _all_advanced(runs, count)
-                progress.reach(len(runs[0].indices(count)))
-                if not final and not level.early:
+                n = len(runs[0].indices(count))
+                progress.reach(n)
+                final = final or (reach is not None and n >= reach)
+                if not final and (reach is not None or not level.early):
                     continue
                 look = self._look(runs, count, final, self._lab(explainer).attributions.called, level)
                 verdict = claim.decide(replace(look, further=tuple(partial(_measured, run, count) for run in further)))
                 if verdict is not None:
-                    if self.pictures:
+                    if self.pictures and reach is None:
                         verdict = self._with_pictures(verdict, runs, needs)
                     _resting([*runs, *further])
                     return verdict
@@ -343,6 +357,101 @@ class Bench:
         self._retraining.measured.clear()
         self._cache = None if self.subject.streamed else MapCache()
 
+    # -------------------------------------------------------------------------------------------- recorded baselines
+
+    def record(self, claim: Claim, explainer: Explainer | BoundExplainer) -> Recording:
+        """Write the evidence of a claim to the baseline file, in place of what was recorded of it; return what is.
+
+        Raises:
+            XaiError: There is no baseline file; or see :meth:`decide`.
+            OSError: It cannot be written.
+        """
+        past = self.past
+        if past is None or past.file is None:
+            raise none_recorded(None, "", "")
+        self.past = replace(past, updating=True)
+        try:
+            found = self.recording(claim, explainer, noise=True)
+        finally:
+            self.past = past
+        made = explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer
+        name = name_of(past.test, made.name, claim.claim_id)
+        self.past = replace(past, recordings=past.recordings.updated({name: found}))
+        self.past.recordings.write(past.file)
+        return found
+
+    def compare(self, claim: Claim, explainer: Explainer | BoundExplainer) -> Standing:
+        """Return whether a claim is shown to be worse than what was recorded of it.
+
+        The same inputs are compared in pairs; see :mod:`~pytest_xaisanity.statistics.regression`.
+
+        Raises:
+            XaiError: There is no baseline file; or see :meth:`decide`.
+        """
+        if self.past is None:
+            raise none_recorded(None, "", "")
+        made = explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer
+        accepted = self.past.accepted(made.name, claim.claim_id)
+        if not accepted:
+            return standing((), self.recording(claim, made), 0.0, same_seed=False)
+        confidence = claim.confidence or self.confidence
+        return standing(accepted, self.recording(claim, made), confidence, same_seed=claim.shares_draws)
+
+    def recording(self, claim: Claim, explainer: Explainer | BoundExplainer, *, noise: bool = False) -> Recording:
+        """Return what would be recorded of a claim: scores of 256 inputs, or all, however early it is decided.
+
+        Args:
+            claim: The claim.
+            explainer: What it is about.
+            noise: Whether to measure twice, so that it is known by how much scores differ from run to run.
+        """
+        made = explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer
+        verdict, measured = self._settled(claim, made), self._settled(claim, made, MEASURED)
+        draws = bool(self._lab(made).attributions.sampling.draws)
+        differs = self._noise(claim, made, measured) if noise and (draws or not claim.shares_draws) else 0.0
+        indices = measured.evidence.get_part(Sample).indices if measured.evidence.get_part(Quality).scores else ()
+        early = self._level(claim).early
+        known = self.subject.lend(lambda: fingerprints(self.subject, indices, early=early))
+        found = recording_of(verdict, measured, self.subject, known, noise=differs, draws=draws, seed=self.seed)
+        beside = {"training_data": self._retraining.data_fingerprint} if claim.retrains else {}
+        return replace(found, settings={**found.settings, **beside})
+
+    def _noise(self, claim: Claim, explainer: Explainer, measured: Verdict) -> float:
+        """Return by how much scores differ from those of the same inputs when all is drawn again."""
+        self._drawing = seed_of(self.seed, "drawn again")
+        try:
+            again = self._settled(claim, explainer, MEASURED)
+        finally:
+            self._runs = {key: run for key, run in self._runs.items() if run.lab.seed == self.seed}
+            self._attributions = {key: one for key, one in self._attributions.items() if one.seed == self.seed}
+            self._drawing = self.seed
+        first, second = (_scores_by_input(one) for one in (measured, again))
+        common = [index for index in first if index in second]  # a search may have left out others
+        return noise_of([first[index] for index in common], [second[index] for index in common])
+
+    def _recorded(self, claim: Claim, explainer: Explainer) -> tuple[Mapping[str, float], ...]:
+        """Return the scores that are recorded of a claim and can be compared."""
+        accepted = () if self.past is None else self.past.accepted(explainer.name, claim.claim_id)
+        if not accepted:
+            raise none_recorded(self.past, explainer.name, str(claim))
+        whys = [refusal(one, self._now_like(one), same_seed=claim.shares_draws) for one in accepted]
+        if all(whys):
+            raise XaiError(
+                "beats baseline 'recorded'",
+                found=f"a record of {explainer.name} {claim} with {whys[0]}",
+                expected="one of the same inputs, targets and settings; the model may be another",
+                fix="measure as it was recorded, or record it again: --xai-update-baseline, or Bench(baseline=).record",
+            )
+        return tuple(one.scores for one, why in zip(accepted, whys, strict=True) if not why)
+
+    def _now_like(self, then: Recording) -> Recording:
+        """Return a recording with what is known of the subject before anything is measured."""
+        subject = self.subject
+        if not subject.is_read:
+            next(subject.blocks())
+        data, targets = subject.inputs_fingerprint, subject.targets_fingerprint
+        return replace(then, settings=subject.read_as, data=data, targets=targets, seed=self.seed)
+
     def _rival(self, other: object) -> Explainer | None:
         """Return the explainer that is measured instead of the claim's own, if one is."""
         if not isinstance(other, BoundExplainer):
@@ -356,18 +465,37 @@ class Bench:
             )
         return other.on(self)
 
+    def _run_of(self, need: Need, claim: Claim, explainer: Explainer, early: bool) -> Run:
+        """Return what measures a need; of a record it is looked up, or measured now where it is recorded anew."""
+        measurement = need.measurement
+        if not isinstance(measurement, RecordedScores):
+            return self._run(measurement, self._rival(need.rival) or explainer, early)
+        if self.past is not None and self.past.updating:
+            return self._run(measurement.own, explainer, early)
+        lab = self._lab(explainer)
+        return Run(replace(lab, recorded=self._recorded(claim, explainer)), measurement, early)
+
     def _run(self, measurement: Measurement[Measured], explainer: Explainer, early: bool) -> Run:
-        key = (early, explainer.key if measurement.about == "explainer" else None, measurement.key)
+        about = explainer.key if measurement.about == "explainer" else None
+        key = (self._drawing, early, about, measurement.key)
         if key not in self._runs:
             self._runs[key] = Run(measurement.lab(self._lab(explainer)), measurement, early)
         return self._runs[key]
 
     def _lab(self, explainer: Explainer) -> Lab:
-        if explainer.key not in self._attributions:
-            attributions = Attributions(self.subject, explainer, self.seed, self._cache)
+        key = (self._drawing, explainer.key)
+        if key not in self._attributions:
+            attributions = Attributions(self.subject, explainer, self._drawing, self._cache)
             attributions.remember(self.fingerprint)
-            self._attributions[explainer.key] = attributions
-        return Lab(self.subject, self._attributions[explainer.key], self.seed, self._retraining)
+            self._attributions[key] = attributions
+        return Lab(self.subject, self._attributions[key], self._drawing, self._retraining)
+
+
+def _scores_by_input(verdict: Verdict) -> dict[int, float]:
+    """Return the scores that tell whether an explainer has got worse, by the place of the input."""
+    scores = verdict.evidence.get_part(Quality).scores
+    indices = verdict.evidence.get_part(Sample).indices if scores else ()
+    return {index: score for index, score in zip(indices, scores, strict=True) if score is not None}
 
 
 def _all_advanced(runs: Sequence[Run], count: int) -> bool:

@@ -193,6 +193,16 @@ class Claim(ABC):
         return False
 
     @property
+    def against_record(self) -> bool:
+        """Whether it compares with what an earlier session recorded."""
+        return False
+
+    @property
+    def shares_draws(self) -> bool:
+        """Whether what is drawn is drawn for all inputs alike, such as weights: another seed is another measurement."""
+        return self.randomizes or self.retrains
+
+    @property
     def bounds(self) -> Mapping[str, float | None]:
         """The bounds that it sets, ``at_least`` and ``at_most``."""
         return {"at_least": None, "at_most": None}

@@ -13,12 +13,14 @@ import numpy as np
 from ..adversaries.search import SEARCHED, Adversarial, Adversary
 from ..common.errors import XaiError
 from ..evidence.base import Baseline, MapMetric, OwnMetric, RetrainedMetric, Scored
+from ..evidence.baselines.recorded import Recorded
 from ..evidence.baselines.uninformative import Uninformative
 from ..evidence.metrics.roar_evidence import Retrainings
 from ..evidence.scoring import AnyMapMetric, Scoring
 from ..statistics.evidence import Evidence, Part, Row, number
 from ..statistics.grouped import Grouped
 from ..statistics.question import Decision, Level, Question
+from ..statistics.regression import rounded
 from ..statistics.shares import beaten_shares
 from ..statistics.verdict import Outcome, Verdict
 from .base import (
@@ -43,6 +45,7 @@ from .base import (
 from .by_target import ByTarget, OfTarget, Target, named
 from .groups import Groups, counted, settled_by
 from .identity import label
+from .quality import Quality
 from .same_maps import SameMaps
 from .shared_errors import SharedErrors
 from .told import Sentences, bounds_of, measured, percent
@@ -195,11 +198,20 @@ class Beats(Claim):
             return _retrained(self.metric, self.baseline)
         if isinstance(self.metric, OwnMetric):
             measurement = self.metric.measurement()
+            if isinstance(self.baseline, Recorded):
+                return [Need(measurement), Need(self.baseline.scores(measurement))]
             return [Need(measurement), Need(measurement, self.baseline)]
         own = Scoring(self.metric, control=True)
+        if isinstance(self.baseline, Recorded):
+            return [Need(own), Need(self.baseline.scores(own))]
         if isinstance(self.baseline, Baseline):
             return [Need(own), Need(Scoring(self.metric, self.baseline))]
         return [Need(own), Need(Scoring(self.metric), self.baseline)]
+
+    @property
+    def against_record(self) -> bool:
+        """Whether the baseline is what was recorded."""
+        return isinstance(self.baseline, Recorded)
 
     def fewest(self, level: Level, *, to_pass: bool = False) -> int | None:
         """Return how many inputs it takes to beat the baseline by as much as can be in each of them, or in none."""
@@ -287,7 +299,10 @@ class Beats(Claim):
             return look, LeftOut(0, "")
         own, other = look.scored(0).values, look.scored(1).values
         missing: Scores = np.asarray(np.isnan(other).all(1) & np.isfinite(own).all(1))
-        return look.rows(~missing), LeftOut(int(missing.sum()), self.baseline.why_none)
+        look = look.rows(~missing)
+        if self.against_record:
+            look = replace(look, measured=(look.scored(0), Scored(_of_recordings(look.scored(1).values))))
+        return look, LeftOut(int(missing.sum()), self.baseline.why_none)
 
     def _groups(self, own: Scored) -> Scores | None:
         """Return the group of each input, whose mean score counts once."""
@@ -321,7 +336,7 @@ class Beats(Claim):
             return _Asked(
                 self._of_orders, scores, "share of random orders beaten", seen, "share", metric.called, int(tied.sum())
             )
-        gain = own - other.mean(1)
+        gain = (rounded(own) if isinstance(self.baseline, Recorded) else own) - other.mean(1)
         if isfinite(limits[0]) and isfinite(limits[1]):
             width = limits[1] - limits[0]
             question = self._of_gains(width)
@@ -404,8 +419,8 @@ class Beats(Claim):
         against = label(self.baseline)
         own, other = look.scored(0), look.scored(1)
         scores = {"explainer": own.values[:, 0], against: other.values.mean(1)}
-        curves = {
-            "explainer": {name: curve.astype(float).tolist() for name, curve in own.curves.items()},
+        curves: dict[str, dict[str, Sequence[object]]] = {
+            "explainer": own.plain_curves(),
             against: {name: by_axis(curve, 1) for name, curve in other.curves.items()},
         }
         values = plain(asked.values)
@@ -435,9 +450,16 @@ class Beats(Claim):
                 left,
                 targets,
                 PerInput({name: plain(value) for name, value in scores.items()}, values),
+                self._quality(look, own),
                 Worst.of(look.indices, values, lambda value: -value, asked.of_one_input),
             ),
         )
+
+    def _quality(self, look: Look, own: Scored) -> Quality:
+        """Return the explainer's own scores; what trainings share leaves none of single inputs."""
+        if isinstance(self.metric, RetrainedMetric):
+            return Quality.of_estimate(self.metric, higher_is_better=True)
+        return Quality.on(self.metric, own.values[:, 0], self.metric.limits(look.parts[0]), own.groups)
 
     def _lowest(self, targets: ByTarget, one: _Concluded) -> Iterator[Row]:
         """Yield the targets with the lowest means, where each is asked for and the claim has not passed."""
@@ -526,6 +548,13 @@ def check_retrained(baseline: object, metric: RetrainedMetric, within: object) -
         XaiError: It would retrain models for each map of a search, or asks for each target.
     """
     where = f"beats on={metric.name!r}"
+    if isinstance(baseline, Recorded):
+        raise XaiError(
+            where,
+            found="the baseline 'recorded', of which single inputs have scores",
+            expected="a baseline whose maps are known: what retrained models score is no input's own",
+            fix="record the claim, and compare it with --xai-fail-on-regression",
+        )
     if isinstance(baseline, Uninformative):
         raise XaiError(
             where,
@@ -548,6 +577,13 @@ def _tied(own: Scores, other: Scores, width: float) -> Scores:
     scale = np.full(len(own), width) if isfinite(width) else sizes
     tied: Scores = np.asarray((np.abs(own[:, None] - other) <= ROUNDED * scale[:, None]).all(1))
     return tied
+
+
+def _of_recordings(other: Scores) -> Scores:
+    """Return the mean ``(n, 1)`` of the recordings that have a score of an input; NaN where none has."""
+    known = np.isfinite(other)
+    means: Scores = np.where(known, other, 0.0).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
+    return np.where(known.any(1, keepdims=True), means, np.nan)
 
 
 def _unknown(own: Scores, other: Scores) -> Scores:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..common.errors import XaiError
-from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric, Scored
+from ..evidence.base import MapMetric, Measured, Measurement, Metric, OwnMetric, RetrainedMetric, Scored
 from ..evidence.foreign import asked, checked_measurement
 from ..evidence.scoring import Scoring
 from ..report.figures import Scale
@@ -40,6 +40,7 @@ from .base import (
     require_inputs,
 )
 from .groups import Groups, counted, settled_by
+from .quality import Quality
 from .shared_errors import SharedErrors
 from .told import Sentences, bounds_of, measured, percent
 
@@ -146,15 +147,27 @@ class Bounded(Claim):
             lines=[_measured(side, what, look.n, ranged=ranged), *controls_in(look.parts[0])],
             evidence=(
                 self._held(side, ranged=ranged),
-                Means({"explainer": mean(values)}, {"explainer": _plain_curves(scored)}),
+                Means({"explainer": mean(values)}, {"explainer": scored.plain_curves()}),
                 *look.parts[0],
                 *remarks,
                 made,
                 PerInput({"explainer": plain(values)}),
+                self._quality(scored, values, look),
                 Constant(constant),
                 Worst.of(look.indices, plain(values), self._beyond, "score"),
             ),
         )
+
+    def _quality(self, scored: Scored, values: Scores, look: Look) -> Quality:
+        """Return the scores, of which the side that is bounded is worse; of two bounds, how far they are beyond."""
+        if isinstance(self.metric, RetrainedMetric):
+            return Quality.of_estimate(self.metric, higher_is_better=self.at_least is not None)
+        limits = self.metric.limits(look.parts[0])
+        if self.at_most is not None and self.at_least is not None:
+            beyond = np.array([self._beyond(value) for value in values])
+            return Quality.within(self.metric, beyond, limits, scored.groups)
+        found = Quality.on(self.metric, values, limits, scored.groups)
+        return replace(found, scale=replace(found.scale, higher_is_better=self.at_least is not None))
 
     def _asked(self) -> list[tuple[str, float, Direction]]:
         both: list[tuple[str, float | None, Direction]] = [
@@ -217,10 +230,6 @@ class Bounded(Claim):
         below = -inf if self.at_least is None else self.at_least - value
         above = -inf if self.at_most is None else value - self.at_most
         return max(below, above)
-
-
-def _plain_curves(scored: Scored) -> dict[str, Sequence[object]]:
-    return {name: curve.astype(float).tolist() for name, curve in scored.curves.items()}
 
 
 def _measured(side: _Side, what: str, n: int, *, ranged: bool) -> Row:

@@ -44,6 +44,7 @@ from .base import (
 )
 from .groups import Groups, counted, settled_by
 from .other_forms import FoundInForm, InForms, otherwise_in_forms
+from .quality import Quality
 from .retention import (
     KEEPS_ITS_SIGN,
     LIMITS,
@@ -287,9 +288,14 @@ class ChangesUnder(Claim):
                 *seen.with_gradient(look.parts[0], [view.name for view in views]),
                 seen.counted,
                 PerInput({view.name: view.scores for view in (*views, *beside)}),
+                self._quality(views[0].name, seen.compared),
                 *main.worst(look),
             ),
         )
+
+    def _quality(self, name: str, compared: Compared) -> Quality:
+        """Return how alike the explanations of each input stay, by the first similarity that decides."""
+        return Quality.of_similarity(SIMILARITIES[name], compared.after[name], compared.groups, alike=False)
 
     def _in_forms(self, measured: Evidence, seen: _Seen, views: Sequence[_View]) -> tuple[InForms, ...]:
         """Return what the similarities that decide found in each form of the maps, where there are several."""

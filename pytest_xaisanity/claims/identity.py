@@ -18,7 +18,7 @@ from ..common.digest import digest_of
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["identify", "kind_of", "label"]
+__all__ = ["identify", "kind_of", "label", "told"]
 
 _DIGITS = 8  # hexadecimal ones
 _LAST = ("confidence", "early")
@@ -49,6 +49,12 @@ def kind_of(claim: DataclassInstance, verb: str) -> str:
     return f"{verb}-{'-on-'.join(_slug(label(getattr(claim, name))) for name in _needed(claim))}"
 
 
+def told(spec: object) -> str:
+    """Return an object with its settings, as it stands in ids: ``"pixel_flipping-steps8"``."""
+    one = _object(spec)
+    return one.text if one.whole else f"{one.text}-{digest_of(_content((spec,), set()))[:_DIGITS]}"
+
+
 def identify(claim: DataclassInstance, verb: str, form: str) -> str:
     """Return an id: ``"beats-random-on-pixel_flipping-steps8"``.
 
@@ -65,10 +71,10 @@ def identify(claim: DataclassInstance, verb: str, form: str) -> str:
     settings = _settings_of(claim)
     objects = [settings.pop(name) for name in _needed(claim)]
     own = {name: settings[name] for name in sorted(settings, key=_LAST.__contains__)}
-    told = [_object(one) for one in objects]
+    named = [_object(one) for one in objects]
     ending = list(_settings(own))
-    parts = [verb, "-on-".join(one.text for one in told), *filter(None, [form]), *(one.text for one in ending)]
-    if all(one.whole for one in (*told, *ending)):
+    parts = [verb, "-on-".join(one.text for one in named), *filter(None, [form]), *(one.text for one in ending)]
+    if all(one.whole for one in (*named, *ending)):
         return "-".join(parts)
     return "-".join([*parts, digest_of(_content((*objects, own), set()))[:_DIGITS]])
 

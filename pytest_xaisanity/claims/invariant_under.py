@@ -34,6 +34,7 @@ from .base import (
     require_inputs,
 )
 from .groups import Groups, counted, settled_by
+from .quality import Quality
 from .told import Sentences, bounds_of, measured, percent
 
 __all__ = ["InvariantUnder"]
@@ -151,6 +152,7 @@ class InvariantUnder(Claim):
                 *look.parts[0],
                 Groups.of(counted(compared.groups), look.n),
                 PerInput({DISTANCE.name: values}),
+                Quality.of_moves(worst, compared.groups),
                 Tolerance(limit),
                 Worst.of(look.indices, values, lambda moved: moved, unit),
             ),
@@ -161,7 +163,8 @@ class InvariantUnder(Claim):
         s = SIMILARITIES[name]
         lo, hi = extremes(look.compared().after[s.name], s.low, s.high, axes=(1,))
         question = self._question(name)
-        groups = counted(look.compared().groups)
+        groups_of = look.compared().groups
+        groups = counted(groups_of)
         scores, made = Grouped.of(lo, hi, groups), Groups.of(groups, look.n)
         decision = scores.decide(question, look.level, final=look.final)
         if decision.outcome is None:
@@ -188,6 +191,7 @@ class InvariantUnder(Claim):
                 made,
                 Curve(tuple(by_axis(look.compared().after[s.name], 1)), s.name),
                 PerInput({s.name: values}),
+                Quality.of_similarity(s, look.compared().after[s.name], groups_of, alike=True),
                 Worst.of(look.indices, values, lambda value: sign * value, f"{s.name} before and after"),
             ),
         )

@@ -169,7 +169,8 @@ def beats(
             on one half of the inputs (32 at most), which the claim is decided against on the others;
             ``"input_times_noise"``; ``"mutants"``, the explainer's own map made coarse, in several ways that each must
             be beaten; ``"smoothed"``, its own map of the network with softplus for ReLUs and log-sum-exp for
-            max-pooling; or any other explainer: a Captum class or instance, a function.
+            max-pooling; ``"recorded"``, its own scores in the baseline file, which only what has improved beats; or
+            any other explainer: a Captum class or instance, a function.
         on: The metric: a name such as ``"pixel_flipping"``, or a metric object. One that measures more than given
             maps, such as ``"max_sensitivity"``, goes with another explainer alone.
         draws: For ``"random"``, the number of random orders of each input, 3 by default.
@@ -205,7 +206,7 @@ def beats(
         return beating(built, metric, within=within, margin=margin, confidence=level, early=early, words=words)
     return BeatsAcross(
         baseline=built,
-        metric=_named_for(across, on, metric),
+        metric=_named_for(across, on, metric, built),
         fixed=settings,
         within=within,
         margin=margin,
@@ -218,11 +219,19 @@ def beats(
 _OF_BASELINES = ("draws", "max_examples", "mutants", "beta", "r", "lse")  # what beats takes for a named baseline
 
 
-def _named_for(across: object, on: object, metric: Metric) -> str:
+def _named_for(across: object, on: object, metric: Metric, baseline: object) -> str:
     """Return the name of the metric whose settings ``across`` draws."""
     from ..evidence.base import RetrainedMetric
+    from ..evidence.baselines.recorded import Recorded
     from .identity import label
 
+    if isinstance(baseline, Recorded):
+        raise XaiError(
+            "beats across",
+            found="the baseline 'recorded', of which one setting was recorded",
+            expected="a baseline that can be scored in each of several settings",
+            fix="leave across= out",
+        )
     if isinstance(metric, RetrainedMetric):
         raise XaiError(
             "beats across",

@@ -72,12 +72,14 @@ class Lab:
         attributions: The explainer on the subject: called with a block, it returns maps.
         seed: Seeds everything that is drawn.
         training: Trains models of the subject's kind, where the user gave a function for it.
+        recorded: What an earlier session recorded that is accepted: scores by the fingerprint of the input.
     """
 
     subject: Subject
     attributions: Attributions
     seed: int
     training: Retraining | None = None
+    recorded: tuple[Mapping[str, float], ...] = ()
 
 
 class Measured(ABC):
@@ -129,6 +131,10 @@ class Scored(Measured):
         """Return scores and curves that stand in tensors."""
         named = {name: _array(curve) for name, curve in (curves or {}).items()}
         return cls(_array(values), named, _numbered(groups))
+
+    def plain_curves(self) -> dict[str, Sequence[object]]:
+        """Return the curves of all inputs as plain numbers, by name."""
+        return {name: curve.astype(float).tolist() for name, curve in self.curves.items()}
 
     def arrays(self) -> Mapping[str, Array]:
         """Return the scores under the empty name, the curves, and the groups."""
@@ -302,12 +308,12 @@ class Measurement(ABC, Generic[S]):
 
     Attributes:
         about: What the scores depend on, beside the subject: ``"explainer"``; ``"baseline"`` or ``"model"`` for scores
-            that all explainers share.
+            that all explainers share; ``"record"`` for those of an earlier session.
         retrains: Whether models are trained for it.
         at_once: Whether all inputs are measured together, so that an early look saves nothing.
     """
 
-    about: Literal["explainer", "baseline", "model"] = "explainer"
+    about: Literal["explainer", "baseline", "model", "record"] = "explainer"
     retrains: bool = False
     at_once: bool = False
 

@@ -13,6 +13,7 @@ from ..common.registry import Registry
 from ..maps.similarity import SIMILARITIES, Similarity
 from .base import Baseline, Intervention, MapMetric, Metric, OwnMetric, RetrainedMetric, Verb
 from .baselines import BASELINES
+from .baselines.recorded import Recorded
 from .foreign import asked
 from .interventions import INTERVENTIONS
 from .metrics import METRICS, METRICS_OF_OTHERS
@@ -107,12 +108,13 @@ def as_compared_metric(
 ) -> AnyMapMetric | OwnMetric:
     """Return the metric that ``spec`` is, or names with ``settings``, on which a baseline is to be beaten.
 
-    One that measures more than given maps goes with another explainer as the baseline, of which it can measure as much.
+    One that measures more than given maps goes with another explainer as the baseline, of which it can measure as much,
+    or with the explainer's own recorded scores.
     """
     built = as_metric(spec, settings, where=where, also=also)
     if isinstance(built, RetrainedMetric):
         return built
-    if isinstance(built, OwnMetric) and not isinstance(baseline, Baseline):
+    if isinstance(built, OwnMetric) and (isinstance(baseline, Recorded) or not isinstance(baseline, Baseline)):
         with asked(where):
             if built.measurement().about == "explainer":
                 return built

@@ -147,6 +147,11 @@ class Retraining:
         return TrainingData(_rows(inputs, rest), targets[rest], _rows(inputs, test), targets[test])
 
     @property
+    def data_fingerprint(self) -> str:
+        """A digest of the training and test data, equal in every process."""
+        return digest_of(*self.data)
+
+    @property
     def function(self) -> Callable[[Inputs, Tensor, int], object]:
         """The training function.
 

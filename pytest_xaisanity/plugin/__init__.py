@@ -14,6 +14,7 @@ import pytest
 from ..common.errors import XaiError
 from . import marked, markers
 from .audit import AUDIT, Auditor
+from .baseline import BASELINE, Baseline, check_baseline
 from .cost import Costs
 from .dry_run import DryRun
 from .failures import say_first, tell
@@ -64,6 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LOOKS] = Looks()
     try:
         check_settings(config)
+        check_baseline(config)
+        config.stash[BASELINE] = Baseline(config)
     except XaiError as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(Taken(), "xaisanity-taken")
@@ -185,6 +188,7 @@ def pytest_runtest_makereport(
     told = tell(call, VERDICTS.decided(item))
     report = yield
     say_first(report, told)
+    item.config.stash[BASELINE].judge(item, report)
     VERDICTS.attach(item, call, report, told)
     Costs.attach(item, report)
     DryRun.attach(item, call, report)

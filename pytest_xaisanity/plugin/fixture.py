@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 import warnings
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -13,6 +14,7 @@ import pytest
 
 from ..common.errors import XaiError, XaiWarning, raise_here
 from .audit import AUDIT
+from .baseline import BASELINE
 from .dry_run import DryRun
 from .failures import hide_frames
 from .figures import figures_of
@@ -28,6 +30,7 @@ from .zero_code import BATTERY
 if TYPE_CHECKING:
     from ..bench.bench import Bench, BoundExplainer
     from ..claims.base import Claim
+    from ..report.records import Plain
     from ..statistics.verdict import Verdict
 
 __all__ = ["SUBJECT_FIXTURES", "Xai"]
@@ -128,8 +131,11 @@ class Xai:
             bench = self._bench(retrains=claim.retrains)
             if DryRun.is_on(self._config):
                 return DryRun.decide(item, bench, claim, explainer)
+            baseline = self._config.stash[BASELINE]
+            bench.past = baseline.past(item)
             with divided_threads():
-                verdict = bench.decide(claim, explainer.on(bench))
+                verdict = baseline.settled(claim, bench.decide(claim, explainer.on(bench)))
+                kept = baseline.kept(item, bench, claim, explainer)
                 if AUDIT in self._config.stash:
                     auditor = self._config.stash[AUDIT]
                     auditor.decided(item, bench, explainer, claim, verdict, self._running.request)
@@ -140,10 +146,16 @@ class Xai:
             if isinstance(error, XaiError):
                 raise_here(error)
             raise
-        return self._decided(item, verdict, claim, explainer, bench.fingerprint)
+        return self._decided(item, verdict, claim, explainer, bench.fingerprint, kept)
 
     def _decided(
-        self, item: pytest.Item, verdict: Verdict, claim: Claim, explainer: BoundExplainer, subject: str
+        self,
+        item: pytest.Item,
+        verdict: Verdict,
+        claim: Claim,
+        explainer: BoundExplainer,
+        subject: str,
+        kept: Mapping[str, Plain],
     ) -> Verdict:
         __tracebackhide__ = True
         policy = setting(self._config, "inconclusive")
@@ -151,7 +163,7 @@ class Xai:
             verdict = dataclasses.replace(verdict, tolerated=True)
         wanted = setting(self._config, "report") is not None
         figures = figures_of(verdict, self._running.request) if wanted else None
-        VERDICTS.add(item, verdict, claim, explainer, _command(item, claim), figures, subject)
+        VERDICTS.add(item, verdict, claim, explainer, _command(item, claim), figures, subject, kept)
         if verdict.tolerated:
             # Where the test is, because the frames from here to its line differ between the two forms.
             file, line, _ = item.reportinfo()
@@ -165,10 +177,11 @@ class Xai:
 def _command(item: pytest.Item, claim: Claim) -> str:
     """Return the command that decides the claims of a test again."""
     options = {"seed": setting(item.config, "seed"), **given(item.config)}
-    for about_the_suite in (*REPORTS, "dry_run", "audit", "audit_all", "audit_fail_under", "jobs"):
+    for about_the_suite in (*REPORTS, "dry_run", "audit", "audit_all", "audit_fail_under", "jobs", "update_baseline"):
         options.pop(about_the_suite, None)
     module, _, name = item.nodeid.partition("::")
     in_battery = module == BATTERY  # in no file of the user's, so that a node id would name nothing
     which = f"-k {shlex.quote(name)}" if in_battery else shlex.quote(item.nodeid)
     values = [(key, one) for key, value in options.items() for one in (value if isinstance(value, list) else [value])]
-    return " ".join(["pytest", which, *(shlex.quote(f"{flag(key)}={value}") for key, value in values)])
+    written = (flag(key) if value is True else f"{flag(key)}={value}" for key, value in values)
+    return " ".join(["pytest", which, *map(shlex.quote, written)])

@@ -25,6 +25,7 @@ __all__ = [
     "explainers",
     "flag",
     "given",
+    "named_in",
     "setting",
     "use_usual_explainers",
     "usual_explainers",
@@ -154,6 +155,21 @@ _OPTIONS = (
     _Option("json", "FILE", "write every verdict with its whole evidence to FILE"),
     _Option("report", "FILE.html", "write a report for people to FILE: verdicts, curves, inputs with their maps"),
     _Option(
+        "baseline",
+        "FILE",
+        "what was recorded of claims, which they are held against; may be repeated, for each file is accepted",
+        None,
+        list,
+    ),
+    _Option("update_baseline", "", "record what is measured of each claim in the first such file", False, bool),
+    _Option(
+        "fail_on_regression",
+        "",
+        "fail a test of whose claims one is shown to be worse than recorded, or cannot be compared",
+        False,
+        bool,
+    ),
+    _Option(
         "audit",
         "",
         "replace each explainer by broken copies of it, its mutants, and decide the claims that passed "
@@ -252,6 +268,14 @@ def _from_ini(config: pytest.Config, option: _Option) -> Any:
         expected=option.expected,
         fix=f"correct it in {config.inipath.name if config.inipath else 'the pytest configuration'}",
     ) from cause
+
+
+def named_in(config: pytest.Config, name: str) -> list[Path]:
+    """Return the files that an option names, once each: those of the ini file stand in its folder."""
+    option = next(option for option in _OPTIONS if option.name == name)
+    given_there = config.getoption(flag(name)) is None and config.inipath is not None
+    folder = config.inipath.parent if given_there and config.inipath is not None else Path()
+    return list(dict.fromkeys(folder / file for file in setting(config, option.name) or ()))
 
 
 def check_settings(config: pytest.Config) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..bench.bench import BoundExplainer
     from ..claims.base import Claim
     from ..report.figures import Figures
-    from ..report.records import Record
+    from ..report.records import Plain, Record
     from ..statistics.verdict import Verdict
 
 __all__ = ["RECORDS", "SECTION", "VERDICTS", "Records"]
@@ -79,6 +79,7 @@ class Records:
         command: str,
         figures: Figures | None = None,
         subject: str = "",
+        kept: Mapping[str, Plain] | None = None,
     ) -> None:
         """Record a verdict with the running test.
 
@@ -90,7 +91,10 @@ class Records:
             command: What decides the claim again.
             figures: What is drawn of it, where a report is asked for.
             subject: The fingerprint of what is explained.
+            kept: What is recorded of it, or how it stands to what was.
         """
+        compared = (kept or {}).get("compared")
+        beside = () if compared is None else (("recorded", f"{compared['status']}: {compared['reason']}"),)
         self._add(
             item,
             claim,
@@ -108,12 +112,13 @@ class Records:
             reason=verdict.reason,
             reproduce=command,
             evidence=verdict.evidence.plain(),
-            rows=tuple(verdict.evidence.rows()),
+            rows=(*verdict.evidence.rows(), *beside),
             advice=verdict.advice,
             sentence=verdict.sentence,
             lines=verdict.lines,
             why=verdict.why,
             subject=subject,
+            **(kept or {}),
             **({} if figures is None else {"figures": figures}),
         )
 
@@ -167,6 +172,10 @@ class Records:
         records[key] = Record.from_plain(record.plain())  # as all reports see it, on whatever process
         item.stash.setdefault(_SHOWN, {})[key] = shown
 
+    def of(self, item: pytest.Item) -> list[Record]:
+        """Return the verdicts of a test that no report has yet."""
+        return [*item.stash.get(_KEY, {}).values()]
+
     def interrupted(self, item: pytest.Item) -> list[Record]:
         """Return the verdicts of a test that was interrupted, of which there will be no report."""
         records, item.stash[_KEY] = item.stash.get(_KEY, {}), {}
@@ -203,9 +212,9 @@ class Records:
         for record, own in zip(done, records.values(), strict=True):
             for properties in (item.user_properties, report.user_properties):
                 properties.extend(_properties(record))
-            if record.outcome != "passed" and (tables or not any(own is one for one in told)):
+            if (record.outcome != "passed" and (tables or not any(own is one for one in told))) or record.regression:
                 text = details(record) if tables else brief(record)
-                report.sections.append((f"{SECTION}: {record.outcome}", text))
+                report.sections.append((f"{SECTION}: {record.regression or record.outcome}", text))
         vars(report)[RECORDS] = [record.plain() for record in done]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .audit import AUDIT
+from .baseline import BASELINE
 from .interrupts import Leftovers, end_on_sigterm, leave
 from .options import REPORTS, flag, setting
 from .records import RECORDS, SECTION, VERDICTS
@@ -121,6 +122,8 @@ class Verdicts:
             terminalreporter.write_sep("=", self._collected.headline())
             for line, markup in self._collected.lines(verbosity=config.get_verbosity(), width=width):
                 terminalreporter.write_line(encodable(line, encoding), **markup)
+            for text in config.stash[BASELINE].said:
+                terminalreporter.write_line(encodable(text, encoding))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -130,6 +133,9 @@ class Verdicts:
             return
         self._take_leftovers()
         stopped = self.is_interrupted(session)
+        records = self._collected.records if self._any else []
+        if lost := config.stash[BASELINE].finish(records, interrupted=stopped):
+            self._has_lost(session, lost)
         for report, write in zip(REPORTS, (self._write_json, self._write_html, self._write_markdown), strict=True):
             file = setting(config, report)
             if file is None:
@@ -137,9 +143,13 @@ class Verdicts:
             try:
                 write(Path(file), stopped)
             except OSError as error:
-                self._lost.append(f"{flag(report)}: {file!r} could not be written ({error}): the report is lost")
-                if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-                    session.exitstatus = pytest.ExitCode.USAGE_ERROR
+                self._has_lost(session, f"{flag(report)}: {file!r} could not be written ({error}): the report is lost")
+
+    def _has_lost(self, session: pytest.Session, why: str) -> None:
+        """Let a session fail that could not write what it was asked to."""
+        self._lost.append(why)
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def _write_json(self, file: Path, interrupted: bool) -> None:
         from ..report.json import write

@@ -25,13 +25,15 @@ def workflow_commands(records: Iterable[Record], locate: Callable[[str], str]) -
         level = _level(record)
         if level:
             place = {"file": locate(record.file), "line": str(record.line)} if record.file else {}
-            named = {**place, "title": f"explanation claim: {record.outcome}"}
+            named = {**place, "title": f"explanation claim: {record.regression or record.outcome}"}
             properties = ",".join(f"{name}={_property(value)}" for name, value in named.items())
             yield f"::{level} {properties}::{_data(_message(record))}"
 
 
 def _level(record: Record) -> str:
     """Return GitHub's word for how bad it is; nothing where all is as it should be."""
+    if record.regression:
+        return "error" if record.test_outcome in ("failed", "interrupted") else "warning"
     if record.outcome == "passed" or record.expected:
         return ""
     if record.tolerated or record.test_outcome == "skipped":
@@ -41,6 +43,8 @@ def _level(record: Record) -> str:
 
 def _message(record: Record) -> str:
     reason = [] if record.outcome == "error" else [record.reason]
+    if record.regression and record.compared is not None:
+        reason.append(f"{record.regression}: {record.compared['reason']}")
     return "\n".join(short(part, _LONGEST) for part in (sentence(record), *reason, record.reproduce))
 
 

@@ -68,7 +68,8 @@ def page(
 ) -> str:
     """Return the report as text, see :func:`write`."""
     environment = _environment()
-    ordered = sorted(records, key=lambda record: list(_OUTCOMES).index(record.outcome))
+    ordered = sorted(records, key=lambda record: (not record.regression, list(_OUTCOMES).index(record.outcome)))
+    held = Counter(record.regression for record in records if record.regression)
     claims = [_Claim(number, record) for number, record in enumerate(ordered, 1)]
     style, script = (_source(environment, name) for name in ("style.css", "script.js"))
     counts = Counter(record.outcome for record in records)
@@ -76,6 +77,7 @@ def page(
     return environment.get_template("report.html.j2").render(
         claims=claims,
         counts={outcome: counts[outcome] for outcome in _OUTCOMES},
+        regressions=[f"{count} {status}" for status, count in held.items()],
         signs=_OUTCOMES,
         explainers=sorted({record.explainer for record in records}),
         audit=None if audit is None else _Audit(audit),

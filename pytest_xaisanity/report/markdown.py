@@ -50,8 +50,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], count: int) -> st
 def _row(record: Record) -> Sequence[str]:
     word = f"**{record.outcome}**" + (" (tolerated)" if record.tolerated else "")
     if record.test_outcome == "passed" and not record.tolerated:
-        word += " (the test passed)"
+        word += " (the test passed)" if record.outcome != "passed" else ""
     found = [] if record.outcome == "error" else [as_text(numbers(record))]
+    if record.regression and record.compared is not None:
+        word += f", **{record.regression}**"
+        found.append(as_text(record.compared["reason"]))
     where = f"{as_code(record.test)}, line {record.line}" if record.line else as_code(record.test)
     return word, as_code(record.claim), "<br>".join([*found, as_text(record.reason)]), where
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["versions"]
@@ -15,6 +16,7 @@ def versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -10,7 +10,7 @@ from .figures import Figures
 
 __all__ = ["Plain", "Record", "plain_value"]
 
-_FOR_PEOPLE = ("sentence", "lines", "why", "subject", "rows", "figures")
+_FOR_PEOPLE = ("sentence", "lines", "why", "subject", "rows", "figures", "recording")
 Plain = Any  # None, a string, a number, or lists and mappings of these
 
 
@@ -47,6 +47,9 @@ class Record:
         why: Of what is left open, why, in a few words.
         test_outcome: What became of the test: ``"passed"``, ``"failed"``, ``"xfailed"``, ``"interrupted"``, ...
         figures: What the HTML report draws, where one is asked for.
+        compared: How the claim stands to what was recorded of it, and whether that fails its test; None where nothing
+            is compared.
+        recording: What is recorded of it, where that is done.
     """
 
     test: str
@@ -77,6 +80,15 @@ class Record:
     subject: str = ""
     test_outcome: str = ""
     figures: Figures = field(default_factory=Figures, repr=False)
+    compared: Mapping[str, Plain] | None = None
+    recording: Mapping[str, Plain] | None = field(default=None, repr=False)
+
+    @property
+    def regression(self) -> str:
+        """How a claim stands to what was recorded of it, where that is news: ``"regressed"``, ``"refused"``, ..."""
+        compared = self.compared
+        is_news = compared is not None and (compared["fails"] or compared["status"] == "regressed")
+        return str(compared["status"]) if compared is not None and is_news else ""
 
     @property
     def expected(self) -> bool:

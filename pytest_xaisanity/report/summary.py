@@ -60,12 +60,16 @@ class Collected:
             for outcome in _COLORS
             if counts[outcome]
         )
-        return f"claims about explanations: {shown}"
+        held = Counter(record.regression for record in self.records if record.regression)
+        beside = "".join(f", {count} {status}" for status, count in held.items())
+        return f"claims about explanations: {shown}{beside}"
 
     def news(self) -> list[Record]:
-        """Return the claims that did not pass, unless that was expected: the failed ones first."""
-        return [
-            record for outcome in _NEWS for record in self.records if record.outcome == outcome and not record.expected
+        """Return the claims that did not pass, unless that was expected: the failed ones first; and the regressed."""
+        quiet = self._quiet()
+        news = [record for outcome in _NEWS for record in self.records if record.outcome == outcome]
+        return [record for record in news if record not in quiet] + [
+            record for record in self.records if record.outcome == "passed" and record.regression
         ]
 
     def folded(self) -> Iterator[Folded]:
@@ -73,7 +77,11 @@ class Collected:
         return _grouped(self._quiet())
 
     def _quiet(self) -> list[Record]:
-        return [record for record in self.records if record.outcome == "passed" or record.expected]
+        return [
+            record
+            for record in self.records
+            if (record.outcome == "passed" or record.expected) and not record.regression
+        ]
 
     def lines(self, *, verbosity: int = 0, width: int = 80) -> Iterator[Line]:
         """Yield lines with their colors: claims with news, each with its test, then a line for each explainer.
@@ -120,8 +128,14 @@ def _entry(record: Record, width: int) -> Iterator[Line]:
     color: dict[str, bool] = {} if record.expected else _COLORS[record.outcome]
     room = width - _INDENT
     claim, *more = wrapped(f"{record.claim}{_note(record)}", room, most=_LINES)
-    yield f"{record.outcome:<{_INDENT}}{claim}", color
-    for line in (*more, *wrapped(_found(record), room, most=2), cut(record.test, room)):
+    word = record.regression if record.regression and record.outcome == "passed" else record.outcome
+    yield f"{word:<{_INDENT}}{claim}", {"red": True} if record.regression else color
+    held = ""
+    if record.regression and record.compared is not None:
+        reason = str(record.compared["reason"])
+        held = reason if word == record.regression else f"{record.regression}: {reason}"
+    told = (*wrapped(_found(record), room, most=2), *(wrapped(held, room, most=_LINES) if held else ()))
+    for line in (*more, *told, cut(record.test, room)):
         yield f"{'':<{_INDENT}}{line}", {}
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..common.digest import digest_of
 from .layout import Layout
 
 __all__ = ["Block", "Inputs"]
 
 Inputs = tuple[Tensor, ...]
+_FINGERPRINT = 10  # hexadecimal digits: among 65,536 inputs two are the same with a probability of 0.2 %
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ class Block:
         if self.continued:
             targets = torch.cat([self.context[-1].flatten(1), targets], dim=1)
         return tuple(tuple(row) for row in targets.tolist())
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """A digest of each input, of its context and of its target, equal in every process."""
+        rows = zip(self.target_keys, *self.arguments, strict=True)
+        return tuple(digest_of(target, *tensors)[:_FINGERPRINT] for target, *tensors in rows)
 
     def part(self, start: int, stop: int) -> Block:
         """Return the inputs from ``start`` to ``stop`` as a block.

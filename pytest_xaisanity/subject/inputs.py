@@ -119,6 +119,11 @@ class Memory:
         return self.targets
 
     @property
+    def carries_targets(self) -> bool:
+        """False: targets are given beside the inputs."""
+        return False
+
+    @property
     def drawn_from(self) -> int | None:
         """None: all inputs may be visited."""
         return None
@@ -161,7 +166,7 @@ class Stream:
         self.identity = f"stream {id(inputs)}"
         self.targets = as_targets(targets)
         self._once = isinstance(inputs, Iterator)
-        self._carries_targets = False
+        self.carries_targets = False
         self._several: Tensor | None = None  # the first target of a batch with another number of labels than one
         self._kinds: list[tuple[object, ...]] = []  # shape and type of a row of each part
         self._first_rows: dict[int, str] = {}  # digests of those of the batches, by their place
@@ -198,7 +203,7 @@ class Stream:
             while start < held:
                 chosen = order[start : start + next(sizes)]
                 indices, parts = self._held(number).rows(chosen)
-                targets = parts.pop() if self._carries_targets else None
+                targets = parts.pop() if self.carries_targets else None
                 yield indices, tuple(parts), targets
                 start += len(chosen)
             visited += held
@@ -284,7 +289,7 @@ class Stream:
             targets = self.targets[start : start + len(parts[0])]
             if len(targets) < len(parts[0]):
                 raise _too_few_targets(len(self.targets), f"at least {start + len(parts[0])}")
-        self._carries_targets = targets is not None
+        self.carries_targets = targets is not None
         if targets is not None and targets.ndim == 2 and self._several is None:
             several = targets[targets.sum(1) != 1]
             self._several = several[:1].clone() if len(several) else None

@@ -7,6 +7,7 @@ so that sorted inputs bias no early decision: those of a stream too, which is re
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import warnings
 from collections.abc import Callable, Generator, Hashable, Iterator
@@ -15,6 +16,7 @@ from dataclasses import replace
 from math import prod
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -243,6 +245,29 @@ class Subject:
     def data_fingerprint(self) -> str:
         """A digest of inputs and targets, equal in every process; nothing for a stream."""
         return "" if self.streamed else self._source.identity
+
+    @property
+    def inputs_fingerprint(self) -> str:
+        """A digest of the inputs alone, equal in every process; nothing for a stream."""
+        return digest_of(*self._source.inputs) if isinstance(self._source, Memory) else ""
+
+    @property
+    def targets_fingerprint(self) -> str:
+        """A digest of the targets; ``"predicted"`` or ``"streamed"`` where none were given beside the inputs."""
+        if self._source.targets is not None:
+            return digest_of(self._source.targets)
+        return "streamed" if self._source.carries_targets else "predicted"
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a block has been read, so that it is known how."""
+        return self._link is not None
+
+    @property
+    def read_as(self) -> dict[str, str]:
+        """How the model and the inputs are read, in words by the name of the setting; known once a block was read."""
+        given = {"axes": self.axes, "explain": self._explain, "output": self._output, "mask": self._mask}
+        return {"task": self.link.task, **{name: _in_words(value) for name, value in given.items()}}
 
     def lend(self, work: Callable[[], T]) -> T:
         """Return ``work()``, done with the model in evaluation mode on the subject's device; it comes back as it was.
@@ -631,6 +656,15 @@ class Subject:
                 expected="a model that answers the same input alike",
                 fix="turn its sampling off (dropout called with training=True, noise layers) or seed it inside forward",
             )
+
+
+def _in_words(setting: object) -> str:
+    """Return a setting in words that are the same in every process."""
+    if isinstance(setting, (Tensor, np.ndarray)):
+        return f"a tensor {digest_of(setting)[:8]}"
+    if callable(setting):
+        return setting.__qualname__ if inspect.isroutine(setting) else type(setting).__qualname__
+    return str(setting)
 
 
 def _no_tokens(explained: Inputs, what: str = "an embedding or a mask of tokens") -> XaiError:

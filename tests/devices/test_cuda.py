@@ -104,7 +104,7 @@ def test_metrics(name):
     check_alike(*both(lambda it: it.bounded(name, **bound)))
 
 
-@pytest.mark.parametrize("name", [*BASELINES])
+@pytest.mark.parametrize("name", [name for name in BASELINES if name != "recorded"])  # which takes a file
 def test_baselines(name):
     check_alike(*both(lambda it: it.beats(name, on="pixel_flipping")))
 

@@ -16,6 +16,7 @@ BASELINES = Registry(
         "uninformative": ".evidence.baselines.uninformative:Uninformative",
         "mutants": ".evidence.baselines.mutants:Mutants",
         "smoothed": ".evidence.baselines.smoothed:Smoothed",
+        "recorded": ".evidence.baselines.recorded:Recorded",
         "input_times_noise": ".evidence.baselines.uninformative:InputTimesNoise",
     },
 )
