@@ -121,12 +121,11 @@ class Bounded(Claim):
         values = scored.values[:, 0].astype(float)
         known = values[~np.isnan(values)] if self.metric.undefined else values
         check_scores(known, known[:, None], f"{look.explainer} {self}", self.metric.limits(look.parts[0]))
-        ranged = self._limits(look) is not None
         sides = [self._side(values, words, bound, way, look) for words, bound, way in self._asked()]
         outcome = _both([side.decision.outcome for side in sides])
         if outcome is None:
             return None
-        telling = [side for side in sides if side.decision.outcome == outcome]
+        telling, ranged = [one for one in sides if one.decision.outcome == outcome], self._limits(look) is not None
         side = _least_clear(telling, ranged=ranged)
         if outcome == "inconclusive":
             for one in sides:
