@@ -237,12 +237,12 @@ def session(folder, jobs):
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_session_that_is_killed_loses_the_cells_in_flight(tmp_path, jobs):
-    """At random moments; ``XAI_KILLS`` says how often, 3 times by default."""
+    """At random moments; ``XAI_KILLS`` says how often: by default 3 times, or once where it has other processes."""
     expected = session(tmp_path / "whole", jobs)
     text, errors = expected.communicate(timeout=240)
     assert expected.returncode == 0, errors
     drawn = random.Random(jobs)
-    for attempt in range(int(os.environ.get("XAI_KILLS", "3"))):
+    for attempt in range(int(os.environ.get("XAI_KILLS", 3 if jobs == 1 else 1))):
         folder = tmp_path / f"cut {attempt}"
         wanted = drawn.randrange(TRIALS)
         cut = session(folder, jobs)

@@ -10,7 +10,12 @@ from decoders import UNKNOWN, Numbers, padded, reviews, trained_gpt2
 from pytest_xaisanity.bench.bench import Bench
 
 torch.set_num_threads(1)
-pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.training, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.training,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("decoder"),
+]
 N = 64
 
 

@@ -30,7 +30,12 @@ from sound import sound
 from pytest_xaisanity import Bench
 from pytest_xaisanity.explainers import LRP, DeepTaylor, GuidedBackprop
 
-pytestmark = [pytest.mark.slow, pytest.mark.training, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.training,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.xdist_group("default cascade"),
+]
 
 BLIND = {
     "LRP z+": LRP("zplus"),
