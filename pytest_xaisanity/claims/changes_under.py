@@ -626,7 +626,7 @@ def _beside_gradient(joined: _Joined, seen: _Seen) -> _Joined | None:
     bounds = Bounds.beside(r, loss.kept)
     as_ever = bounds.passes == Bound(r)
     upper = _Asking(_UPPER, s.name, _upper(s, seen, loss), bounds)
-    found = _Joined.of(s, r, joined.whole, [below, upper, *([] if as_ever else _signed(seen))], seen, loss.kept)
+    found = _Joined.of(s, r, joined.whole, [below, upper, *_signed(seen, bounds)], seen, loss.kept)
     return None if as_ever and found.outcome == joined.outcome else found
 
 
@@ -647,10 +647,13 @@ def _below(s: Similarity, r: float, seen: _Seen) -> _Asking | None:
     return _Asking(" below the upper third", s.name, seen.retained(s, after, rows), Bounds.beside(r), rows)
 
 
-def _signed(seen: _Seen) -> list[_Asking]:
-    """Return the question whether maps keep their sign in the upper third, where signed ranks are measured."""
+def _signed(seen: _Seen, bounds: Bounds) -> list[_Asking]:
+    """Return the question whether maps keep their sign in the upper third, where signed ranks are measured.
+
+    Where less fails than is kept of the ranks of such maps, they fail without it.
+    """
     after = seen.compared.after.get(SPEARMAN.name)
-    if after is None:
+    if after is None or bounds.fails.share <= KEEPS_ITS_SIGN:
         return []
     retained = seen.retained(SPEARMAN, seen.cells.upper_third(after))
     return [_Asking(_UPPER, SPEARMAN.name, retained, Bounds.beside(KEEPS_ITS_SIGN))]

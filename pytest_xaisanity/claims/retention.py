@@ -42,7 +42,7 @@ KEEPS_ITS_SIGN = 0.75
 """Of signed ranks more than this is left of a map that keeps its sign under eight new heads of eight."""
 
 _HARDLY_KEPT = 0.3
-_RISE = 1.2  # of the bound of a fail with the share that is kept, up to where the other one lies lower
+_RISE = 1.5  # of the bound of a fail with what is kept above that, up to where the other bound lies lower
 _UNMOVED = 0.3  # a map that loses less than this share of what the network's own gradient does, does not follow it
 _TOLD_APART = 0.1  # gradients of one input are more alike than those of others by more than this, from -1 to 1
 _STEPS = 12  # halvings of these limits, to 1e-3
@@ -99,13 +99,13 @@ class Bounds(NamedTuple):
 
         Without a gradient both are ``r``. A claim passes where the maps lose ``(1 - r) / (1 - 0.3 r)`` of what the
         gradient loses, which is less than ``1 - r`` where more than ``0.3 r`` of it is kept; it fails where they lose
-        less than 0.3 of that, a bound to which another one rises from ``r`` while little is kept.
+        less than 0.3 of that, to which the bound rises from ``r``.
         """
         if kept is None:
             return cls(Bound(r), Bound(r))
         lost, followed = max(0.0, 1 - kept), (1 - r) / (1 - _HARDLY_KEPT * r)
         passes = max(Bound(r), Bound(1 - followed * lost, followed))
-        rising = min(Bound(r + _RISE * kept, _RISE), Bound(1 - _UNMOVED * lost, _UNMOVED))
+        rising = min(Bound(r + _RISE * (kept - _HARDLY_KEPT * r), _RISE), Bound(1 - _UNMOVED * lost, _UNMOVED))
         return cls(passes, max(passes, rising))
 
 

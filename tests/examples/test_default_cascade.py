@@ -56,7 +56,7 @@ SOUND = (
 )
 # Of a network that was trained on two classes alone the layer below the head is nearly one number for each image, and
 # a new head takes it as it is or negated: what follows it changes by a sign alone. These may be open there.
-OPEN_ON_FACES = ("gradient × input", "GradCAM", "occlusion", "LRP ε", "GradientShap")
+OPEN_ON_FACES = ("GradCAM", "occlusion")
 IMAGES = {"digits8": (small_digits, 8, 2, 10), "mnist": (mnist, 28, 7, 10), "faces": (faces, 25, 5, 2)}
 EPOCHS = {"digits8": 6, "mnist": 3, "faces": 40}
 
