@@ -50,8 +50,8 @@ def standard() -> dict[str, Claim]:
 
 def each_target() -> dict[str, Claim]:
     """Return the claim of the thorough battery that is asked of each target by itself."""
-    thorough = (entry.claim for entry in battery("thorough", where="battery"))
-    return {EACH_TARGET: claim for claim in thorough if claim.claim_id == COLUMNS[EACH_TARGET]}
+    claims = {entry.claim.claim_id: entry.claim for entry in battery("thorough", where="battery")}
+    return {EACH_TARGET: claims[COLUMNS[EACH_TARGET]]}
 
 
 class Row(NamedTuple):

@@ -75,8 +75,9 @@ class Misplaced(Baseline):
 
     def parts(self, places: tuple[int, ...]) -> Sequence[Baseline]:
         """Return the baselines that must each be beaten, for maps with these places."""
-        names = _OF_IMAGES if len(places) == 2 else [f"axis {axis} reversed" for axis in range(len(places))]
-        names = ("reversed",) if len(places) == 1 else names
+        names = [f"axis {axis} reversed" for axis in range(len(places))]
+        if len(places) <= 2:
+            names = [*_OF_IMAGES] if len(places) == 2 else ["reversed"]
         parts = [TurnedMap(name, axis) for axis, name in enumerate(names)]
         square = len(places) == 2 and places[0] == places[1]
         return [*parts, TurnedMap(TRANSPOSED, None)] if square else parts

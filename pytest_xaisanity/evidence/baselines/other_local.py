@@ -33,9 +33,9 @@ class OtherLocal(OwnMaps):
     """Of maps that are multiplied by the input: what another input of the same target was multiplied by, times this.
 
     Global attributions are local ones times ``x - x0`` (Ancona et al. 2018). The map of the other input over its own
-    ``x - x0`` is its local attribution, of which this input's ``x - x0`` makes a map that knows this input, but not what
-    the model makes of it: an explainer that multiplies the input by one template of the class returns that very map. The
-    other input is the one of :class:`~pytest_xaisanity.evidence.baselines.other_input.OtherInput`. Where it is 0 it
+    ``x - x0`` is its local attribution, of which this input's ``x - x0`` makes a map that knows this input, but not
+    what the model makes of it: an explainer that multiplies the input by one template of the class returns that very
+    map. The other input is the one of :class:`~pytest_xaisanity.evidence.baselines.other_input.OtherInput`. Where it is 0 it
     tells nothing, and the explainer's own value stands.
 
     Maps are taken to be multiplied where the explainer says so, or else where the map of the other input is 0 wherever
@@ -53,7 +53,7 @@ class OtherLocal(OwnMaps):
         return _Locals(lambda _: like, lambda _: block.inputs, Others(seed), lambda: None, lambda _: None)(block, like)
 
     def begin(self, lab: Lab) -> Callable[[Block, Tensor], list[Tensor]]:
-        """Return a function that keeps a few maps of each target, with their multipliers, from one block to the next."""
+        """Return a function that keeps a few maps of each target, and their multipliers, from block to block."""
         explain = lab.attributions.per_channel()
         told, gradients = (lambda: explain.known.forms[0].multiplier), OwnGradients(lab.subject)
         return _Locals(explain, explain.multipliers, Others(lab.seed), told, gradients)
@@ -120,8 +120,8 @@ class _Locals:
         multiplied = _vanishes(other, empty) if told is None else torch.full_like(empty[:, 0], told == "with")
         maps = torch.where(multiplied[:, None], swapped, other)
         maps[other.isnan().all(1)] = torch.nan
-        for gradient in there:
-            maps[(gradient * gradients).sum(1) > _SAME] = torch.nan
+        for gradient in there:  # of length one, as this input's own
+            maps[(gradient * known[-1]).sum(1) > _SAME] = torch.nan
         return [maps.reshape(like.shape) if like.numel() == maps.numel() else _on_places(maps, layout, like)]
 
     def _times(self, block: Block, own: Tensor) -> Tensor:
