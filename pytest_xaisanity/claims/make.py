@@ -164,6 +164,8 @@ def beats(
     Args:
         baseline: ``"random"``; ``"edges"``; ``"other_input"``, the explainer's own map of another input of the same
             target, which no explainer beats that gives one map to more than a third of the pairs of these;
+            ``"other_local"``, of maps that are multiplied by the input, that input's local attributions times this;
+            ``"misplaced"``, its own map turned over, in each of several ways;
             ``"class_mean"``, its mean map over others of that target; ``"uninformative"``, the best map that
             knows nothing of what the model makes of an input: blobs, mean images, mean maps and what Hypothesis finds
             on one half of the inputs (32 at most), which the claim is decided against on the others;

@@ -35,8 +35,8 @@ class OtherLocal(OwnMaps):
     Global attributions are local ones times ``x - x0`` (Ancona et al. 2018). The map of the other input over its own
     ``x - x0`` is its local attribution, of which this input's ``x - x0`` makes a map that knows this input, but not
     what the model makes of it: an explainer that multiplies the input by one template of the class returns that very
-    map. The other input is the one of :class:`~pytest_xaisanity.evidence.baselines.other_input.OtherInput`. Where it is 0 it
-    tells nothing, and the explainer's own value stands.
+    map. The other input is the one of :class:`~pytest_xaisanity.evidence.baselines.other_input.OtherInput`. Where it is
+    0 it tells nothing, and the explainer's own value stands.
 
     Maps are taken to be multiplied where the explainer says so, or else where the map of the other input is 0 wherever
     that is 0. Of any others the map of the other input stands as it is. Of a network whose own gradient is (nearly) the
