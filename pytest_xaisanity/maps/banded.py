@@ -30,18 +30,28 @@ def direct_fill(images: Tensor, unknown: Tensor, degrees: Tensor) -> tuple[Tenso
         unknown: Which pixels are filled, ``(k, H, W)``, not all of an image.
         degrees: The sum of the weights of each pixel's neighbors, in twelfths, ``(H, W)``.
     """
-    filled, left = images.clone(memory_format=torch.contiguous_format), unknown.flatten(1).any(1)
-    if not left.all():  # the others are what they are to be
-        if left.any():
-            filled[left], left[left.clone()] = direct_fill(images[left], unknown[left], degrees)
-        return filled, left
-    most = max(1, _VALUES // images[0].numel())
-    for part, holes, still in zip(*(torch.split(one, most) for one in (filled, unknown, left)), strict=True):
-        systems = _Systems(part, holes, degrees)
-        chosen = systems.quick()
-        systems.solve(chosen)
-        still.copy_(torch.from_numpy(~chosen))
-    return filled, left
+    filled, direct = images.clone(memory_format=torch.contiguous_format), quick(unknown, images.shape[1])
+    if direct.all():
+        most = max(1, _VALUES // images[0].numel())
+        for part, holes in zip(torch.split(filled, most), torch.split(unknown, most), strict=True):
+            _Systems(part, holes, degrees).solve()
+    elif direct.any():
+        filled[direct], _ = direct_fill(images[direct], unknown[direct], degrees)
+    return filled, ~direct & unknown.flatten(1).any(1)
+
+
+def quick(unknown: Tensor, channels: int) -> Tensor:
+    """Return of which images with unknown pixels the direct solution is quicker than steps, as was measured ``(k,)``.
+
+    The band is about as wide as a row has unknown pixels. Large holes take many steps: pixels whose neighbors are
+    unknown too tell of them.
+    """
+    _, height, width = unknown.shape
+    count = unknown.flatten(1).sum(1).double()
+    beside = (unknown[..., 1:] & unknown[..., :-1]).flatten(1).sum(1) / count.clamp_min(1)
+    band = 1.3 * count / height + 3
+    nanoseconds = 25_000 + count * (120 + 0.3 * band * (band + 4 * channels))
+    return (count > 0) & (nanoseconds < channels * height * width * (80 + 250 * beside**2))
 
 
 class _Systems:
@@ -75,28 +85,16 @@ class _Systems:
         self.later = [np.where(padded[places + step], numbers[places + step] - own, 0) for step in steps]
         self.widths = np.maximum.reduceat(np.maximum.reduce(self.later), self.starts)
 
-    def quick(self) -> NDArray[np.bool_]:
-        """Return of which images the solution is quicker than steps of conjugate gradients, as was measured.
-
-        Large holes take many steps: pixels whose neighbors are unknown too tell of them.
-        """
-        channels, values = self.images.shape[1], self.images[0].numel()
-        beside = sum(np.add.reduceat((later > 0).astype(float), self.starts) for later in self.later) / self.counts
-        operations = self.counts * (self.widths.astype(float) ** 2 + 4 * channels * self.widths)
-        nanoseconds = 25_000 + 120 * self.counts + 0.3 * operations
-        chosen: NDArray[np.bool_] = nanoseconds < values * (80 + 250 * (beside / len(_WEIGHTS)) ** 2)
-        return chosen
-
-    def solve(self, chosen: NDArray[np.bool_]) -> None:
-        """Fill the images that are chosen, in place."""
+    def solve(self) -> None:
+        """Fill the images, in place."""
         _, channels, height, width = self.images.shape
         sides = self._sides()
         wide = self.widths[self.of_image] + 1
         rows = (np.arange(len(wide)) - self.starts[self.of_image]) * wide
         entries = [rows + later for later in self.later]
-        for image in np.flatnonzero(chosen):
-            own = slice(self.starts[image], self.starts[image] + self.counts[image])
-            band = np.zeros((self.counts[image], self.widths[image] + 1))
+        for start, count, width_of_band in zip(self.starts, self.counts, self.widths, strict=True):
+            own = slice(start, start + count)
+            band = np.zeros((count, width_of_band + 1))
             flat = band.reshape(-1)
             for weight, entry in zip(_WEIGHTS, entries, strict=True):
                 flat[entry[own]] = weight
@@ -105,10 +103,8 @@ class _Systems:
             assert not wrong  # the matrix is positive definite
             sides[:, own] = found.T
         places = (self.of_image * channels * height + self.rows) * width + self.columns
-        use = slice(None) if chosen.all() else chosen[self.of_image]
-        places = places[use] + height * width * np.arange(channels)[:, None]
-        zero = self.zero.numpy().T.astype(np.float64)[:, self.of_image[use]]
-        self.images.numpy().reshape(-1)[places] = sides[:, use] + zero
+        places = places + height * width * np.arange(channels)[:, None]
+        self.images.numpy().reshape(-1)[places] = sides + self.zero.numpy().T.astype(np.float64)[:, self.of_image]
 
     def _sides(self) -> NDArray[np.float64]:
         """Return the right-hand sides, the weighted sums over known neighbors: ``(C, unknown pixels)``."""
