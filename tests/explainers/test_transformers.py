@@ -158,7 +158,7 @@ def test_a_pair_of_image_and_text_may_be_explained_by_either():
 # ------------------------------------------------------------------------------------------------ README.md
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("### From import to verdict\n")[2].partition("\n### ")[0]
+SECTION = README.partition("## From import to verdict\n")[2].partition("\n## ")[0]
 IMPORTS, *BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
 SENTENCES = ["the film is good", "a long and bad film", "good", "not a film but a long story"] * (N // 4)
 
