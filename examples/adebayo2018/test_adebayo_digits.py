@@ -34,7 +34,7 @@ from pytest_xaisanity.claims.changes_under import Readings
 from pytest_xaisanity.evidence.controls import Alike, Controls, Resemblance
 from pytest_xaisanity.evidence.interventions.label_randomization import Trained
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("adebayo2018")]  # networks of its own are trained
+pytestmark = pytest.mark.slow  # a network of its own is trained
 
 CASCADING, INDEPENDENT, LABELS = "cascading_randomization", "independent_randomization", "label_randomization"
 SENSITIVE = ["Gradient", "SmoothGrad", "GradCAM"]

@@ -19,7 +19,6 @@ MOST = {"fractions": (0.9,)}
 
 pytestmark = [
     pytest.mark.slow,  # some hundred trainings
-    pytest.mark.xdist_group("hooker2019"),
     pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU"),  # captum's, at every call
 ]
 

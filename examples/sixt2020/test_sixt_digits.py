@@ -23,7 +23,7 @@ from sixt_networks import DeepCNN, trained_deep_cnn
 from pytest_xaisanity.claims.changes_under import Readings
 from pytest_xaisanity.evidence.metrics.cosine_similarity_convergence import Convergence
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sixt2020")]  # ten layers take half a minute to train
+pytestmark = pytest.mark.slow  # the network of ten layers takes half a minute to train
 
 RELATIVES_OF_Z_PLUS = ["LRP α1β0", "LRP α2β1", "LRP composite"]
 RELATIVES_OF_Z_PLUS += ["Deep Taylor", "Excitation Backprop", "DeepLIFT Ablation"]

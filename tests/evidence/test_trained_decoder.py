@@ -14,7 +14,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.training,
     pytest.mark.slow,
-    pytest.mark.xdist_group("decoder"),
 ]
 N = 64
 

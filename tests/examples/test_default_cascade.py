@@ -34,7 +34,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.training,
     pytest.mark.filterwarnings("ignore"),
-    pytest.mark.xdist_group("default cascade"),
 ]
 
 BLIND = {
