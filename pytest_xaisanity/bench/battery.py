@@ -184,12 +184,12 @@ _STANDARD = (
     Entry("changes_under", ("later_layers",), lacks=_layers_above),
     Entry("changes_under", ("other_target",), lacks=_another_class),
     _RANDOM,
-    Entry("beats", ("misplaced",), _READ_EITHER_WAY, lacks=_detail),
     Entry("beats", ("other_input",), _FLIPPING, lacks=_inputs_of_one_target),
     Entry("beats", ("other_local",), _FLIPPING, lacks=_multiplied_inputs),
     _ORDER,
 )
 _SHARPER = (
+    Entry("beats", ("misplaced",), _READ_EITHER_WAY, lacks=_detail),
     Entry("beats", ("class_mean",), _FLIPPING, lacks=_inputs_of_one_target),
     Entry("beats", ("uninformative",), _READ_EITHER_WAY),
     Entry("beats", ("edges",), _READ_EITHER_WAY, lacks=_detail),

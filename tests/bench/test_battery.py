@@ -57,7 +57,7 @@ def reasons(bench: Bench) -> dict[str, str]:
 def test_each_battery_holds_those_before_it():
     quick, standard, thorough = ({entry.claim.claim_id for entry in BATTERIES[name]} for name in BATTERIES)
     assert quick == {CASCADE, RANDOM, ORDER}
-    assert standard == {CASCADE, LATER, OTHER_TARGET, RANDOM, MISPLACED, OTHER_INPUT, OTHER_LOCAL, ORDER}
+    assert standard == {CASCADE, LATER, OTHER_TARGET, RANDOM, OTHER_INPUT, OTHER_LOCAL, ORDER}
     assert standard < thorough
     assert {MEAN, WITHIN, EDGES, MUTANTS} < thorough
 
@@ -73,11 +73,11 @@ def test_what_a_subject_lacks_is_said_and_the_others_are_decided(features):
     explainer = features.explainer(captum.attr.InputXGradient)
     decided = features.battery(explainer)
     assert decided
-    assert set(decided.skipped) == {LATER, MISPLACED, OTHER_LOCAL}
+    assert set(decided.skipped) == {LATER, OTHER_LOCAL}
     assert decided[RANDOM].passed
     assert "layers above another" in repr(decided)
     assert "of a linear model they are the same" in decided.skipped[OTHER_LOCAL]
-    assert len(repr(decided).splitlines()) == 8
+    assert len(repr(decided).splitlines()) == 7
 
 
 @pytest.mark.parametrize(
