@@ -110,8 +110,8 @@ class Record:
 
     @classmethod
     def of_report(cls, values: Mapping[str, Plain]) -> Record:
-        """Return the record of a claim in the JSON report, without rows and figures; the reverse of :meth:`report`."""
-        known = {one.name: values[one.name] for one in fields(cls) if one.name not in ("rows", "figures")}
+        """Return the record of a claim in the JSON report, without what is for people; the reverse of :meth:`report`."""
+        known = {one.name: values[one.name] for one in fields(cls) if one.name not in _FOR_PEOPLE}
         low, high = known["interval"]
         return cls(**{**known, "interval": (low, high)})
 

@@ -319,6 +319,6 @@ def test_a_claim_that_fails_is_reported(suite):
         def test_scale(xai_verdict):
             assert xai_verdict
     """)
-    result = suite.runpytest_inprocess()
+    result = suite.runpytest_inprocess("-v")
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines([r".*randomized +2; seeds 5, weights from Own\(\), target fixed"])

@@ -269,9 +269,9 @@ def test_reruns_of_failures_measure_again(suite):
 
 def test_an_option_beside_a_fixture_is_said(suite):
     """The fixture goes before it, so that the model that is named is not the one that is tested."""
-    result = run(suite, "def test_a(xai):\n    assert decided(xai, good)\n", "--xai-model=subject:other")
+    result = run(suite, "def test_a(xai):\n    assert decided(xai, good)\n", "--xai-model=subject:model")
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*--xai-model=subject:other is not what the tests explain*xai_model of conftest.py*"])
+    result.stdout.fnmatch_lines(["*--xai-model=subject:model is not what the tests explain*xai_model of conftest.py*"])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

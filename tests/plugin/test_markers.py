@@ -52,9 +52,9 @@ def test_a_failing_claim_shows_its_verdict_and_section(suite):
     result.stdout.fnmatch_lines(
         [
             ">       assert xai_verdict",
+            "E       bad is no better than random on pixel_flipping: *",
+            "E       reproduce     pytest 'test_it.py::test_it[[]bad-beats-random-on-pixel_flipping[]]' --xai-seed=0",
             "E       assert <failed: bad beats random on pixel_flipping: share of random orders beaten *, n=16>",
-            "*explanation claim: failed*",
-            "reproduce    pytest 'test_it.py::test_it[[]bad-beats-random-on-pixel_flipping[]]' --xai-seed=0",
         ]
     )
     result.stdout.no_fnmatch_line("*pytest_xaisanity*plugin*")
