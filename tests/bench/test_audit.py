@@ -249,7 +249,7 @@ def test_a_failing_given_test_is_reported_once_with_the_minimal_example_and_not_
     result.assert_outcomes(failed=1)
     report = json.loads((suite.path / "claims.json").read_text())
     assert [claim["claim"] for claim in report["claims"]] == ["one beats random(draws=7) on pixel_flipping"]
-    assert str(result.stdout).count("- explanation claim: failed -") == 1
+    assert str(result.stdout).count("one is no better than random on pixel_flipping: it beats") == 1
     assert not any("draws7" in claim for record in report["audit"]["explainers"] for claim in record["claims"])
 
 
@@ -316,7 +316,9 @@ def test_a_claim_that_the_model_no_longer_passes_is_dropped(suite):
     weights = "W = model().layer.weight.data.clone()\ndef fixed(m, x, t):\n    return x * W[t]\n"
     write(suite, weights, asserting(RANDOM.format("fixed")), change.replace("zero_()", "neg_()"))
     result = run(suite)
-    result.stdout.fnmatch_lines(["not audited  fixed beats random on pixel_flipping: it passed in its test, and no *"])
+    result.stdout.fnmatch_lines(
+        ["not audited  fixed beats random on pixel_flipping: it passed in its test, and no", "*longer does"]
+    )
 
 
 def test_what_a_fixture_took_away_is_reported(suite):
@@ -335,7 +337,7 @@ def test_what_a_fixture_took_away_is_reported(suite):
     result = run(suite)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["not audited  late beats random on pixel_flipping: after the tests it raised XaiError: *KeyError*"]
+        ["not audited  late beats random on pixel_flipping: after the tests it raised", "*XaiError: *KeyError*"]
     )
     assert "INTERNALERROR" not in str(result.stdout)
 
