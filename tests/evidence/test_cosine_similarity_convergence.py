@@ -576,7 +576,7 @@ def test_the_report_shows_the_curve_beside_chance(suite):
         def test_rule(xai_verdict):
             assert xai_verdict
     """)
-    result = suite.runpytest_inprocess()
+    result = suite.runpytest_inprocess("-v")
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines([r".*convergence +\(input\): median \|cos\| 0\.\d+ \(random vectors 0\.5\)"])
 

@@ -826,7 +826,7 @@ def test_the_fixture_form_and_a_second_session(labels):
         def test_bad(xai):
             {CLAIM.format("magnitude")}
     """)
-    result = run(labels)
+    result = run(labels, "-v")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [

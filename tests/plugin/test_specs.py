@@ -157,9 +157,9 @@ def test_a_file_is_loaded_once_and_is_the_module_of_that_name(folder):
 
 
 def test_a_file_that_raises_is_one_error(folder):
-    (folder / "broken.py").write_text("1 / 0\n")
-    assert "ZeroDivisionError: division by zero" in error("model", "broken.py:net", folder)
-    assert "broken" not in sys.modules
+    (folder / "raising.py").write_text("1 / 0\n")
+    assert "ZeroDivisionError: division by zero" in error("model", "raising.py:net", folder)
+    assert "raising" not in sys.modules
 
 
 def test_nothing_is_made_when_it_is_only_looked_for(folder):
