@@ -110,7 +110,7 @@ class Record:
 
     @classmethod
     def of_report(cls, values: Mapping[str, Plain]) -> Record:
-        """Return the record of a claim in the JSON report, without what is for people; the reverse of :meth:`report`."""
+        """Return the record of a claim in the JSON report, without what is for people; :meth:`report` reversed."""
         known = {one.name: values[one.name] for one in fields(cls) if one.name not in _FOR_PEOPLE}
         low, high = known["interval"]
         return cls(**{**known, "interval": (low, high)})
