@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import pkgutil
+import signal
 import sys
 from collections.abc import Iterable
 from functools import cache, cached_property
@@ -31,6 +32,7 @@ import pytest_xaisanity
 pytest_plugins = ["pytester"]
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell lets background jobs ignore
 
 sys.path.append(str(Path(__file__).parents[1] / "examples" / "quickstart"))  # where a network reads digits
 

@@ -578,7 +578,7 @@ def test_workers_find_what_one_process_does_and_have_one_gate(suite):
     result.stdout.fnmatch_lines(
         [
             "*mutation score 0.67 (2 of 3 mutants killed)*",
-            "survived     1 mutant: without -n, a claim that would have caught it is looked for",
+            "survived     1 mutant: without -n, a claim that would have caught it is looked",
             "             good: rounded",
             "--xai-audit-fail-under: found a mutation score of 0.6667, where at least 0.9 is asked for",
         ]
