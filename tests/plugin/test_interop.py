@@ -158,6 +158,7 @@ THREADS = """
 def test_workers_divide_the_threads_among_themselves(suite, monkeypatch, workers, threads):
     """For as long as a claim is decided; a single process keeps what it has."""
     pytest.importorskip("xdist")
+    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)  # of the session that runs this test
     monkeypatch.setenv("WANTED", str(threads))
     suite.makepyfile(test_it=THREADS)
     suite.runpytest_subprocess("-p", "no:randomly", f"-n{workers}").assert_outcomes(passed=2)
