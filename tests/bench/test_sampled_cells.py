@@ -18,6 +18,7 @@ from pytest_xaisanity import Bench
 from pytest_xaisanity.explainers import LRP, DeepLift
 
 SEEDS = range(7)
+MOST = {"faces": 1.5}  # of two classes: its own gradient stands beside the maps, and a sample knows it less well
 FEWER = {"seeds": 3}  # of weights than by default, of which all cells take a third of the time
 
 
@@ -84,7 +85,7 @@ EXPLAINERS = {
 def test_a_sample_comes_to_the_verdicts_of_all_cells(network):
     """56 runs a network, 203 in all: none contradicts, and the number of inputs is the same within a quarter.
 
-    One run of each explainer has the default number of seeds of weights.
+    On faces within a half. One run of each explainer has the default number of seeds of weights.
     """
     model, images = (make() for make in NETWORKS[network])
     outcomes, sizes = Counter(), []
@@ -101,5 +102,5 @@ def test_a_sample_comes_to_the_verdicts_of_all_cells(network):
             assert {sampled.outcome, every.outcome} != {"passed", "failed"}, (name, seed, sampled, every)
             outcomes[sampled.outcome, every.outcome] += 1
             sizes.append((sampled.n, every.n))
-    assert 0.75 <= np.divide(*np.mean(sizes, axis=0)) <= 1.25, (outcomes, sizes)
+    assert 0.75 <= np.divide(*np.mean(sizes, axis=0)) <= MOST.get(network, 1.25), (outcomes, sizes)
     assert outcomes["passed", "passed"] + outcomes["failed", "failed"] >= 0.9 * len(sizes), outcomes
