@@ -146,9 +146,9 @@ def _inputs_of_one_target(subject: Subject, block: Block, least: int) -> str:
 def _multiplied_inputs(subject: Subject, block: Block, least: int) -> str:
     if block.layout.kind == "tokens" or not all(tensor.is_floating_point() for tensor in block.inputs):
         return "floating-point inputs, by which attributions may be multiplied"
-    from ..evidence.baselines.other_local import OwnGradients
+    from ..evidence.baselines.other_local import UnitGradients
 
-    if OwnGradients(subject).same(block) > _MOST_SAME:
+    if UnitGradients(subject).same(block) > _MOST_SAME:
         return "gradients that depend on the input: of a linear model they are the same for all inputs of one target"
     return _inputs_of_one_target(subject, block, least)
 

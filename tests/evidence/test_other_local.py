@@ -11,7 +11,7 @@ from torch import nn
 from pytest_xaisanity.bench.bench import Bench
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.evidence.baselines.other_input import OtherInput
-from pytest_xaisanity.evidence.baselines.other_local import OtherLocal, OwnGradients
+from pytest_xaisanity.evidence.baselines.other_local import OtherLocal, UnitGradients
 from pytest_xaisanity.subject.subject import Subject
 
 torch.set_num_threads(1)
@@ -107,10 +107,10 @@ def test_inputs_at_which_the_network_has_the_same_gradient_have_none():
     subject = Subject(Linear().eval(), drawn(20, 1, 4, 4), torch.arange(20) % 2, seed=0)
     assert all(local.isnan().all() for local, _, _ in made(subject, product).values())
     with subject.lent():
-        assert OwnGradients(subject).same(next(subject.blocks())) == 1.0
+        assert UnitGradients(subject).same(next(subject.blocks())) == 1.0
     curved = Subject(Quadratic().eval(), drawn(20, 1, 4, 4), torch.arange(20) % 2, seed=0)
     with curved.lent():
-        assert OwnGradients(curved).same(next(curved.blocks())) == 0.0
+        assert UnitGradients(curved).same(next(curved.blocks())) == 0.0
 
 
 def test_a_linear_model_leaves_nothing_to_decide_on():

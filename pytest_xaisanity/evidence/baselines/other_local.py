@@ -22,7 +22,7 @@ from ..own_gradient import GRADIENT
 from .other_input import Others
 from .own_maps import OwnMaps
 
-__all__ = ["OtherLocal", "OwnGradients"]
+__all__ = ["OtherLocal", "UnitGradients"]
 
 _SAME = 0.95  # cosine of gradients above which nothing is told apart by exchanging them
 _NOTHING = 1e-6  # of a map or an input, relative to its largest value
@@ -55,7 +55,7 @@ class OtherLocal(OwnMaps):
     def begin(self, lab: Lab) -> Callable[[Block, Tensor], list[Tensor]]:
         """Return a function that keeps a few maps of each target, and their multipliers, from block to block."""
         explain = lab.attributions.per_channel()
-        told, gradients = (lambda: explain.known.forms[0].multiplier), OwnGradients(lab.subject)
+        told, gradients = (lambda: explain.known.forms[0].multiplier), UnitGradients(lab.subject)
         return _Locals(explain, explain.multipliers, Others(lab.seed), told, gradients)
 
     def cost(self) -> Cost:
@@ -63,7 +63,7 @@ class OtherLocal(OwnMaps):
         return Cost(explanations=1, passes=2)
 
 
-class OwnGradients:
+class UnitGradients:
     """The network's own gradient at each input, where it has one."""
 
     def __init__(self, subject: Subject) -> None:
