@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from ...common.errors import XaiError, nearest, said
+from ...common.errors import XaiError, nearest
 from ...explainers.adapters import adapter_of
 from ...explainers.configured import Configured
 from ...explainers.precomputed import Precomputed
 from ...explainers.rules.base import RuleExplainer
-from .objects import attribute_of, found_at, made
+from .objects import attribute_of, found_at, library, made
 from .spec import Spec
 
 __all__ = ["LIBRARIES", "MAPS", "explainer", "hint"]
@@ -50,8 +50,8 @@ def explainer(spec: Spec, *, where: str, folder: Path) -> Callable[[], object]:
     if spec.home == MAPS:
         return partial(_maps, spec, where, folder)
     if spec.home in LIBRARIES:
-        library = _library(spec, where)
-        found = attribute_of(library, spec, where=where, known=_names(spec.home, library))
+        module = _library(spec, where)
+        found = attribute_of(module, spec, where=where, known=_names(spec.home, module))
     else:
         found = found_at(spec, where=where, folder=folder, libraries=[*LIBRARIES, MAPS])
     if spec.given is None and not _is_to_be_made(found):
@@ -76,15 +76,8 @@ def hint(text: str) -> str:
 
 def _library(spec: Spec, where: str) -> ModuleType:
     module, package = LIBRARIES[spec.home]
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise XaiError(
-            where,
-            found=f"{spec.text!r}, and no {module} that can be imported{said(error)}",
-            expected=f"{package}, whose explainer it is",
-            fix=f"pip install {package}",
-        ) from error
+    expected, fix = f"{package}, whose explainer it is", f"pip install {package}"
+    return library(module, spec, where=where, expected=expected, fix=fix)
 
 
 def _names(home: str, module: ModuleType) -> list[str]:

@@ -6,7 +6,6 @@ of its networks, how images are prepared and what the classes are called, comes 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor, hub, nn
 from ...common.errors import XaiError, said, shown
 from ...common.seeding import isolated
 from ...subject.files import read_file
-from .objects import unknown
+from .objects import library, unknown
 from .spec import Spec
 
 __all__ = ["LIBRARIES", "Network", "network"]
@@ -67,15 +66,8 @@ def network(spec: Spec, *, where: str, folder: Path) -> Callable[[], Network]:
 
 
 def _installed(package: str, spec: Spec, where: str) -> ModuleType:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise XaiError(
-            where,
-            found=f"{spec.text!r}, and no {package} that can be imported{said(error)}",
-            expected=f"{package}, whose network it is",
-            fix=f"pip install {package}, or name a network of your own: package.module:name",
-        ) from error
+    fix = f"pip install {package}, or name a network of your own: package.module:name"
+    return library(package, spec, where=where, expected=f"{package}, whose network it is", fix=fix)
 
 
 def _built(build: Callable[[], object], spec: Spec, where: str) -> nn.Module:

@@ -14,7 +14,7 @@ from types import ModuleType
 from ...common.errors import XaiError, nearest, said
 from .spec import Spec
 
-__all__ = ["attribute_of", "check_fits", "found_at", "made", "unknown"]
+__all__ = ["attribute_of", "check_fits", "found_at", "library", "made", "unknown"]
 
 _ELSEWHERE = "check the name, and that the module's folder is on the path (pytest's pythonpath setting)"
 
@@ -36,6 +36,19 @@ def found_at(spec: Spec, *, where: str, folder: Path, libraries: Iterable[str] =
     else:
         module = _imported(spec, where, folder, libraries)
     return attribute_of(module, spec, where=where)
+
+
+def library(module: str, spec: Spec, *, where: str, expected: str, fix: str) -> ModuleType:
+    """Return the module of a library that a SPEC names.
+
+    Raises:
+        XaiError: It cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        found = f"{spec.text!r}, and no {module} that can be imported{said(error)}"
+        raise XaiError(where, found=found, expected=expected, fix=fix) from error
 
 
 def attribute_of(module: ModuleType, spec: Spec, *, where: str, known: Iterable[str] = ()) -> object:
