@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pickle import PicklingError
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import torch
-
 from .errors import XaiError, XaiWarning
 from .jobs import Jobs, shipped, unshipped
 from .kept import Kept
+from .threads import threads
 
 __all__ = ["Failed", "Once", "arrived", "one_thread", "travelling"]
 
@@ -131,12 +130,6 @@ def arrived(value: object) -> Any:
     return _unshipped(value) if isinstance(value, bytes) else value
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Let torch use one thread, so that results are the same wherever they are computed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return threads(1)

@@ -21,9 +21,7 @@ def divided_threads() -> Iterator[None]:
         return
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before // int(workers)))
-    try:
+    from ..common.threads import threads
+
+    with threads(max(1, torch.get_num_threads() // int(workers))):
         yield
-    finally:
-        torch.set_num_threads(before)
