@@ -159,7 +159,7 @@ class Bench:
 
         What was measured when this raises is forgotten: it may come from a model that something changed.
         """
-        return self._settled(claim, explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer)
+        return self._settled(claim, self._own(explainer))
 
     def _settled(self, claim: Claim, explainer: Explainer, reach: int | None = None) -> Verdict:
         """Return the verdict, early or after so many inputs, or all."""
@@ -224,7 +224,7 @@ class Bench:
 
     def plans(self, claims: Sequence[Claim], explainer: Explainer | BoundExplainer) -> list[Plan]:
         """Return what each of several claims costs at most, by itself; see :meth:`plan`. The pass is timed once."""
-        explainer = explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer
+        explainer = self._own(explainer)
         speeds: dict[Hashable, Speed] = {}
         try:
             return self.subject.lend(lambda: [one for claim in claims for one in self._plan(claim, explainer, speeds)])
@@ -374,7 +374,7 @@ class Bench:
             found = self.recording(claim, explainer, noise=True)
         finally:
             self.past = past
-        made = explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer
+        made = self._own(explainer)
         name = name_of(past.test, made.name, claim.claim_id)
         self.past = replace(past, recordings=past.recordings.updated({name: found}))
         self.past.recordings.write(past.file)
@@ -390,7 +390,7 @@ class Bench:
         """
         if self.past is None:
             raise none_recorded(None, "", "")
-        made = explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer
+        made = self._own(explainer)
         accepted = self.past.accepted(made.name, claim.claim_id)
         if not accepted:
             return standing((), self.recording(claim, made), 0.0, same_seed=False)
@@ -405,7 +405,7 @@ class Bench:
             explainer: What it is about.
             noise: Whether to measure twice, so that it is known by how much scores differ from run to run.
         """
-        made = explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer
+        made = self._own(explainer)
         verdict, measured = self._settled(claim, made), self._settled(claim, made, MEASURED)
         draws = bool(self._lab(made).attributions.sampling.draws)
         differs = self._noise(claim, made, measured) if noise and (draws or not claim.shares_draws) else 0.0
@@ -451,6 +451,10 @@ class Bench:
             next(subject.blocks())
         data, targets = subject.inputs_fingerprint, subject.targets_fingerprint
         return replace(then, settings=subject.read_as, data=data, targets=targets, seed=self.seed)
+
+    def _own(self, explainer: Explainer | BoundExplainer) -> Explainer:
+        """Return an explainer that was bound to a bench as one of this bench."""
+        return explainer.on(self) if isinstance(explainer, BoundExplainer) else explainer
 
     def _rival(self, other: object) -> Explainer | None:
         """Return the explainer that is measured instead of the claim's own, if one is."""
