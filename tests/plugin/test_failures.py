@@ -226,6 +226,15 @@ def test_hostile_names_are_shown_as_text(suite, monkeypatch, name):
     assert told(result).count("reproduce     pytest test_it.py::test_it --xai-seed=0") == 1
 
 
+def test_a_job_of_ci_shows_the_whole_sentence_in_one_line(suite, monkeypatch):
+    """Where pytest cuts no line of its summary."""
+    monkeypatch.setenv("CI", "true")
+    result = run(suite, FIXTURE.replace("(bad)", f"(bad, name={'x' * 10_000!r})"), "-rf")
+    [line] = [line for line in result.outlines if line.startswith("FAILED ")]
+    assert re.fullmatch(r"FAILED \S+ - x+…?\.*x+ is no better than random .*, shown to be under 60%", line)
+    assert columns(line) < 250
+
+
 @pytest.mark.slow
 def test_an_ascii_terminal_writes_out_what_it_cannot_show(suite, monkeypatch):
     """Line by line, in the sections and in the summary too."""
