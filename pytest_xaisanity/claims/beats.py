@@ -42,7 +42,7 @@ from .base import (
     remarks_in,
     require_inputs,
 )
-from .by_target import ByTarget, OfTarget, Target, named
+from .by_target import ByTarget, OfTarget, Target, named, weak_ones
 from .groups import Groups, counted, settled_by
 from .identity import label
 from .quality import Quality
@@ -353,10 +353,10 @@ class Beats(Claim):
         return _Asked(question, Grouped.of(lo, hi, groups), "share of inputs with a gain", seen, "share", metric.called)
 
     def _by_target(self, look: Look, asked: _Asked, claim: str) -> tuple[_Concluded, ByTarget]:
-        """Decide each target by itself, and return what follows for the claim.
+        """Decide each target by itself and the weak ones together, and return what follows for the claim.
 
         A pass needs that of every target with enough inputs, each at full confidence. A fail of any is taken at an
-        error that is split over the targets.
+        error that is split over the targets, with half of it for the weak ones together.
         """
         parts = {target: asked.of(_mask(look, target)) for target in dict.fromkeys(look.targets)}
         if not all(parts):
@@ -377,23 +377,36 @@ class Beats(Claim):
                 expected=f"at least {least} of one target",
                 fix='give more inputs of each target, or leave within="target" out',
             )
-        level = Level(level.confidence, early=False, fail_share=look.level.fail_share / len(enough))
+        share = look.level.fail_share / (2 if len(parts) > 2 else 1)
+        level = Level(level.confidence, early=False, fail_share=share / len(enough))
         decided = {target: parts[target].decide(level, final=True) for target in enough}
         found = ByTarget({target: _of_target(part, decided.get(target)) for target, part in parts.items()}, least)
         worst = min(enough, key=lambda target: _standing(decided[target]))
-        decision = decided[worst]
+        if decided[worst].outcome == "inconclusive" and len(parts) > 2:
+            weak, others = weak_ones(asked.scores, look.targets, asked.question)
+            together = asked.of(others)
+            decision = together.decide(replace(level, fail_share=share), final=True) if others.any() else None
+            if decision is not None and decision.outcome == "failed":
+                found = replace(found, weak=weak, together=_of_target(together, decision))
+                where = f" for targets {_several(weak)} together"
+                return _Concluded("failed", decision, where, self._counted(together, "failed")), found
+        return self._by_the_worst(found, worst, parts[worst], decided[worst], level), found
+
+    def _by_the_worst(
+        self, found: ByTarget, worst: Target, asked: _Asked, decision: Decision, level: Level
+    ) -> _Concluded:
+        """Return what follows from the target that fares worst."""
         assert decision.outcome is not None
-        where = f" for target {named(worst)}"
+        where, enough = f" for target {named(worst)}", len(found.found) - len(found.too_few)
         if decision.outcome == "passed":
-            others = f"each of {len(enough)} targets, least clearly for " if len(enough) > 1 else ""
+            others = f"each of {enough} targets, least clearly for " if enough > 1 else ""
             where = f" for {others}target {named(worst)}"
-        addition, settled = self._counted(parts[worst], decision.outcome), ""
+        addition, settled = self._counted(asked, decision.outcome), ""
         if decision.outcome == "inconclusive":
-            settled = parts[worst].settled(level, of=f" of target {named(worst)}")
+            settled = asked.settled(level, of=f" of target {named(worst)}")
         if found.too_few:
-            addition += f"; too few inputs, under {least}, for target {_several(found.too_few)}"
-        tied = self._tied(parts[worst], decision.outcome)
-        return _Concluded(decision.outcome, decision, where, addition, settled, tied), found
+            addition += f"; too few inputs, under {found.least}, for target {_several(found.too_few)}"
+        return _Concluded(decision.outcome, decision, where, addition, settled, self._tied(asked, decision.outcome))
 
     def _counted(self, asked: _Asked, outcome: Outcome) -> str:
         """Return what a reason adds of groups and of ties."""

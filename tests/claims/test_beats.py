@@ -15,11 +15,13 @@ from pytest_xaisanity.bench.bench import Bench
 from pytest_xaisanity.claims.base import Look
 from pytest_xaisanity.claims.beats import Beats
 from pytest_xaisanity.claims.beats_several import BeatsAcross, BeatsEach
-from pytest_xaisanity.claims.by_target import ByTarget
+from pytest_xaisanity.claims.by_target import ByTarget, weak_ones
 from pytest_xaisanity.claims.groups import Groups
 from pytest_xaisanity.claims.make import beats
 from pytest_xaisanity.common.errors import XaiError
 from pytest_xaisanity.evidence.base import Scored
+from pytest_xaisanity.statistics.evidence import number
+from pytest_xaisanity.statistics.grouped import Grouped
 from pytest_xaisanity.statistics.question import Level, Question
 from pytest_xaisanity.statistics.verdict import Verdict
 
@@ -237,8 +239,28 @@ class TestWithin:
         with pytest.raises(XaiError, match=r"at most 3 inputs of one target .*at least 5"):
             WITHIN.decide(of_shares(np.ones(30), targets=targets))
 
+    def test_weak_targets_fail_together_where_each_is_left_open(self):
+        targets = np.tile(np.arange(10), 20)
+        shares = np.where(targets < 4, 1.0, np.isin(np.arange(200) // 10 % 5, (1, 3)))  # 8 of the 20 inputs of six
+        verdict = WITHIN.decide(of_shares(shares, targets=targets))
+        assert verdict.failed
+        assert "no better than random on plain for targets 4, 5, 6, 7, 8, 9 together: it beats" in verdict.reason
+        part = verdict.evidence.get_part(ByTarget)
+        assert {one.outcome for one in part.found.values()} == {"passed", "inconclusive"}
+        assert part.together.n == 78
+        assert verdict.evidence["weak_targets"]["targets"] == list("456789")
+        assert ("weak ones together", f"4, 5, 6, 7, 8, 9: {number(part.together.estimate)} (n=78)") in part.rows()
+
+    def test_weak_targets_are_chosen_on_groups_that_do_not_decide(self):
+        targets = ((0,),) * 6 + ((1,),) * 6
+        groups = np.array([0, 0, 1, 2, 3, 3, 0, 1, 4, 4, 5, 6])
+        low = np.array([0, 0, 1, 0, 0, 0, 1, 1, 1, 1, 0, 1.0])
+        weak, others = weak_ones(Grouped.of(low, low, groups), targets, Question(0.0, 1.0, 0.5, margin=0.1))
+        assert weak == ((0,),)
+        assert others.tolist() == [False, False, True, True, False, False] + [False] * 6
+
     def test_a_fail_of_any_target_is_taken_at_an_error_split_over_them(self):
-        """A target fails exactly where it fails alone at the confidence that is left."""
+        """A target fails exactly where it fails alone at the confidence that is left, half of it for all together."""
         shares = np.random.default_rng(0).permutation(np.repeat([0.0, 1.0], [13, 7]))
         for count in range(6, 21):
             one = of_shares(shares[:count], targets=np.zeros(count))
@@ -247,7 +269,7 @@ class TestWithin:
                 np.concatenate([shares[:count], np.ones(180)]),
                 targets=np.concatenate([np.zeros(count), np.repeat(np.arange(1, 10), 20)]),
             )
-            level = Level(1 - 0.05 / 10, early=False)
+            level = Level(1 - 0.05 / 20, early=False)
             values = one.scored(0).values[:, 0] > one.scored(1).values.mean(1)
             assert values.shape == (count,)
             exact = Question(0.0, 1.0, 0.5, margin=0.1).decide(shares[:count], shares[:count], level, final=True)
