@@ -44,6 +44,7 @@ def test_attention_alone_does_not_see_the_head(xai):
     assert verdict.estimate > 0.99
 
 
+@pytest.mark.slow
 def test_attention_is_the_same_for_either_class(xai):
     """It knows of no class."""
     assert xai.explainer(attention).changes_under("other_target").failed

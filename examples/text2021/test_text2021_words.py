@@ -66,6 +66,7 @@ def test_with_sums_the_cosine_is_about_0_after_one_layer(ig, kind):
     assert "depends on the reduction" in verdict.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MULTIPLIERS)
 def test_with_norms_it_is_above_9_tenths(ig, kind):
     """The same explanations have hardly changed."""

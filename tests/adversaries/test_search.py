@@ -69,6 +69,7 @@ def counted(gain):
 
 
 class TestSearch:
+    @pytest.mark.slow
     @pytest.mark.parametrize("weakness", PLANTED)
     def test_finds_what_fools_a_metric_and_shrinks_it(self, weakness):
         found = search(SHAPE, PLANTED[weakness], max_examples=200, search_seed=1)
@@ -100,6 +101,7 @@ class TestSearch:
         found = search(SHAPE, gain, max_examples=60, search_seed=0)
         assert found.gain == max(map(gain, calls[:])) < 0
 
+    @pytest.mark.slow
     def test_returns_the_simplest_map_with_half_of_the_best_gain(self):
         found = search(SHAPE, lambda candidate: min(candidate.size, 4), max_examples=200, search_seed=0)
         assert found.map.size == 2
@@ -242,6 +244,7 @@ class TestAdversarial:
         for place, kind in ((0, "explainer"), (1, "uninformative")):
             assert scores[20:, place].tolist() == pytest.approx(claimed["scores"][kind][20:], abs=1e-5)
 
+    @pytest.mark.slow
     def test_wins_against_noise_and_loses_to_true_contributions(self):
         for source, wins in ((contributions, False), (noise, True)):
             scores, _, evidence = measured(64, source, budget=40)
@@ -249,6 +252,7 @@ class TestAdversarial:
             assert (float(gain) < 0.05) == wins
             assert (evidence["adversary"]["gain"] >= 0) == wins
 
+    @pytest.mark.slow
     def test_gains_where_lower_is_better(self):
         evidence = measured(64, noise, metric=PixelFlipping(steps=5, order="morf"), budget=40)[2]
         assert evidence["adversary"]["gain"] >= 0

@@ -109,6 +109,7 @@ class TestUninformativeMaps:
         with pytest.raises(XaiError, match=found):
             uninformative_maps(**{"shape": (4, 4), **options})
 
+    @pytest.mark.slow
     def test_draw_every_family_sign_and_match(self):
         drawn = []
 

@@ -150,6 +150,7 @@ def test_what_would_catch_a_survivor_does_catch_it(suite):
             assert again[name] == "killed", name
 
 
+@pytest.mark.slow
 def test_a_survivor_that_nothing_catches_says_so(suite):
     few(suite, "flipped_sign", extra="@pytest.fixture\ndef xai_mutants():\n    return {'nothing': nothing}\n")
     with (suite.path / "conftest.py").open("a") as file:
@@ -183,6 +184,7 @@ def test_the_marker_form_is_audited_as_the_fixture_form_is(suite):
     assert marked["score"] > 0.5
 
 
+@pytest.mark.slow
 def test_the_battery_is_audited_without_a_test_file(suite):
     (suite.path / "conftest.py").unlink()
     named = ["--xai-model=subject:model", "--xai-inputs=subject:inputs", "--xai-explainer=subject:good"]
@@ -307,6 +309,7 @@ def test_a_model_that_is_built_anew_for_each_test_is_audited_once(suite):
     assert record["claims"] == ["beats-random-on-pixel_flipping", "invariant_under-batch_order"]
 
 
+@pytest.mark.slow
 def test_a_claim_that_the_model_no_longer_passes_is_dropped(suite):
     """The model was changed after its test."""
     few(suite, "flipped_sign")
@@ -515,6 +518,7 @@ def test_a_gate_that_cannot_be_ends_the_session(suite, options, error):
     result.stderr.fnmatch_lines([error])
 
 
+@pytest.mark.slow
 def test_a_constant_metric_kills_every_mutant_or_none(suite):
     """A claim that no map can fail is seen through; one that none can pass is not audited."""
     suite.makepyfile(
@@ -538,6 +542,7 @@ def test_a_constant_metric_kills_every_mutant_or_none(suite):
     assert audit_of(suite)["explainers"] == []
 
 
+@pytest.mark.slow
 def test_inconclusive_kills_when_it_fails_a_test(suite):
     """Fresh noise is inconclusive under randomization."""
     few(suite, "fresh_noise")
@@ -728,6 +733,7 @@ def test_every_live_mutant_is_put_to_every_claim():
     assert len(steps) == 2 * len(EASY)
 
 
+@pytest.mark.slow
 def test_the_audit_costs_about_its_mutants_times_the_suite():
     """Counted in passes of the model: what does not depend on the explainer is measured once.
 
@@ -748,6 +754,7 @@ def test_the_audit_costs_about_its_mutants_times_the_suite():
     assert sum(passes) <= 1.1 * len(live) * suite
 
 
+@pytest.mark.slow
 def test_an_audit_says_the_same_again():
     bench = Bench(linear(), torch.randn(64, 1, 4, 4))
     explainer, asked = bench.explainer(product).explainer, [claims.beats("random", on="pixel_flipping")]
@@ -764,6 +771,7 @@ def test_a_mutant_whose_maps_are_no_numbers_is_not_the_original():
     assert audit(bench, explainer, asked, mutants={"nan": broken}).mutations["nan"].status == "killed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inputs", ["tensor", "stream", "tuple"])
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_other_subjects_are_audited(inputs, outputs):

@@ -279,6 +279,7 @@ def claims_of(bench, explain, order):
 
 
 class TestSameSeedSameVerdict:
+    @pytest.mark.slow
     @pytest.mark.parametrize("explain", [gradients, noisy])
     def test_evidence_is_equal_to_the_last_bit_in_any_order_of_claims(self, explain):
         one = claims_of(Bench(small(), images(), seed=3), explain, 1)
@@ -293,6 +294,7 @@ class TestSameSeedSameVerdict:
     def found_in_default_batches(explain):
         return claims_of(Bench(small(), images(), seed=3), explain, 1)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("batch_size", [1, 7, 64])
     @pytest.mark.parametrize("explain", [gradients, noisy])
     def test_the_micro_batch_changes_no_verdict_and_scores_only_by_rounding(self, explain, batch_size):

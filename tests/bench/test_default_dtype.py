@@ -85,6 +85,7 @@ def test_the_evidence_is_the_same_to_the_last_bit(which):
     assert in_double(lambda: on(Bench(*given), claim)) == on(Bench(*given), claim)
 
 
+@pytest.mark.slow
 def test_an_audit_finds_the_same():
     given = features()
 

@@ -63,6 +63,7 @@ def pictured(images):
     return list(decided(bench_of(*images)))
 
 
+@pytest.mark.slow
 def test_pictures_change_no_verdict(images, pictured):
     plain = list(decided(bench_of(*images, pictured=False)))
     assert plain == pictured

@@ -407,6 +407,7 @@ def test_claims_that_no_record_can_be_beaten_in_are_refused(net, x):
 # ------------------------------------------------------------------------------------------------------ simulated rates
 
 
+@pytest.mark.slow
 def test_a_plant_is_found_and_a_rerun_with_other_draws_is_quiet(net, x, tmp_path):
     """The slow lane has as many as show the rates."""
     bench, _ = recorded(net, x, tmp_path)

@@ -455,6 +455,7 @@ class TestBeats:
 
 
 class TestBounded:
+    @pytest.mark.slow
     @pytest.mark.parametrize("seed", range(3))
     def test_the_interval_of_two_bounds_agrees_with_both(self, seed):
         """Wherever the lower one lies: a pass prints an interval above it, and the reason names both."""

@@ -31,6 +31,7 @@ def test_nothing_is_clipped_where_cells_are_kept_or_lost_altogether():
 SHARES = [-1.0, -0.4, 0.0, 0.3, 0.8, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in SHARES)])
 def test_the_interval_misses_the_share_seldom_and_holds_the_estimate(share):
     """Each side by itself."""

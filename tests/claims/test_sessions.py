@@ -78,6 +78,7 @@ def passed(kind, seed):
     return bench.explainer(explainer(seed), name="it").beats("random", **claim).passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_carries_nothing_does_not_pass_a_few_sessions(kind):
     assert sum(passed(kind, seed) for seed in range(5)) <= 1

@@ -138,6 +138,7 @@ class TestInfidelity:
         assert verdict.failed
         assert "look for a factor" in verdict.advice
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("baseline", ["random", "edges", "center_blob", "uninformative", half_of_it])
     def test_it_serves_against_baselines_too(self, curved, baseline):
         """Their maps have the explainer's norm, and its channels."""

@@ -107,7 +107,7 @@ def reports(ratio, places, reduction, seeds):
     return evidence_of(measuring)["order"]
 
 
-@pytest.mark.parametrize("units", [16, 64])
+@pytest.mark.parametrize("units", [16, pytest.param(64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ratio", [1.1, 1.5])
 def test_the_metric_predicts_and_observes_the_f_distribution(ratio, units):
     """The norm over M places of equal activation, each with a weight of its own, is the case of M units."""

@@ -51,6 +51,7 @@ def check(make, targets, claim, how):
     assert_alike(near, far)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", WRITERS.values(), ids=WRITERS)
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_padding_is_invisible(make, claim):

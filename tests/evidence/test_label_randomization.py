@@ -144,6 +144,7 @@ def test_what_another_seed_changes_is_not_held_against_the_labels(model):
     assert verdict.evidence["by_similarity"]["spearman"]["after_by_seed"][0] < 0.2
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_definition(model):
     """Train by hand, explain by hand, compare by SciPy."""
     verdict = decide(model, seeds=2)
@@ -257,6 +258,7 @@ def test_training_data_may_be_several_tensors_arrays_and_lazy(model):
 # Chance
 
 
+@pytest.mark.slow
 def test_chance_and_its_spread_are_those_of_nearest_neighbors():
     """Labels permuted in training, predictions copied from a training input of the right class: 20,000 times."""
     rng = np.random.default_rng(0)
@@ -654,6 +656,7 @@ def misfit(file):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [truncate, flip, scribble, pickle, misfit])
 def test_a_damaged_file_is_ignored_said_and_rebuilt(model, tmp_path, damage):
     first = decide(model, cache_dir=tmp_path)
@@ -818,6 +821,7 @@ def run(suite, *args):
     return suite.runpytest("-p", "no:randomly", *args)
 
 
+@pytest.mark.slow
 def test_the_fixture_form_and_a_second_session(labels):
     labels.makepyfile(f"""
         from subject import magnitude, weights

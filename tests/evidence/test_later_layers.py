@@ -223,6 +223,7 @@ class TestDigits:
         assert explainer.changes_under("other_target")
         assert explainer.bounded(self.CONVERGENCE, at_most=0.7)
 
+    @pytest.mark.slow
     def test_z_plus_depends_on_neither(self, bench):
         pytest.importorskip("zennit")
         explainer = bench.explainer(ZPlus(), name="z+")

@@ -356,6 +356,7 @@ def test_a_setting_that_cannot_be_is_one_error(settings, found):
 # ------------------------------------------------------------------------------------------------- against explainers
 
 
+@pytest.mark.slow
 def test_explainers_are_compared_by_it():
     """What is averaged over noise is less sensitive than what it averages, and a constant explainer beats nothing."""
 

@@ -119,6 +119,7 @@ SLOW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "settings"),
     [
@@ -161,6 +162,7 @@ def test_inputs_whose_maps_are_constant_are_no_mistake_in_a_shard_of_their_own()
 # What stays here
 
 
+@pytest.mark.slow
 def test_an_explainer_that_cannot_be_sent_is_asked_here(tmp_path):
     lock = threading.Lock()
 

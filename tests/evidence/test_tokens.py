@@ -478,6 +478,7 @@ def trained(inputs, targets, seed):
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.training
 def test_models_are_retrained_on_mappings():
     data = sentences(160)

@@ -50,6 +50,7 @@ class TestGuidedBackprop:
         verdict = bench.explainer(GuidedBackprop).changes_under(RANDOMIZATION, depth=1)
         assert verdict.failed, verdict.reason
 
+    @pytest.mark.slow
     def test_is_not_shown_to_change_with_all_layers(self, bench):
         assert not bench.explainer(GuidedBackprop).changes_under(RANDOMIZATION)
 
@@ -57,6 +58,7 @@ class TestGuidedBackprop:
 class TestFakes:
     """Explainers that explain nothing."""
 
+    @pytest.mark.slow
     def test_fresh_noise_decides_nothing(self, bench):
         verdict = bench.explainer(fakes.fresh_noise).changes_under(RANDOMIZATION)
         assert verdict.inconclusive
@@ -69,6 +71,7 @@ class TestFakes:
         assert verdict.failed
         assert verdict.estimate == pytest.approx(1, abs=1e-6)
 
+    @pytest.mark.slow
     def test_noise_of_the_output_passes_but_does_not_beat_random(self, small_bench):
         """Which is why randomization alone proves nothing."""
         noise = small_bench.explainer(fakes.noise_of_the_output)
@@ -87,12 +90,14 @@ class TestIntegratedGradients:
     def test_pass_with_signed_ranks(self, integrated):
         assert integrated.changes_under(RANDOMIZATION, similarity="spearman")
 
+    @pytest.mark.slow
     def test_pass_where_no_similarity_is_named_and_the_reason_says_what_absolute_ranks_see(self, integrated):
         verdict = integrated.changes_under(RANDOMIZATION, early=False, cells="sample")
         assert verdict.passed
         assert "; abs_spearman would have failed: 9" in verdict.reason
         assert "is left, as of any map multiplied by this input (9" in verdict.reason
 
+    @pytest.mark.slow
     def test_are_inconclusive_where_several_must_agree(self, integrated):
         verdict = integrated.changes_under(RANDOMIZATION, similarity=("spearman", "abs_spearman"))
         assert verdict.inconclusive
@@ -119,9 +124,11 @@ class TestUninformativeMaps:
 
     SEARCH = {"on": "pixel_flipping", "steps": 8, "max_examples": 12}  # noqa: RUF012 - never written to
 
+    @pytest.mark.slow
     def test_integrated_gradients_beat_them(self, small_bench):
         assert small_bench.explainer(IntegratedGradients, n_steps=8).beats("uninformative", **self.SEARCH)
 
+    @pytest.mark.slow
     def test_noise_does_not_and_the_simplest_map_is_named(self, small_bench):
         verdict = small_bench.explainer(fakes.fresh_noise).beats("uninformative", **self.SEARCH)
         assert verdict.failed
@@ -190,6 +197,7 @@ class TestAudit:
 class TestAcrossSettings:
     """A verdict that flips with the fill value is no verdict."""
 
+    @pytest.mark.slow
     def test_integrated_gradients_beat_random_orders_in_every_setting(self, small_bench):
         integrated = small_bench.explainer(IntegratedGradients, n_steps=8)
         verdict = integrated.beats("random", on="pixel_flipping", across="settings", steps=8)
@@ -197,6 +205,7 @@ class TestAcrossSettings:
         assert len(verdict.evidence["settings"]) > 6
         assert str(verdict.claim).endswith(" beats random(across=settings) on pixel_flipping(steps=8)")
 
+    @pytest.mark.slow
     def test_noise_fails_with_the_simplest_setting(self, small_bench):
         verdict = small_bench.explainer(fakes.noise_of_the_output).beats(
             "random", on="pixel_flipping", across="settings"
@@ -204,6 +213,7 @@ class TestAcrossSettings:
         assert not verdict.passed
         assert "with PixelFlipping(steps=8, imputer=Mean(), patch=" in verdict.reason
 
+    @pytest.mark.slow
     def test_a_setting_that_is_given_is_kept(self, small_bench):
         gradients = small_bench.explainer(Saliency, abs=False)
         verdict = gradients.beats("random", on="pixel_flipping", across="settings", order="lerf", steps=4)

@@ -344,6 +344,7 @@ def test_a_work_that_keeps_exceptions_to_itself_is_dismissed_all_the_same():
     assert threading.active_count() == threads
 
 
+@pytest.mark.slow
 def test_batch_order_decides_on_what_shares_passes_and_says_what_is_explained_alone():
     bench = Bench(Net().eval(), torch.randn(20, 6), device="cpu")
     verdict = bench.explainer(KernelShap, n_samples=12).invariant_under("batch_order")

@@ -72,6 +72,7 @@ def test_they_are_those_of_the_definition():
         assert found.double() == pytest.approx(values, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "captum"), [(SmoothGrad, "smoothgrad"), (SmoothGradSquared, "smoothgrad_sq"), (VarGrad, "vargrad")]
 )

@@ -35,6 +35,7 @@ def bench(net, inputs):
     return Bench(net, inputs)
 
 
+@pytest.mark.slow
 def test_they_are_decided_as_the_explainer_is_that_made_them(bench, maps):
     for form in (maps, maps.numpy(), maps[:, 0].double().numpy()):
         given = bench.explainer(Precomputed(form, "of the service"))

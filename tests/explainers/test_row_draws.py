@@ -112,6 +112,7 @@ def test_memory_that_runs_out_in_company_changes_no_map():
     torch.testing.assert_close(tight, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "settings"), [(NoiseTunnel, TUNNEL), (GradientShap, SHAP), (KernelShap, {"n_samples": 10})]
 )

@@ -105,6 +105,7 @@ class TestRows:
         assert torch.equal(maps_of(source, **arrays), maps_of(source, **settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [NoiseTunnel, KernelShap, ShapleyValueSampling])
 def test_follow_inputs_of_explainers_that_draw(source):
     settings = {"n_samples": 5}

@@ -245,6 +245,7 @@ class TestLRP:
         )
         assert torch.allclose(ExcitationBackprop()(model, IMAGES, TARGETS), expected, atol=1e-5)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("rule", ["epsilon", "zplus", "gamma"])
     def test_agrees_with_zennit_on_a_residual_network(self, rule):
         model, images, targets = residual_network(), normal(2, 3, 16, 16), torch.tensor([0, 3])

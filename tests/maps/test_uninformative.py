@@ -51,6 +51,7 @@ class TestTwoCalls:
         assert zero_within(one)
         assert zero_within(one * other)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("family", FAMILIES)
     @pytest.mark.parametrize("sign", ["positive", "negative"])
     def test_have_zero_covariance_around_their_means_where_one_sign_is_kept(self, family, sign):

@@ -162,7 +162,10 @@ def report(*campaigns: Campaign) -> None:
     assert not found, f"{len(found)} of {sum(c.runs for c in campaigns)} runs:\n" + "\n".join(found[:20])
 
 
-@pytest.mark.parametrize("claim", CLAIMS)
+FEW = ("cascading_randomization", "pixel_flipping", "convergence")
+
+
+@pytest.mark.parametrize("claim", [pytest.param(one, marks=[] if one in FEW else pytest.mark.slow) for one in CLAIMS])
 def test_an_interrupt_and_a_fault_leave_nothing_behind(model, claim):
     campaign = Campaign(model, claim)
     for error in (KeyboardInterrupt, RuntimeError):
@@ -171,6 +174,7 @@ def test_an_interrupt_and_a_fault_leave_nothing_behind(model, claim):
     report(campaign)
 
 
+@pytest.mark.slow
 def test_interrupts_that_follow_one_another_in_the_clean_up_leave_nothing_behind(model):
     campaign = Campaign(model, "modified gradients")
     repeated(campaign, 6)

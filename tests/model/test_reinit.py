@@ -265,6 +265,7 @@ def test_randomizing_one_layer_leaves_all_others_bit_equal(small, distribution):
             randomizer.restore()
 
 
+@pytest.mark.slow
 @each_distribution
 def test_cascading_over_a_residual_network_leaves_no_layer_as_it_was(distribution):
     images = torch.randn(2, 3, 32, 32, generator=generator("images"))

@@ -67,6 +67,7 @@ def names_of(suite) -> list[tuple[str, str, str]]:
     return [(block["test"], block["explainer"], block["claim"]) for block in blocks]
 
 
+@pytest.mark.slow
 def test_unchanged_code_keeps_its_record(recorded):
     before = (recorded.path / "b.json").read_text()
     result = run(recorded, *FAIL, "--xai-json=claims.json")

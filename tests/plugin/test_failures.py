@@ -184,6 +184,7 @@ def test_an_explainer_that_raises_is_shown_without_frames_of_the_plugin(suite, b
     assert "attributions.py" in str(run(suite, body, "--full-trace").stdout)
 
 
+@pytest.mark.slow
 def test_failures_are_told_across_processes(suite):
     pytest.importorskip("xdist")
     result = run(suite, FIXTURE, "-n1", "-rf")

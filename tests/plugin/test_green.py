@@ -285,6 +285,7 @@ def test_a_report_that_cannot_be_written_is_said_at_the_start(suite, file, words
     result.stderr.fnmatch_lines([f"*--xai-json: found *{words}*"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
 def test_an_interrupt_leaves_the_claims_decided_so_far(suite, name):
     """Also those of the test that is interrupted, in reports that say so."""

@@ -119,6 +119,7 @@ BLOCKED = """
 """
 
 
+@pytest.mark.slow
 def test_a_suite_of_a_blocked_plugin_is_collected_and_its_claims_are_skipped(suite):
     """Though pytest would take an explainer for what is marked; strictly, and with settings in the ini file."""
     suite.makepyfile(test_it=BLOCKED)

@@ -70,6 +70,7 @@ def test_the_nearest_fixture_of_the_subject_counts(suite):
     run(suite).assert_outcomes(passed=3)
 
 
+@pytest.mark.slow
 def test_a_parametrized_model_runs_the_test_once_for_each(suite):
     """Although the test itself only asks for xai, or for a fixture that does."""
     suite.makeconftest("""
@@ -556,6 +557,7 @@ def test_a_long_summary_folds_what_is_no_news(suite):
     assert len(re.findall("(?m)^passed ", str(result.stdout))) == 1
 
 
+@pytest.mark.slow
 def test_verbose_summaries_list_all_and_quiet_ones_only_news(suite):
     many(suite, 30)
     assert len(re.findall("(?m)^passed ", str(run(suite, "-v").stdout))) == 30
@@ -616,6 +618,7 @@ def test_json_holds_every_verdict_with_its_evidence(suite):
     assert untold["evidence"]["controls"]
 
 
+@pytest.mark.slow
 def test_json_is_the_same_in_any_order_of_the_tests(suite):
     body = (
         f"def test_a(xai):\n    assert {GOOD}\ndef test_b(xai):\n    {UNTOLD}\n"

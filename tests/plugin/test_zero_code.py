@@ -51,6 +51,7 @@ def test_the_battery_comes_beside_other_tests(bare):
     result.stdout.fnmatch_lines(["test_other.py::test_other PASSED*", *BATTERY])
 
 
+@pytest.mark.slow
 def test_maps_of_images_are_asked_whether_their_detail_matters(bare):
     """Those of a few features have none, and the thorough battery does not ask."""
     with (bare.path / "subject.py").open("a") as file:
@@ -180,6 +181,7 @@ def test_a_model_and_inputs_alone_are_enough(bare):
     assert len([line for line in result.outlines if line.startswith("xai::")]) == 21
 
 
+@pytest.mark.slow
 def test_what_the_claims_cost_is_said_before_the_first_and_once_for_each_explainer(bare):
     given = [f"--xai-explainer=subject:{name}" for name in ("good", "bad")]
     result = run(bare, "-k", "batch_order or later", *options()[:2], *given)
@@ -217,12 +219,14 @@ def test_k_selects_a_claim_by_its_verb(bare, verb):
     assert [line for line in result.outlines if "::" in line] == [line for line in CLAIMS if verb in line]
 
 
+@pytest.mark.slow
 def test_lf_decides_the_failed_claims_alone(bare):
     first = run(bare, *options(explainer="subject:bad")).parseoutcomes()
     second = run(bare, "--lf", *options(explainer="subject:bad")).parseoutcomes()
     assert second == {"failed": first["failed"], "deselected": first["passed"] + first["skipped"]}
 
 
+@pytest.mark.slow
 def test_the_way_to_reproduce_a_claim_works(bare):
     """The battery is in no file of the user's, so a node id alone would name nothing."""
     run(bare, "--xai-json=claims.json", *options(explainer="subject:bad"))
@@ -249,6 +253,7 @@ def test_what_is_named_goes_before_the_fixtures_of_a_suite(bare):
     run(bare, "-k", "beats", *options()).assert_outcomes(passed=2, skipped=1, deselected=4)
 
 
+@pytest.mark.slow
 def test_the_task_is_that_of_the_option_or_of_the_suite_whose_model_it_is(bare):
     bare.makeconftest("""
         import pytest, subject
@@ -305,6 +310,7 @@ def test_the_fixture_xai_explainer_goes_before_the_option_in_tests(suite):
     run(suite, "--xai-explainer=subject:bad").assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["function", "session"])
 def test_an_explainer_that_no_test_takes_is_put_to_the_battery_on_the_fixtures_of_the_suite(suite, scope):
     conftest = (suite.path / "conftest.py").read_text()
@@ -373,6 +379,7 @@ def test_a_model_that_is_none_says_so(bare):
     result.stdout.fnmatch_lines(["*xai_model: found an object of type module*"])
 
 
+@pytest.mark.slow
 def test_several_explainers_are_put_to_each_claim(bare):
     several = [f"--xai-explainer=subject:{name}" for name in ("good", "bad", "good")]
     result = run(bare, "-k", "random", "-v", *options()[:2], *several)
@@ -393,6 +400,7 @@ def test_several_explainers_serve_the_markers_that_name_none(suite):
     result.stdout.fnmatch_lines(["--xai-explainer: found 2 of them, and a fixture xai_explainer in test_it.py*"])
 
 
+@pytest.mark.slow
 def test_a_wrong_name_is_said_once_by_workers_too_and_the_cost_once_for_each_explainer(bare):
     result = run(bare, "-n2", *options(model="subject:modle"))
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -435,6 +435,7 @@ class TestSmallestN:
 
 
 class TestInputsNeeded:
+    @pytest.mark.slow
     def test_nine_in_ten_runs_of_that_size_are_settled(self):
         rng = np.random.default_rng(0)
         population = rng.normal(0.1, 0.2, 32).clip(-1, 1)

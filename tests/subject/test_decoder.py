@@ -273,6 +273,7 @@ def test_another_target_is_another_continuation(targets):
             assert (now < WORDS).all()
 
 
+@pytest.mark.slow
 def test_the_standard_battery_is_decided():
     bench = Bench(gpt2(), prompts(N), torch.arange(N) % 2 + 5)
     decided = bench.battery(captum.attr.InputXGradient, "standard")
@@ -388,6 +389,7 @@ def trained(inputs, targets, seed):
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.training
 def test_models_are_retrained_on_other_next_tokens():
     data = prompts(160)

@@ -202,6 +202,7 @@ def test_flipping_follows_the_definition(imputer, streamed):
     assert other(data[:1], seed=0, indices=[0]).shape == (1, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 7, None])
 def test_what_is_learned_does_not_depend_on_the_batch(batch_size):
     for imputer in (ConditionalMean(), "marginal"):
