@@ -285,7 +285,7 @@ class ChangesUnder(Claim):
                 held,
                 Readings({view.name: view.reading for view in (*views, *beside)}, seen.ceiling),
                 *in_forms,
-                *seen.with_gradient(look.parts[0], [view.name for view in views]),
+                *seen.with_gradient(look.parts[0]),
                 seen.counted,
                 PerInput({view.name: view.scores for view in (*views, *beside)}),
                 self._quality(views[0].name, seen.compared),
@@ -381,13 +381,10 @@ class _Seen:
         groups = counted(self.compared.groups)
         return None if groups is None else pair_groups(groups)
 
-    def retained(self, s: Similarity, after: Scores, rows: NDArray[np.bool_] | None = None) -> Retained:
-        """Return what is left by one similarity, over cells ``(n, cells)``, of all inputs or of some whole pairs."""
-        own, chance, groups = self.compared.own[s.name], self.compared.chance[s.name], self.pairs
-        if rows is not None:
-            own, chance = own[rows], chance[rows]
-            groups = None if groups is None else pair_groups(counted(self.compared.groups)[rows])  # type: ignore[index]
-        return Retained(Between.of(s, after, (1,)), Between.of(s, own), Between.of(s, chance), groups)
+    def retained(self, s: Similarity, after: Scores) -> Retained:
+        """Return what is left by one similarity, over cells ``(n, cells)``."""
+        own, chance = self.compared.own[s.name], self.compared.chance[s.name]
+        return Retained(Between.of(s, after, (1,)), Between.of(s, own), Between.of(s, chance), self.pairs)
 
     @cached_property
     def _gradient(self) -> Compared | None:
@@ -402,20 +399,20 @@ class _Seen:
 
     def own_loss(self, s: Similarity) -> OwnLoss | None:
         """Return what the network's own gradient loses in the upper third; None where it is not known."""
-        if self.cells.thirdless or self._gradient is None:
+        part = None if self.cells.thirdless else self._gradient
+        if part is None or s.name not in part.after:
             return None
-        part = self._gradient
         after, own, chance = (
             np.asarray(s.unit(torch.from_numpy(one[s.name]))) for one in (part.after, part.own, part.chance)
         )
         loss = OwnLoss(own - after.mean(1), own - chance, self.pairs)
         return None if loss.kept is None else loss
 
-    def with_gradient(self, parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
+    def with_gradient(self, parts: Sequence[Part]) -> list[Part]:
         """Return the parts of a measurement, the network's own gradient among the controls where it was asked for."""
         if not self.asked or self._gradient is None:
             return [*parts]
-        losses = {name: self.own_loss(SIMILARITIES[name]) for name in names}
+        losses = {name: self.own_loss(SIMILARITIES[name]) for name in self._gradient.after}
         kept = {name: None if loss is None else loss.kept for name, loss in losses.items()}
         control = OwnGradient(kept, self.look.n)
         return [Controls((*part.controls, control)) if isinstance(part, Controls) else part for part in parts]
@@ -534,7 +531,6 @@ class _Third:
         bounds: Up to which share it passes, and above which it fails.
         outcome: The outcome, or None to measure more.
         decided_by: The tool that decided.
-        rows: Which inputs are asked, ``(n,)``; None for all.
     """
 
     where: str
@@ -543,7 +539,6 @@ class _Third:
     bounds: Bounds
     outcome: Outcome | None
     decided_by: str
-    rows: NDArray[np.bool_] | None = None
 
     @property
     def estimate(self) -> float:
@@ -557,17 +552,12 @@ class _Third:
 
     @property
     def left(self) -> list[float | None]:
-        """What is left above the bound, for each input that is asked."""
-        left = self.retained.left(self.bound.share).middle
-        if self.rows is None:
-            return plain(left)
-        every = np.full(len(self.rows), nan)
-        every[self.rows] = left
-        return plain(every)
+        """What is left above the bound, for each input."""
+        return plain(self.retained.left(self.bound.share).middle)
 
     def outlook(self, level: Level) -> Outlook | None:
         """Return what would settle it; nothing where it lies between what passes and what fails."""
-        passes, fails = self.bounds
+        passes, fails = self.bounds.passes, self.bounds.fails
         if passes.share < self.estimate <= fails.share:
             return None
         return self.retained.outlook(fails if self.estimate > fails.share else passes, level)
@@ -580,12 +570,11 @@ class _Asking(NamedTuple):
     similarity: str
     retained: Retained
     bounds: Bounds
-    rows: NDArray[np.bool_] | None = None
 
     def answered(self, level: Level, *, final: bool) -> _Third:
-        where, similarity, retained, bounds, rows = self
+        where, similarity, retained, bounds = self
         outcome, tool = retained.test_between(bounds, level, final=final)
-        return _Third(where, similarity, retained, bounds, outcome, tool, rows)
+        return _Third(where, similarity, retained, bounds, outcome, tool)
 
 
 def _retention_test(s: Similarity, r: float, seen: _Seen, *, beside: bool = False) -> _Test:
@@ -616,18 +605,21 @@ def _upper(s: Similarity, seen: _Seen, gradient: OwnLoss | None = None) -> Retai
 def _beside_gradient(joined: _Joined, seen: _Seen) -> _Joined | None:
     """Return what is said beside the network's own gradient, or None where that says nothing else.
 
-    The bounds in the upper third are those of what the gradient loses there. Where that is less than usual, a map may
-    not keep its sign either. The cells below are asked for by themselves.
+    The bounds in the upper third are those of what the gradient loses there, and over all cells those of a mean of
+    which the upper third has these. Where that is less than usual, a map may not keep its sign either.
     """
-    s, r = joined.s, joined.r
-    below, loss = _below(s, r, seen), seen.own_loss(s)
-    if below is None or loss is None:
+    s, r, loss = joined.s, joined.r, seen.own_loss(joined.s)
+    if loss is None:
         return None
-    bounds = Bounds.beside(r, loss.kept)
-    as_ever = bounds.passes == Bound(r)
-    upper = _Asking(_UPPER, s.name, _upper(s, seen, loss), bounds)
-    found = _Joined.of(s, r, joined.whole, [below, upper, *_signed(seen, bounds)], seen, loss.kept)
-    return None if as_ever and found.outcome == joined.outcome else found
+    bounds = loss.bounds(r)
+    whole = bounds.of_share(seen.cells.upper / seen.cells.positions, r)
+    asked = [
+        _Asking("", s.name, replace(joined.whole, gradient=loss), whole),
+        _Asking(_UPPER, s.name, _upper(s, seen, loss), bounds),
+        *_signed(seen, bounds),
+    ]
+    found = _Joined.of(s, r, joined.whole, asked, seen, loss.kept)
+    return None if bounds.passes == Bound(r) and found.outcome == joined.outcome else found
 
 
 def _counting(thirds: Sequence[_Third], name: str) -> list[_Third]:
@@ -639,24 +631,17 @@ def _counting(thirds: Sequence[_Third], name: str) -> list[_Third]:
     ]
 
 
-def _below(s: Similarity, r: float, seen: _Seen) -> _Asking | None:
-    """Return the question about the cells below the upper third, where there are any."""
-    after, rows = seen.cells.below(seen.compared.after[s.name], seen.compared.cells)
-    if not rows.any():
-        return None
-    return _Asking(" below the upper third", s.name, seen.retained(s, after, rows), Bounds.beside(r), rows)
-
-
 def _signed(seen: _Seen, bounds: Bounds) -> list[_Asking]:
     """Return the question whether maps keep their sign in the upper third, where signed ranks are measured.
 
-    Where less fails than is kept of the ranks of such maps, they fail without it.
+    Where less fails than is kept of the ranks of such maps, they fail without it. They may keep it as the network's own
+    gradient does, which one new head takes over or turns over by chance.
     """
-    after = seen.compared.after.get(SPEARMAN.name)
-    if after is None or bounds.fails.share <= KEEPS_ITS_SIGN:
+    if SPEARMAN.name not in seen.compared.after or bounds.fails.share <= KEEPS_ITS_SIGN:
         return []
-    retained = seen.retained(SPEARMAN, seen.cells.upper_third(after))
-    return [_Asking(_UPPER, SPEARMAN.name, retained, Bounds.beside(KEEPS_ITS_SIGN))]
+    loss = seen.own_loss(SPEARMAN)
+    beside = (Bounds.beside if loss is None else loss.bounds)(KEEPS_ITS_SIGN)
+    return [_Asking(_UPPER, SPEARMAN.name, _upper(SPEARMAN, seen, loss), beside)]
 
 
 class _Joined(NamedTuple):
@@ -702,7 +687,7 @@ class _Joined(NamedTuple):
             name=s.name,
             outcome=outcome,
             decision=Decision(outcome, quoted.estimate, (nan, nan), quoted.decided_by),
-            interval=partial(quoted.retained.interval, quoted.bound, self.level, final=seen.look.final),
+            interval=partial(quoted.retained.interval, quoted.bounds, self.level, final=seen.look.final),
             quantity=f"retention{quoted.where}{whole} ({quoted.similarity})",
             reason=_left(self, quoted, seen.ceiling, reading),
             reading=replace(
@@ -738,30 +723,30 @@ def _left(joined: _Joined, quoted: _Third, ceiling: str, reading: Reading) -> st
     """Return how much is left, in words."""
     outcome, bounds = quoted.outcome, quoted.bounds
     above_chance = f"the similarity above chance{f' that {ceiling} leaves' if ceiling else ''}"
-    if joined.kept is not None and quoted.where == _UPPER:
+    if joined.kept is not None:
         return _left_beside(quoted, above_chance, joined.kept)
     sides = {"passed": "at most", "failed": "more than", "inconclusive": "perhaps more, perhaps less than", None: ""}
     several = outcome == "passed" and len(joined.thirds) > 1
-    where = ", also in the upper third" if several and joined.kept is None else quoted.where
+    where = ", also in the upper third" if several else quoted.where
     left = f"{sides[outcome]} {bounds.passes.share:.0%} of {above_chance} is left{where} ({quoted.similarity})"
     return left + _inverted(joined.s, quoted, reading)
 
 
 def _left_beside(quoted: _Third, above_chance: str, kept: float) -> str:
-    """Return how much is left in the upper third, beside the network's own gradient."""
-    gradient = f"{max(0.0, kept):.0%} of the network's own gradient is"
-    name, outcome, (passes, fails) = quoted.similarity, quoted.outcome, quoted.bounds
+    """Return how much is left, beside the network's own gradient in the upper third."""
+    name, outcome, passes, fails = quoted.similarity, quoted.outcome, quoted.bounds.passes, quoted.bounds.fails
     if name == SPEARMAN.name:
         return f"the maps keep their sign and more than {fails.share:.0%} of {above_chance} in the upper third ({name})"
+    gradient = f"{'' if quoted.where else 'in the upper third '}{max(0.0, kept):.0%} of the network's own gradient is"
     if outcome == "passed":
-        return f"at most {passes.share:.0%} of {above_chance} is left in the upper third ({name}), where {gradient}"
+        return f"at most {passes.share:.0%} of {above_chance} is left{quoted.where} ({name}), where {gradient}"
     if outcome == "failed":
-        return f"more than {fails.share:.0%} of {above_chance} is left in the upper third ({name}), where {gradient}"
+        return f"more than {fails.share:.0%} of {above_chance} is left{quoted.where} ({name}), where {gradient}"
     few = (
         ", for below its head this network is nearly one number, or few, which a new head takes as they are or negated"
     )
     return (
-        f"not shown that at most {passes.share:.0%} of {above_chance} is left in the upper third ({name}), "
+        f"not shown that at most {passes.share:.0%} of {above_chance} is left{quoted.where} ({name}), "
         f"nor that more than {fails.share:.0%} is: {gradient}{few if passes.slope else ''}"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -88,25 +88,47 @@ class Bound(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """The share up to which a claim passes, and that above which it fails."""
+    """The share up to which a claim passes, and that above which it fails.
+
+    A fail exceeds both ``passes`` and ``rising``, each by a test of its own: which of them is the larger follows from
+    an estimate, and the error of ``rising`` counts where it was estimated to be the lower one, too.
+
+    Attributes:
+        passes: Up to this a claim passes.
+        rising: What else a fail exceeds.
+    """
 
     passes: Bound
-    fails: Bound
+    rising: Bound
+
+    @property
+    def fails(self) -> Bound:
+        """The larger of the two, above which a claim fails."""
+        return max(self)
 
     @classmethod
-    def beside(cls, r: float, kept: float | None = None) -> Bounds:
+    def beside(cls, r: float, kept: float | None = None, error: float = 0.0) -> Bounds:
         """Return the bounds where a share of the network's own gradient is kept: those of what it loses.
 
         Without a gradient both are ``r``. A claim passes where the maps lose ``(1 - r) / (1 - 0.3 r)`` of what the
         gradient loses, which is less than ``1 - r`` where more than ``0.3 r`` of it is kept; it fails where they lose
         less than 0.3 of that, to which the bound rises from ``r``.
+
+        Args:
+            r: The share that is claimed.
+            kept: The share of the gradient that is kept.
+            error: The standard error of that. Where even one more of it is hardly anything, nothing rises.
         """
-        if kept is None:
+        if kept is None or kept + error <= _HARDLY_KEPT * r:
             return cls(Bound(r), Bound(r))
         lost, followed = max(0.0, 1 - kept), (1 - r) / (1 - _HARDLY_KEPT * r)
         passes = max(Bound(r), Bound(1 - followed * lost, followed))
         rising = min(Bound(r + _RISE * (kept - _HARDLY_KEPT * r), _RISE), Bound(1 - _UNMOVED * lost, _UNMOVED))
-        return cls(passes, max(passes, rising))
+        return cls(passes, rising)
+
+    def of_share(self, share: float, r: float) -> Bounds:
+        """Return the bounds of a mean of which this share has these, and all else the bound ``r``."""
+        return Bounds(*(Bound(r + share * (one.share - r), share * one.slope) for one in self))
 
 
 @dataclass(frozen=True)
@@ -140,6 +162,17 @@ class OwnLoss:
             return np.zeros(len(self._pairs))
         residual = pair_means(np.where(self._known, self.lost - (1 - self.kept) * self.room, 0.0))
         return np.asarray(-residual / self._mean(self.room))
+
+    @cached_property
+    def error(self) -> float:
+        """The standard error of what is kept."""
+        each, _ = Grouped.of(self.errors, self.errors, self.groups).means()
+        return float(each.std() / np.sqrt(each.size))
+
+    @property
+    def bounds(self) -> Callable[[float], Bounds]:
+        """What makes the bounds beside this gradient of a share that is claimed."""
+        return partial(Bounds.beside, kept=self.kept, error=self.error)
 
     @property
     def _known(self) -> NDArray[np.bool_]:
@@ -198,24 +231,30 @@ class Retained:
     def test_between(self, bounds: Bounds, level: Level, *, final: bool) -> tuple[Outcome | None, str]:
         """Return whether as little is left as passes or as much as fails, or None before it is known, and the tool."""
         outcome, tool = self.test(bounds.passes.share, level, final=final, slope=bounds.passes.slope)
-        if outcome != "failed" or bounds.passes == bounds.fails:
+        if outcome != "failed" or bounds.passes == bounds.rising:
             return outcome, tool
-        outcome, tool = self.test(bounds.fails.share, level, final=final, slope=bounds.fails.slope)
+        outcome, tool = self.test(bounds.rising.share, level, final=final, slope=bounds.rising.slope)
         return ("inconclusive" if outcome == "passed" else outcome), tool
 
-    def interval(self, bound: Bound, level: Level, *, final: bool) -> tuple[float, float]:
-        """Return the shares that the test which decides would not have excluded, so that it never contradicts it."""
+    def interval(self, bounds: Bounds, level: Level, *, final: bool) -> tuple[float, float]:
+        """Return the shares that the tests which decide would not have excluded, so that it never contradicts them.
 
-        def tested(share: float) -> Outcome | None:
-            return self.test(share, level, final=final, slope=bound.slope)[0]
+        A pass is one of the bound of a pass and a fail one of the larger bound. Where neither is shown, more than a
+        share is left by the test of what rises, and less by that of a pass.
+        """
+        outcome, estimate = self.test_between(bounds, level, final=final)[0], self.estimate
+        decided = {"passed": (bounds.passes, bounds.passes), "failed": (bounds.fails, bounds.fails)}
+        below, above = decided.get(outcome or "", (bounds.rising, bounds.passes))
 
-        outcome, estimate = tested(bound.share), self.estimate
-        lower = _edge(lambda share: tested(share) == "failed", estimate, LIMITS[0])
-        upper = _edge(lambda share: tested(share) == "passed", estimate, LIMITS[1])
+        def shown(side: Outcome, slope: float) -> Callable[[float], bool]:
+            return lambda share: self.test(share, level, final=final, slope=slope)[0] == side
+
+        lower = _edge(shown("failed", below.slope), estimate, LIMITS[0])
+        upper = _edge(shown("passed", above.slope), estimate, LIMITS[1])
         if outcome == "passed":  # to the last digit
-            upper = min(upper, bound.share)
+            upper = min(upper, above.share)
         elif outcome == "failed":
-            lower = max(lower, bound.share)
+            lower = max(lower, below.share)
         return lower, upper
 
     def outlook(self, bound: Bound, level: Level) -> Outlook:

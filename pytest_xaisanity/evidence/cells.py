@@ -109,21 +109,6 @@ class Cells(Part):
         by_cell = scores.reshape(len(scores), self.seeds, self.positions)
         return by_cell[:, :, : self.upper].reshape(len(scores), -1)
 
-    def below(self, scores: Array, cells: Array) -> tuple[Array, Array]:
-        """Return the scores of cells below the upper third, and which inputs ``(n,)`` have one.
-
-        Args:
-            scores: Scores ``(n, draws)``.
-            cells: Their cells ``(n, draws, 2)``.
-        """
-        if not self.sampled:
-            by_cell = scores.reshape(len(scores), self.seeds, self.positions)
-            return by_cell[:, :, self.upper :].reshape(len(scores), -1), np.ones(len(scores), bool)
-        has_one: Array = cells[:, 0, 1] >= self.upper
-        if len(has_one) % 2:
-            has_one[-1] = False  # it has a cell of its own, and no partner
-        return scores[has_one, :1], has_one
-
     def plain(self) -> dict[str, object]:
         """Return the numbers of seeds and positions, and how cells were chosen."""
         chosen = "all" if not self.sampled else "fresh" if self.fresh else "sample"

@@ -323,9 +323,9 @@ class Comparing(Measuring[Compared]):
         images = block.layout.channels_first(few.inputs[0])
         return EdgeResemblance(self.similarities, images, maps[:CONTROLLED], indices=few.indices, seed=self.seed)
 
-    def keep_deciding(self) -> None:
-        """Compare by the similarities that decide alone, in the explainer's own form."""
-        self.similarities = self.similarities[: len(self.deciding)]
+    def keep(self, names: Sequence[str]) -> None:
+        """Compare by some of the similarities alone, in the explainer's own form."""
+        self.similarities = [s for s in self.similarities if s.name in names]
         self._each = [ComparedMaps(self.similarities)]
 
     def measure_upper(self, block: Block) -> Compared:

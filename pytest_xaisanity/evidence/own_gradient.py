@@ -20,6 +20,7 @@ from torch import Tensor
 from ..common.errors import XaiError
 from ..explainers.attributions import Attributions
 from ..explainers.explainer import Explainer, Request
+from ..maps.similarity import SPEARMAN
 from ..statistics.evidence import number
 from ..subject.block import Block
 from ..subject.outputs import select
@@ -126,12 +127,12 @@ class OwnGradients(Measurement[Compared]):
 
 
 class _Gradients(Comparing):
-    """The comparison of the own gradients of one network, by the similarities that decide."""
+    """The comparison of the own gradients of one network, by the similarities that decide and by signed ranks."""
 
     def __init__(self, comparison: Comparison, lab: Lab, block: Block) -> None:
         super().__init__(comparison, lab, block)
         self.cells = UpperCells.among(self.cells)
-        self.keep_deciding()
+        self.keep((*self.deciding, SPEARMAN.name))
 
     def measure(self, block: Block) -> Compared:
         """Return the similarities of one block."""

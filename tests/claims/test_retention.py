@@ -46,7 +46,7 @@ def test_the_interval_misses_the_share_seldom_and_holds_the_estimate(share):
     @cache
     def interval(run):
         found = drawn(run)
-        low, high = found.interval(Bound(0.5), LEVEL, final=True)
+        low, high = found.interval(Bounds.beside(0.5), LEVEL, final=True)
         assert LIMITS[0] <= low <= found.estimate <= high <= LIMITS[1]
         return low, high
 
@@ -78,7 +78,7 @@ def test_the_interval_misses_the_share_in_at_most_5_percent_a_side(share, n):
         return lambda run: drawn(run).test(share, LEVEL, final=True)[0] == side
 
     for run in range(3):
-        low, high = drawn(run).interval(Bound(0.5), LEVEL, final=True)
+        low, high = drawn(run).interval(Bounds.beside(0.5), LEVEL, final=True)
         outcome = drawn(run).test(share, LEVEL, final=True)[0]
         assert {"passed": high <= share, "failed": low >= share, "inconclusive": low <= share <= high}[outcome]
     for side in ("passed", "failed"):
@@ -91,7 +91,7 @@ def test_the_interval_never_contradicts_the_outcome(left):
         rng = np.random.default_rng(run)
         found = retained(np.clip(left + 0.3 * rng.standard_normal(48), -1, 1), np.ones(48), np.zeros(48))
         outcome = found.test(0.5, LEVEL, final=True)[0]
-        low, high = found.interval(Bound(0.5), LEVEL, final=True)
+        low, high = found.interval(Bounds.beside(0.5), LEVEL, final=True)
         assert {"passed": high <= 0.5, "failed": low >= 0.5, "inconclusive": low < 0.5 < high}[outcome]
 
 
@@ -143,6 +143,40 @@ class TestBounds:
         bounds = Bounds(Bound(0.6), Bound(0.86))
         assert retained(after, own, chance).test_between(bounds, LEVEL, final=True)[0] == outcome
 
+    def test_a_mean_has_them_as_far_as_its_upper_third_does(self):
+        """By hand: 0.5 + 0.1 / 4 and 0.5 + 0.255 / 4, which rise a quarter as fast."""
+        upper = Bounds.beside(0.5, 0.32)
+        whole = upper.of_share(0.25, 0.5)
+        assert shares(whole) == pytest.approx((0.525, 0.56375))
+        assert [one.slope for one in whole] == pytest.approx([one.slope / 4 for one in upper])
+        assert Bounds.beside(0.5, 0.1).of_share(1 / 3, 0.5) == Bounds.beside(0.5)
+
+    @pytest.mark.parametrize(("error", "rises"), [(0.0, False), (0.04, False), (0.06, True)])
+    def test_a_fail_is_held_against_what_rises_where_the_estimate_may_have_hidden_it(self, error, rises):
+        """Of a gradient that keeps 10 %, give or take 6, more than 50 % is no fail by itself."""
+        bounds = Bounds.beside(0.5, 0.1, error)
+        assert shares(bounds) == (0.5, 0.5)
+        assert (bounds.rising != bounds.passes) == rises
+
+    def test_an_interval_never_contradicts_what_is_said_between_the_bounds(self):
+        """Of a fail the bound rises faster than of a pass, so that its test knows less of it."""
+        seen = set()
+        for run in range(60):
+            rng = np.random.default_rng(run)
+            chance = np.repeat(rng.uniform(0, 0.1, 32), 2)
+            after = np.where(np.repeat(rng.random(32), 2) < 0.9, 1.0, chance)
+            gradient = np.where(np.repeat(rng.random(32), 2) < 0.25, 1.0, chance)
+            loss = OwnLoss(1 - gradient, 1 - chance)
+            found = Retained(*(Between(one, one) for one in (after, np.ones(64), chance)), gradient=loss)
+            bounds = loss.bounds(0.5)
+            outcome = found.test_between(bounds, LEVEL, final=True)[0]
+            low, high = found.interval(bounds, LEVEL, final=True)
+            passes, fails = shares(bounds)
+            assert low <= found.estimate <= high
+            assert {"passed": high <= passes, "failed": low >= fails, "inconclusive": low <= fails}[outcome]
+            seen.add(outcome)
+        assert seen >= {"failed", "inconclusive"}
+
     @pytest.mark.slow
     @pytest.mark.parametrize(("left", "wrong"), [(0.6, "passed"), (0.86, "failed")])
     def test_wrong_decisions_at_the_bounds_are_rare(self, left, wrong):
@@ -179,6 +213,17 @@ class TestOwnLoss:
         assert loss.errors.mean() == pytest.approx(0, abs=1e-12)
         assert loss.errors == pytest.approx(pseudo - pseudo.mean(), abs=5e-3)
 
+    def test_the_standard_error_is_that_of_the_jackknife(self):
+        rng = np.random.default_rng(0)
+        lost, room = rng.uniform(0.2, 0.8, 400), rng.uniform(0.8, 1.2, 400)
+        pairs = lost.reshape(-1, 2).mean(1), room.reshape(-1, 2).mean(1)
+        without = [1 - np.delete(pairs[0], one).mean() / np.delete(pairs[1], one).mean() for one in range(200)]
+        jackknife = np.sqrt(199 * np.var(without))
+        assert OwnLoss(lost, room).error == pytest.approx(jackknife, rel=0.02)
+        groups = np.arange(200) // 2  # by hand: of two pairs in a group the mean counts
+        means = OwnLoss(lost, room, groups).errors.reshape(-1, 2).mean(1)
+        assert OwnLoss(lost, room, groups).error == pytest.approx(means.std() / 10)
+
     def test_unknown_gradients_are_left_out(self):
         rng = np.random.default_rng(1)
         lost, room = rng.uniform(0.2, 0.8, 64), rng.uniform(0.8, 1.2, 64)
@@ -202,5 +247,5 @@ class TestOwnLoss:
             found = Retained(*(Between(one, one) for one in (after, np.ones(200), chance)), gradient=loss)
             bounds = Bounds.beside(0.5, loss.kept)
             assert found.test_between(bounds, LEVEL, final=True)[0] == "passed"
-            low, high = found.interval(bounds.passes, LEVEL, final=True)
+            low, high = found.interval(bounds, LEVEL, final=True)
             assert low <= found.estimate <= high <= bounds.passes.share

@@ -162,7 +162,7 @@ class TestWhereItIsAsked:
         verdict = Bench(Detached(), X, device="cpu").explainer(times_logit).changes_under(CASCADE)
         assert verdict.inconclusive
         assert "gradient" not in verdict.reason
-        assert verdict.evidence["controls"]["own gradient"]["kept"] == {"sign_flip_spearman": None}
+        assert verdict.evidence["controls"]["own gradient"]["kept"] == {"sign_flip_spearman": None, "spearman": None}
 
     def test_the_model_and_the_explainers_own_passes_stay_as_they_were(self):
         model, rows = network(1), []
@@ -185,7 +185,12 @@ def bench_reinit():
 
 def test_it_stands_among_the_controls_of_the_evidence():
     verdict = Bench(network(1), X, device="cpu").explainer(itself).changes_under(CASCADE)
-    assert verdict.evidence["controls"]["own gradient"] == {"kept": {"sign_flip_spearman": pytest.approx(1.0)}, "n": 16}
-    assert ("control", "own gradient: left in the upper third sign_flip_spearman 1 (16 inputs)") in list(
-        verdict.evidence.rows()
-    )
+    found = verdict.evidence["controls"]["own gradient"]
+    assert found == {
+        "kept": {"sign_flip_spearman": pytest.approx(1.0), "spearman": pytest.approx(-0.265, abs=1e-3)},
+        "n": 16,
+    }
+    assert (
+        "control",
+        "own gradient: left in the upper third sign_flip_spearman 1, spearman -0.265 (16 inputs)",
+    ) in list(verdict.evidence.rows())
