@@ -265,14 +265,16 @@ class Retained:
     def _asked(self, share: float, slope: float = 0.0) -> tuple[Question, Grouped]:
         """Return whether less than nothing is left above a share, and what is, by pairs, in the range it may have.
 
-        It lies in that range where no map is more alike to another than to a second run of itself.
+        It lies in that range where no map is more alike to another than to a second run of itself. What a pair says of
+        the gradient may lie far outside where gradients of other inputs are alike, and is never clipped.
         """
         low, high = -2.0 * max(1.0, share), max(0.5, 2.0 * (1.0 - share))
         left = self._pairs.left(share)
         if slope and self.gradient is not None:
             room = slope * Grouped.of(*self._pairs.own.plus(-1.0, self._pairs.chance), self.groups).mean
-            low, high, error = low - room, high + room, room * self.gradient.errors
+            error = room * self.gradient.errors
             left = Between(left.lo - error, left.hi - error)
+            low, high = min(low - room, left.lo.min()), max(high + room, left.hi.max())
         return Question(low, high, 0.0, "below"), Grouped.of(*left.clipped(low, high), self.groups)
 
     @cached_property

@@ -82,6 +82,40 @@ def test_wrong_fails_are_rare_where_few_inputs_may_hide_that_bounds_rise(n, grad
     assert rate_at_most(is_wrong, 0.05) <= 0.05
 
 
+def drawn_alike(run, n, *, gradient, left, room):
+    """Return the same where gradients of other inputs are alike, on average but for so much, from 0 to 2."""
+    rng = np.random.default_rng([run, n])
+    coins = rng.random(n // 2)
+
+    def others():
+        return 1 - 2 * rng.beta(1.5 * room, 1.5 * (2 - room), n // 2)
+
+    found = [np.where(coins < left, 1.0, -1.0), np.full(n // 2, -1.0)]
+    found += [np.where(1 - coins < gradient, 1.0, others()), others()]
+    return [np.repeat(one, 2) for one in found]
+
+
+@pytest.mark.slow
+def test_wrong_passes_are_rare_where_gradients_of_other_inputs_are_alike():
+    """What a pair then says of the gradient is far more than there is room for in what it says of the maps."""
+    left = Bounds.beside(R, 0.3).passes.share
+
+    def is_wrong(run):
+        return outcome(drawn_alike(run, 128, gradient=0.3, left=left, room=0.6), early=run % 4 == 0) == "passed"
+
+    assert rate_at_most(is_wrong, 0.05) <= 0.05
+
+
+def test_no_pair_is_clipped_for_what_it_says_of_the_gradient():
+    """The mean of what decides is what is left above the bound, as residuals are 0 on average."""
+    after, chance, gradient, others = drawn_alike(1, 256, gradient=0.3, left=0.5, room=0.3)
+    loss = OwnLoss(1 - gradient, 1 - others)
+    found = Retained(*(Between(one, one) for one in (after, np.ones(256), chance)), gradient=loss)
+    bound = loss.bounds(R).passes
+    expected = after.mean() - chance.mean() - bound.share * (1 - chance.mean())
+    assert found._asked(*bound)[1].mean == pytest.approx(expected)
+
+
 def test_a_gradient_that_is_only_estimated_is_not_taken_for_known():
     """The variance of what decides is that of what is left and that of the bound, where the two are independent."""
     after, chance, gradient, others = drawn(0, 20_000, gradient=0.4, left=0.65, how="free")
