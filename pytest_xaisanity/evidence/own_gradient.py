@@ -34,7 +34,8 @@ __all__ = ["GRADIENT", "OwnGradient", "OwnGradients", "UpperCells"]
 
 def _gradient(request: Request) -> tuple[Tensor, ...]:
     leaves = [tensor.detach().requires_grad_() for tensor in request.inputs]
-    return torch.autograd.grad(select(request.bound(*leaves), request.targets).sum(), leaves)
+    explained = select(request.bound(*leaves), request.targets).sum()
+    return torch.autograd.grad(explained, leaves, materialize_grads=True)  # 0 for an input that it does not depend on
 
 
 GRADIENT = Explainer("the network's own gradient", _gradient, ("own gradient",), tokens="embedded")

@@ -164,6 +164,21 @@ class TestWhereItIsAsked:
         assert "gradient" not in verdict.reason
         assert verdict.evidence["controls"]["own gradient"]["kept"] == {"sign_flip_spearman": None, "spearman": None}
 
+    def test_an_input_that_the_output_does_not_depend_on_has_a_gradient_of_zeros(self):
+        class Two(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = network(1)
+
+            def forward(self, one, other):
+                return self.inner(one)
+
+        def themselves(model, inputs, targets):
+            return tuple(one * 1.5 for one in inputs)
+
+        verdict = Bench(Two(), (X, X.flip(0)), device="cpu").explainer(themselves).changes_under(CASCADE)
+        assert verdict.evidence["controls"]["own gradient"]["kept"]["sign_flip_spearman"] == pytest.approx(1.0)
+
     def test_the_model_and_the_explainers_own_passes_stay_as_they_were(self):
         model, rows = network(1), []
 
