@@ -634,14 +634,14 @@ def _counting(thirds: Sequence[_Third], name: str) -> list[_Third]:
 def _signed(seen: _Seen, bounds: Bounds) -> list[_Asking]:
     """Return the question whether maps keep their sign in the upper third, where signed ranks are measured.
 
-    Where less fails than is kept of the ranks of such maps, they fail without it. They may keep it as the network's own
-    gradient does, which one new head takes over or turns over by chance.
+    Where less fails than is kept of the ranks of such maps, they fail without it. Nor is it asked where the network's
+    own gradient may keep its sign, as it does where one new head happens to take over what is one number below it.
     """
-    if SPEARMAN.name not in seen.compared.after or bounds.fails.share <= KEEPS_ITS_SIGN:
-        return []
     loss = seen.own_loss(SPEARMAN)
-    beside = (Bounds.beside if loss is None else loss.bounds)(KEEPS_ITS_SIGN)
-    return [_Asking(_UPPER, SPEARMAN.name, _upper(SPEARMAN, seen, loss), beside)]
+    keeps = loss is not None and loss.most > KEEPS_ITS_SIGN
+    if keeps or SPEARMAN.name not in seen.compared.after or bounds.fails.share <= KEEPS_ITS_SIGN:
+        return []
+    return [_Asking(_UPPER, SPEARMAN.name, _upper(SPEARMAN, seen), Bounds.beside(KEEPS_ITS_SIGN))]
 
 
 class _Joined(NamedTuple):

@@ -170,6 +170,11 @@ class OwnLoss:
         return float(each.std() / np.sqrt(each.size))
 
     @property
+    def most(self) -> float:
+        """What is kept and one standard error more; 0 where it is not known."""
+        return 0.0 if self.kept is None else self.kept + self.error
+
+    @property
     def bounds(self) -> Callable[[float], Bounds]:
         """What makes the bounds beside this gradient of a share that is claimed."""
         return partial(Bounds.beside, kept=self.kept, error=self.error)

@@ -65,6 +65,12 @@ def test_other_places_are_reversed_along_each_axis(shape, names):
     assert all(torch.equal(found[name], maps.flip(1 + axis)) for axis, name in enumerate(names))
 
 
+@pytest.mark.parametrize(("places", "names"), [((8, 1), ["rows reversed"]), ((1, 8), ["columns reversed"])])
+def test_an_axis_with_a_single_place_cannot_be_turned_over(places, names):
+    """A map gains nothing over itself, so that no explanation could beat it."""
+    assert [part.name for part in Misplaced().parts(places)] == names
+
+
 def test_of_sentences_the_tokens_that_count_are_reversed():
     ids, mask = torch.arange(1, 9).reshape(2, 4), torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
     model = nn.Sequential(nn.Embedding(9, 2), nn.Flatten(), nn.Linear(8, 2)).eval()

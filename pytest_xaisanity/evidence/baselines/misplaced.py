@@ -60,9 +60,10 @@ class TurnedMap(Baseline):
 class Misplaced(Baseline):
     """The baseline ``"misplaced"``: the explainer's own map turned over, in several ways that each must be beaten.
 
-    Each axis of the places is reversed; of square images, rows and columns are exchanged too. Of an explanation that
-    was itself turned over, one of these is the right one, and wins by far; of one that is right, all are wrong. What an
-    input has in common with its mirror image no such map can lose, and inputs that are their own gain nothing.
+    Each axis of the places is reversed that has more than one; of square images, rows and columns are exchanged
+    too. Of an explanation that was itself turned over, one of these is the right one, and wins by far; of one that
+    is right, all are wrong. What an input has in common with its mirror image no such map can lose, and inputs that
+    are their own gain nothing.
     """
 
     name: ClassVar[str] = "misplaced"
@@ -78,6 +79,6 @@ class Misplaced(Baseline):
         names = [f"axis {axis} reversed" for axis in range(len(places))]
         if len(places) <= 2:
             names = [*_OF_IMAGES] if len(places) == 2 else ["reversed"]
-        parts = [TurnedMap(name, axis) for axis, name in enumerate(names)]
+        parts = [TurnedMap(name, axis) for axis, name in enumerate(names) if places[axis] > 1 or max(places) == 1]
         square = len(places) == 2 and places[0] == places[1]
         return [*parts, TurnedMap(TRANSPOSED, None)] if square else parts
