@@ -13,6 +13,7 @@ from ..subject.block import Block
 __all__ = ["Plan", "Speed", "planned", "shown_time", "together"]
 
 T = TypeVar("T")
+_LONG = 0.25  # seconds of two inputs, which are enough then
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,16 @@ class Speed:
 
     @classmethod
     def of(cls, lab: Lab, block: Block) -> Speed:
-        """Time an explanation and a pass of a block, which are made once before: first calls are slow."""
-        few = block.part(0, min(len(block), 16))
+        """Time an explanation and a pass of a few inputs, which are made once before: first calls are slow.
+
+        Two inputs are timed, and more where that takes no time.
+        """
+        speed = cls._on(lab, block.part(0, min(len(block), 2)))
+        short = 2 * (speed.explanation + speed.passed) < _LONG
+        return cls._on(lab, block.part(0, min(len(block), 16))) if short else speed
+
+    @classmethod
+    def _on(cls, lab: Lab, few: Block) -> Speed:
         lab.attributions(few)
         explained = _timed(lambda: lab.attributions.measured(few, few.targets, "the model as given", (0, "")))
         passed = _timed(lambda: lab.subject.outputs(few.arguments))
@@ -96,7 +105,7 @@ def together(plans: Sequence[Plan]) -> str:
 
 def _counted(count: float, what: str) -> str:
     plural = "" if count == 1 else "es" if what.endswith("s") else "s"
-    return f"{count:.3g} {what}{plural}"
+    return f"{count:,.0f} {what}{plural}" if count >= 1000 else f"{count:.3g} {what}{plural}"
 
 
 def planned(

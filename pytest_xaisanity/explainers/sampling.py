@@ -14,6 +14,7 @@ from ..common.errors import XaiError
 from ..common.seeding import global_state, isolated, same_state
 from ..subject.batches import MicroBatches, out_of_memory
 from .company import Company
+from .copies import Copies, rows_together
 from .explainer import Explainer, Request
 from .row_draws import RowDraws, Shared
 
@@ -70,8 +71,10 @@ class Sampling:
     """Runs an explainer so that what an input gets never depends on the inputs beside it.
 
     One that draws no random numbers is run in micro-batches, and watched: if it draws for a company of another size
-    after all, that is an error. In one that draws each input has a seed of its own, and such a one is run in
-    micro-batches in the first way in which each input gets the map that it gets alone, and else one input at a time:
+    after all, that is an error. Where it has the model compute with many copies of an input at once, as Integrated
+    Gradients have with all steps of a path, fewer inputs are explained together, as many as a pass has room for.
+    In one that draws each input has a seed of its own, and such a one is run in micro-batches in the first way in which
+    each input gets the map that it gets alone, and else one input at a time:
 
     - by row, where an input's draws are rows of those for all (see :class:`~.row_draws.RowDraws`), as those of
       NoiseTunnel and GradientShap are;
@@ -103,6 +106,7 @@ class Sampling:
         self._room = 1  # rows of a single input in a pass, where we choose
         self._tried = 0  # how many inputs it was tried on, together
         self._watched_sizes: set[int] = set()  # of companies for which it has drawn nothing
+        self._copies, self._values = 1, 1  # of an input in one pass, and values of each, of one that draws nothing
 
     def maps(
         self, request: Request, call: Call, draw: Callable[[int], Draw], batches: MicroBatches, room: int
@@ -122,7 +126,7 @@ class Sampling:
         if self._tried < min(2, len(request)) and not self.draws:
             self._find_out(request, call, batches)
         if not self.draws:
-            return in_batches(self.explainer, request, lambda rows, _: self._quiet(rows, call), batches)
+            return in_batches(self.explainer, request, lambda rows, _: self._quiet(rows, call), self._smaller(batches))
         self._room = min(room, self._room)
         parts: list[Tensor] = []
         if not self._compared and len(request) > 1 and batches.size > 1:
@@ -142,6 +146,11 @@ class Sampling:
         if self.copies is None:
             return 1
         return max(1, batches.size // self.copies if self.way == "by row" else min(batches.size, room // self.copies))
+
+    def _smaller(self, batches: MicroBatches) -> MicroBatches:
+        """Return micro-batches in which there is room for the copies of each input."""
+        most = max(1, rows_together(batches.size, self._values) // self._copies)
+        return batches if most >= batches.size else batches.of(most)
 
     def _each_alone(self, rows: Request, call: Call, draw: Callable[[int], Draw]) -> Tensor:
         """Return the maps of rows that are explained one at a time; with less room once memory runs out."""
@@ -258,8 +267,11 @@ class Sampling:
         drawn: list[bool] = []
 
         def work(rows: Request, _: int) -> Tensor:
-            maps, moved = self._watched(rows, call)
+            copies = Copies()
+            with copies.block():
+                maps, moved = self._watched(rows, call)
             drawn.append(moved)
+            self._copies, self._values = copies.of_each(len(rows)), copies.values
             return rows.inputs[0][:, :0] if maps is None else maps
 
         in_batches(self.explainer, request, work, batches.of(len(request)))

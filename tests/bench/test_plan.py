@@ -13,9 +13,10 @@ from torch import nn
 
 from pytest_xaisanity import Bench
 from pytest_xaisanity.bench import progress
-from pytest_xaisanity.bench.plan import shown_time
+from pytest_xaisanity.bench.plan import Plan, shown_time
 from pytest_xaisanity.claims.make import beats, bounded, changes_under, invariant_under
 from pytest_xaisanity.common.errors import XaiError
+from pytest_xaisanity.evidence.base import Cost
 
 
 class Counting:
@@ -178,6 +179,27 @@ def test_a_rival_has_a_speed_of_its_own():
     bench = Bench(network(), images(50), device="cpu")
     (plan,) = bench.plan(beats(bench.explainer(slow), on="pixel_flipping"), bench.explainer(Counting()))
     assert plan.seconds > 0.1
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.0, 40), (0.15, 6)])
+def test_what_takes_long_is_timed_on_two_inputs(seconds, most):
+    """Networks at 224 pixels, Integrated Gradients of many steps: a dry run must not take minutes to say so."""
+    explain, rows = Counting(), []
+
+    def explainer(model, inputs, targets):
+        rows.append(len(inputs))
+        time.sleep(seconds * len(inputs))
+        return explain(model, inputs, targets)
+
+    bench = Bench(network(), images(32), device="cpu")
+    (plan,) = bench.plan(beats("random", on="pixel_flipping"), bench.explainer(explainer))
+    assert sum(rows) <= most
+    assert plan.seconds > 32 * seconds
+
+
+def test_many_passes_are_told_as_people_write_them():
+    plan = Plan("a claim", 40, Cost(passes=248.31, once=1741.0), each=1.0)
+    assert str(plan) == "a claim: 248 passes for each of 40 inputs and 1,741 passes once, at most about 40 s"
 
 
 @pytest.mark.parametrize(

@@ -309,3 +309,32 @@ class TestMemory:
         bench = Bench(Small(32).eval(), inputs_of(20), device="cpu")
         with pytest.raises(XaiError, match=re.escape("n_steps=50): found no memory left")):
             bench.explainer(IntegratedGradients, n_steps=50).beats("random", on="pixel_flipping")
+
+
+class Counted(nn.Module):
+    """Keeps with how many rows it was called."""
+
+    def __init__(self, side):
+        super().__init__()
+        self.net = nn.Sequential(nn.AvgPool2d(side // 2), nn.Flatten(), nn.Linear(12, 3))
+        self.rows = []
+
+    def forward(self, x):
+        self.rows.append(len(x))
+        return self.net(x)
+
+
+class TestCopies:
+    @pytest.mark.parametrize(("side", "most"), [(224, 64), (16, 20 * 16)])
+    def test_of_large_inputs_fill_a_pass_and_no_more(self, side, most):
+        """Captum's paths have all of their steps in one pass: 64 images of 32 steps would take 50 GB of a ResNet-18."""
+        model = Counted(side).eval()
+        subject = Subject(model, torch.rand(16, 3, side, side), device="cpu")
+        explained = Attributions(subject, as_explainer(IntegratedGradients, model, n_steps=20), 0)
+        with subject.lent():
+            block = next(iter(subject.blocks()))
+            maps = explained(block)
+            alone = torch.cat([explained(block.part(row, row + 1)) for row in range(2)])
+        assert max(model.rows) <= most
+        assert max(model.rows) > most - 20
+        assert torch.allclose(maps[:2], alone, atol=1e-6)
