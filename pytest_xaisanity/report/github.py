@@ -42,10 +42,11 @@ def _level(record: Record) -> str:
 
 
 def _message(record: Record) -> str:
-    reason = [] if record.outcome == "error" else [record.reason]
+    told = sentence(record)
+    reason = [] if record.outcome == "error" or record.reason in told else [record.reason]
     if record.regression and record.compared is not None:
         reason.append(f"{record.regression}: {record.compared['reason']}")
-    return "\n".join(short(part, _LONGEST) for part in (sentence(record), *reason, record.reproduce))
+    return "\n".join(short(part, _LONGEST) for part in (told, *reason, record.reproduce))
 
 
 def _data(text: str) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from report.pages import without_times
+
+from pytest_xaisanity.report.card import cards, read_report
 
 SUITE = """
     import pytest
@@ -52,26 +56,72 @@ def pytest_command(pytester, *args: str, **environment: str):
         return pytester.runpytest_subprocess(*args)
 
 
+FILES = ("--xai-json=claims.json", "--xai-report=claims.html", "--xai-markdown=claims.md", "--junitxml=junit.xml")
+
+
+NOT_OURS = re.compile(
+    r"\[gw\d\] |\[\+\d+ more line|E? *assert <| *$"
+)  # of pytest-xdist, JUnit and rewritten assertions
+
+
+def junit_of(text: str) -> list[object]:
+    """Return the tests that JUnit's file tells of, in the order of their names, without times and workers."""
+    tests = sorted(ElementTree.fromstring(text).iter("testcase"), key=lambda test: sorted(test.items()))
+    return [[(one.tag, *map(ours, (one.text or "", *named(one)))) for one in test.iter()] for test in tests]
+
+
+def ours(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not NOT_OURS.match(line)]
+
+
+def named(element) -> list[str]:
+    return [f"{name}={value}" for name, value in sorted(element.items()) if name != "time"]
+
+
+def summary_of(result) -> tuple[list[str], list[str]]:
+    """Return what the terminal says of claims at the end, and of the tests that failed, in the order of their names."""
+    lines = result.outlines
+    start = next(place for place, line in enumerate(lines) if "claims about explanations: " in line)
+    end = next(place for place in range(start + 1, len(lines)) if lines[place].startswith("==="))
+    return lines[start:end], sorted(line for line in lines[end:] if line.startswith(("FAILED ", "ERROR ", "XFAIL ")))
+
+
+def reports_of(suite, *args: str) -> dict[str, object]:
+    """Run the suite, and return all of its reports by name, but for times, and how they were asked for."""
+    result = suite.runpytest(*FILES, "-p", "randomly", *args)
+    result.assert_outcomes(**OUTCOMES)
+    result.stdout.fnmatch_lines(["E  *bad is no better than random on pixel_flipping: *"])
+    result.stdout.fnmatch_lines(["*claims about explanations: 4 passed, 3 failed (1 expected), 1 inconclusive*"])
+    texts = {name: (suite.path / name).read_text(encoding="utf-8") for name in ("claims.json", "claims.md")}
+    read = read_report(suite.path / "claims.json")
+    return {
+        **texts,
+        "page": without_times((suite.path / "claims.html").read_text(encoding="utf-8")),
+        "junit": junit_of((suite.path / "junit.xml").read_text(encoding="utf-8")),
+        "cards": cards(read.records, settings=read.settings, versions=read.versions),
+        "terminal": summary_of(result),
+    }
+
+
 @pytest.mark.parametrize("workers", [("-n0",), pytest.param(("-n2", PLAIN), marks=pytest.mark.slow)], ids=["n0", "n2"])
-def test_one_process_and_several_write_the_same_reports(suite, workers):
+def test_one_process_and_several_write_the_same_reports(suite, workers, monkeypatch):
     """To the last bit, in any order of the tests, also when tests fail; the controller alone writes them.
 
-    But for when the page was written, and how it was asked for.
+    But for when a page was written, and how it was asked for.
     """
     pytest.importorskip("xdist")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(suite.path / "step.md"))
     suite.makepyfile(test_it=SUITE)
-    reports, pages = [], []
-    for args in ((), workers):
-        result = suite.runpytest("--xai-json=claims.json", "--xai-report=claims.html", "-p", "randomly", *args)
-        result.assert_outcomes(**OUTCOMES)
-        result.stdout.fnmatch_lines(["E  *bad is no better than random on pixel_flipping: *"])
-        result.stdout.fnmatch_lines(["*claims about explanations: 4 passed, 3 failed (1 expected), 1 inconclusive*"])
-        reports.append((suite.path / "claims.json").read_bytes())
-        pages.append(without_times((suite.path / "claims.html").read_text(encoding="utf-8")))
-    assert reports[0] == reports[1]
-    assert pages[0] == pages[1]
-    assert pages[0].count("<article") == 8
-    assert len(json.loads(reports[0])["claims"]) == 8
+    alone, several = reports_of(suite, "-p", "no:xdist"), reports_of(suite, *workers)
+    for name, report in alone.items():
+        assert several[name] == report, name
+    assert alone["page"].count("<article") == 8
+    assert len(json.loads(alone["claims.json"])["claims"]) == 8
+    assert len(alone["junit"]) == 8
+    assert alone["terminal"][1]
+    assert alone["cards"].startswith("# bad saliency card\n")
+    assert (suite.path / "step.md").read_text(encoding="utf-8").count(alone["claims.md"]) == 2
 
 
 @pytest.mark.slow
