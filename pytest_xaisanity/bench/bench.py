@@ -394,8 +394,10 @@ class Bench:
         accepted = self.past.accepted(made.name, claim.claim_id)
         if not accepted:
             return standing((), self.recording(claim, made), 0.0, same_seed=False)
+        found, known = self._measured(claim, made, noise=False)
+        places = {fingerprint: index for index, fingerprint in reversed(known.items())}
         confidence = claim.confidence or self.confidence
-        return standing(accepted, self.recording(claim, made), confidence, same_seed=claim.shares_draws)
+        return standing(accepted, found, confidence, same_seed=claim.shares_draws, places=places)
 
     def recording(self, claim: Claim, explainer: Explainer | BoundExplainer, *, noise: bool = False) -> Recording:
         """Return what would be recorded of a claim: scores of 256 inputs, or all, however early it is decided.
@@ -405,7 +407,10 @@ class Bench:
             explainer: What it is about.
             noise: Whether to measure twice, so that it is known by how much scores differ from run to run.
         """
-        made = self._own(explainer)
+        return self._measured(claim, self._own(explainer), noise=noise)[0]
+
+    def _measured(self, claim: Claim, made: Explainer, *, noise: bool) -> tuple[Recording, dict[int, str]]:
+        """Return what would be recorded of a claim, and the fingerprint of each input by its place."""
         verdict, measured = self._settled(claim, made), self._settled(claim, made, MEASURED)
         draws = bool(self._lab(made).attributions.sampling.draws)
         differs = self._noise(claim, made, measured) if noise and (draws or not claim.shares_draws) else 0.0
@@ -414,7 +419,7 @@ class Bench:
         known = self.subject.lend(lambda: fingerprints(self.subject, indices, early=early))
         found = recording_of(verdict, measured, self.subject, known, noise=differs, draws=draws, seed=self.seed)
         beside = {"training_data": self._retraining.data_fingerprint} if claim.retrains else {}
-        return replace(found, settings={**found.settings, **beside})
+        return replace(found, settings={**found.settings, **beside}), known
 
     def _noise(self, claim: Claim, explainer: Explainer, measured: Verdict) -> float:
         """Return by how much scores differ from those of the same inputs when all is drawn again."""

@@ -23,6 +23,7 @@ from ..subject.subject import Subject
 
 __all__ = ["MEASURED", "Past", "Recording", "fingerprints", "name_of", "recording_of", "refusal", "standing"]
 
+_WORST = 5  # inputs that are named
 MEASURED = 256  # inputs of a claim that are recorded and compared, where there are as many, however early it is decided
 _NO_MODEL = "not known"
 
@@ -150,7 +151,14 @@ def _number(value: float) -> float | None:
 # --------------------------------------------------------------------------------------------------------- comparison
 
 
-def standing(then: Sequence[Recording], now: Recording, confidence: float, *, same_seed: bool) -> Standing:
+def standing(
+    then: Sequence[Recording],
+    now: Recording,
+    confidence: float,
+    *,
+    same_seed: bool,
+    places: Mapping[str, int] | None = None,
+) -> Standing:
     """Return how a claim stands to what is accepted of it: it need be no worse than one.
 
     Args:
@@ -158,8 +166,9 @@ def standing(then: Sequence[Recording], now: Recording, confidence: float, *, sa
         now: What would be recorded now.
         confidence: One minus the accepted rate of regressions that are shown and are none.
         same_seed: Whether another seed is another measurement.
+        places: Where inputs stand in what the user gave, by their fingerprints; where it is known, the worst are named.
     """
-    found = [_standing(one, now, confidence, same_seed=same_seed) for one in then]
+    found = [_standing(one, now, confidence, places or {}, same_seed=same_seed) for one in then]
     for status in ("kept", "regressed", "refused"):
         alike = [one for one in found if one.status == status]
         if alike:
@@ -168,7 +177,9 @@ def standing(then: Sequence[Recording], now: Recording, confidence: float, *, sa
     return Standing("missing", "nothing is recorded of this claim, explainer and test")
 
 
-def _standing(then: Recording, now: Recording, confidence: float, *, same_seed: bool) -> Standing:
+def _standing(
+    then: Recording, now: Recording, confidence: float, places: Mapping[str, int], *, same_seed: bool
+) -> Standing:
     reason = refusal(then, now, same_seed=same_seed)
     if reason:
         return Standing("refused", reason)
@@ -185,13 +196,26 @@ def _standing(then: Recording, now: Recording, confidence: float, *, same_seed: 
         found = of_pairs(before, after, scale, level, noise=noise)
         left = len(now.scores) - len(common)
         others = f"; {left} other inputs were not measured then, or their target was another" if left else ""
-        return replace(found, reason=found.reason + others)
+        found = replace(found, reason=found.reason + others)
+        lost = sorted(zip(-scale.loss(before, after), common, strict=True))[: min(found.worse, _WORST)]
+        return _naming(found, [key for _, key in lost if key in places], then, now, places)
     if not common and not (now.data and then.data == now.data):
         return Standing("refused", "the inputs are others: none of those measured was measured then")
     if not scale.bounded:
         few = f"only {len(common)} inputs were measured both times, and scores without a range need pairs"
         return Standing("refused", f"{few}: measure more, or with the same seed")
     return of_samples([*then.scores.values()], [*now.scores.values()], scale, level)
+
+
+def _naming(
+    found: Standing, worst: Sequence[str], then: Recording, now: Recording, places: Mapping[str, int]
+) -> Standing:
+    """Return how a claim stands, with the inputs that got worst."""
+    if not (worst and found.regressed):
+        return found
+    told = ", ".join(f"{places[key]} ({then.scores[key]:.3g} then, {now.scores[key]:.3g} now)" for key in worst)
+    reason = f"{found.reason}; the worst are inputs {told}"
+    return replace(found, worst=tuple(places[key] for key in worst), reason=reason)
 
 
 def _of_estimates(then: Recording, now: Recording) -> Standing:

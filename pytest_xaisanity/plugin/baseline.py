@@ -111,7 +111,7 @@ class Baseline:
 
     def _plain(self, standing: Any) -> dict[str, Plain]:
         fails = self._fails and standing.status not in ("kept", "exempt")
-        return {**asdict(standing), "fails": fails}
+        return {**asdict(standing), "worst": list(standing.worst), "fails": fails}
 
     def judge(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Let a test fail whose claims are worse than recorded, or cannot be compared."""
@@ -124,16 +124,17 @@ class Baseline:
 
     def _lines(self, record: Record) -> Iterator[str]:
         from ..report.recordings import command_for
+        from ..report.text import WIDTH, wrapped
 
         assert record.compared is not None
         yield f"{record.compared['status']}: {record.claim}"
-        yield f"  {record.compared['reason']}"
         fix = {
-            "regressed": "find out what has made it worse; where that is meant, accept it with",
-            "refused": "compare it as it was recorded, or record it again with",
-            "missing": "record it where explanations are as they should be, with",
+            "regressed": "find out what has made it worse; where that is meant, accept it with:",
+            "refused": "compare it as it was recorded, or record it again with:",
+            "missing": "record it where explanations are as they should be, with:",
         }[record.compared["status"]]
-        yield f"  {fix} {command_for(self._files[0])}"
+        yield from (f"  {line}" for text in (record.compared["reason"], fix) for line in wrapped(str(text), WIDTH))
+        yield f"  {command_for(self._files[0])}"  # on one line, so that it can be copied
 
     def finish(self, records: list[Record], *, interrupted: bool) -> str:
         """Write the file, where one is updated, and keep what is to be said; return why it could not be."""

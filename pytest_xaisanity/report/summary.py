@@ -192,7 +192,9 @@ def _listed(head: str, parts: list[str], room: int) -> str:
             return text
     rest = len(parts) - 1
     more = f", and {rest} more" if rest else ""
-    return cut(head + parts[0], room - len(more)) + more
+    whole = (f"{head}{part}{more}" for part in parts)
+    first = next((text for text in whole if columns(printable(text)) <= room), None)
+    return printable(first) if first is not None else cut(head + parts[0], room - len(more)) + more
 
 
 def _in_short(reason: str) -> str:

@@ -104,6 +104,7 @@ class Standing:
         worse: How many of them are worse by more than what counts as kept.
         better: How many are better by as much.
         decided_by: The statistical tool.
+        worst: Those of them that lost most, by their place in what the user gave, the worst first: five at most.
     """
 
     status: Status
@@ -113,6 +114,7 @@ class Standing:
     worse: int = 0
     better: int = 0
     decided_by: str = ""
+    worst: tuple[int, ...] = ()
 
     @property
     def regressed(self) -> bool:

@@ -129,6 +129,27 @@ def test_maps_that_are_turned_around_are_worse_for_claims_of_each_kind(net, x, t
     assert found.worse > 32 > found.better
 
 
+def test_the_inputs_that_got_worst_are_named(net, x, tmp_path):
+    """By their place in what the user gave, with their scores then and now, so that a person can look at them."""
+    few = x[:64]
+    recorded(net, few, tmp_path, CHEAP)
+    turned = {3, 17, 30, 31, 40, 63}
+
+    def flat(model, inputs, targets):
+        maps = method(model, inputs, targets)
+        for row, one in enumerate(inputs):
+            if any(torch.equal(one, few[place]) for place in turned):
+                maps[row] = torch.linspace(1, 1.1, maps.shape[1])  # as complex as a map can be
+        return maps
+
+    found = compared(net, few, tmp_path, CHEAP, flat)
+    assert found.regressed
+    assert len(found.worst) == 5
+    assert {*found.worst} < turned
+    assert f"the worst are inputs {found.worst[0]} (" in found.reason
+    assert compared(net, few, tmp_path, CHEAP, method).worst == ()
+
+
 @pytest.mark.slow
 def test_maps_that_are_read_in_another_way_are_not_compared(net, x, tmp_path):
     recorded(net, x[:64], tmp_path, CLAIMS["either"])

@@ -96,13 +96,16 @@ def test_a_regression_fails_its_test_and_is_news_everywhere(recorded, monkeypatc
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(
         [
-            "*accept it with pytest --xai-baseline=b.json --xai-update-baseline",
+            "  find out what has made it worse; where that is meant, accept it with:",
+            "  pytest --xai-baseline=b.json --xai-update-baseline",
             "*2 regressed*",
             "regressed * method bounded complexity*",
             "held against b.json: 2 no regression shown, 2 regressed",
             "FAILED test_it.py::test_fixture - regressed: method bounded complexity*",
         ]
     )
+    start = next(place for place, line in enumerate(result.outlines) if line.startswith("regressed: method"))
+    assert all(len(line) <= 80 for line in result.outlines[start : start + 8])
     assert any(line.startswith("::error") and "regressed" in line for line in result.outlines)
     assert "**regressed**" in (recorded.path / "claims.md").read_text()
     page = (recorded.path / "claims.html").read_text()

@@ -79,6 +79,20 @@ def test_claims_with_news_come_first():
     assert "1 failed, 1 error, 1 inconclusive, 1 passed" in shown.source
 
 
+@pytest.mark.parametrize(("status", "fails"), [("regressed", True), ("refused", True), ("regressed", False)])
+def test_a_claim_that_passed_and_got_worse_looks_like_news(status, fails):
+    """It has a badge of its own, says whether its test failed, and is not hidden with those that passed."""
+    compared = {"status": status, "reason": "18 of 256 inputs", "fails": fails}
+    shown = Page(page([record_of(outcome="passed", compared=compared)], settings={}, command="pytest"))
+    news = [attributes for _, attributes in shown.elements if attributes.get("data-news") == status]
+    assert [attributes["data-outcome"] for attributes in news] == ["passed", "passed"]
+    badges = [attributes for _, attributes in shown.elements if attributes.get("class") == "badge news"]
+    assert len(badges) == 2
+    assert f"1 {status}" in shown.text
+    assert ("which failed its test" in shown.text) is fails
+    assert '[data-outcome="passed"]:not([data-news])' in shown.unseen
+
+
 def test_everything_of_a_record_is_on_the_page():
     record = drawn("word", outcome="failed", estimate=0.123, interval=(0.1, None), confidence=0.95)
     shown = page_of(record, audit=audit_of(), interrupted=True).text

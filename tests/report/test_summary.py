@@ -60,6 +60,15 @@ def test_explainers_of_one_name_are_told_apart_by_what_only_their_tests_have(tes
     assert sorted(shown) == sorted(f"passed        Saliency ({name}): bounded x" for name in names)
 
 
+def test_a_claim_that_is_told_is_told_whole_where_one_has_room():
+    name = "IntegratedGradients"
+    claims = ("bounded a_metric_of_a_very_long_name_that_fits_no_line(at_most=3.5)", "invariant_under batch_order")
+    lines = summary(*(passed(name, "a::t", "s", claim) for claim in claims))
+    assert [line for line in lines if name in line] == [
+        f"passed        {name}: invariant_under batch_order, and 1 more"
+    ]
+
+
 def test_one_explainer_in_several_tests_is_one():
     shown = summary(passed("a", "t.py::test_1", "s"), passed("a", "t.py::test_2", "s"))
     assert shown == ["passed        a: bounded x (2 times)"]
