@@ -37,6 +37,8 @@ class Written(NamedTuple):
 def read(text: str, *, where: str) -> Written:
     """Return the claim that a text writes: one call of a verb, whose values are literals; nothing is evaluated.
 
+    Names need no quotes, so that a shell may take the only ones: ``'changes_under(cascading_randomization, depth=3)'``.
+
     Args:
         text: The text.
         where: The option that held it, for the error.
@@ -51,7 +53,7 @@ def read(text: str, *, where: str) -> Written:
     verb, call = _call(text, where)
     if verb not in VERBS:
         raise unknown_name(where, verb, VERBS, kind="verb")
-    args, settings = arguments(call, text, where=where, otherwise=_MARKED)
+    args, settings = arguments(call, text, where=where, otherwise=_MARKED, names=True)
     return Written(verb, args, settings)
 
 

@@ -20,7 +20,7 @@ class Arguments(NamedTuple):
     settings: Mapping[str, object]
 
 
-def arguments(call: ast.Call, text: str, *, where: str, otherwise: str) -> Arguments:
+def arguments(call: ast.Call, text: str, *, where: str, otherwise: str, names: bool = False) -> Arguments:
     """Return the arguments of a call.
 
     Args:
@@ -28,10 +28,13 @@ def arguments(call: ast.Call, text: str, *, where: str, otherwise: str) -> Argum
         text: What it was read from.
         where: The option that held it, for the error.
         otherwise: What to do where a value cannot be a literal, for the error.
+        names: Whether a name without quotes is a text, as the shell leaves it.
 
     Raises:
         XaiError: A value is no literal, or a setting stands there twice or without its name.
     """
+    if names:
+        call = _Quoted().visit(call)
     args = tuple(_literal(one, text, where, otherwise) for one in call.args)
     settings: dict[str, object] = {}
     for one in call.keywords:
@@ -41,6 +44,20 @@ def arguments(call: ast.Call, text: str, *, where: str, otherwise: str) -> Argum
             raise XaiError(where, found=found, expected="each setting by its name, once", fix=fix)
         settings[one.arg] = _literal(one.value, text, where, otherwise)
     return Arguments(args, settings)
+
+
+class _Quoted(ast.NodeTransformer):
+    """Puts names that are values in quotes."""
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        """Return a call whose values are texts where they were names; what it calls keeps its name."""
+        node.args = [self.visit(one) for one in node.args]
+        node.keywords = [self.visit(one) for one in node.keywords]
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Return the text that a name is."""
+        return ast.copy_location(ast.Constant(node.id), node)
 
 
 def _literal(node: ast.expr, text: str, where: str, otherwise: str) -> object:

@@ -109,7 +109,7 @@ _OPTIONS = (
     _Option(
         "claim",
         "CLAIM",
-        "a claim that it is put to instead, written as in a test with literals alone; may be repeated",
+        "a claim that it is put to instead, written as in a test with names and literals alone; may be repeated",
         None,
         list,
     ),

@@ -7,12 +7,22 @@ import pytest
 from pytest_xaisanity import XaiError
 from pytest_xaisanity.claims.written import read
 
+CASCADE = "cascading_randomization"
+
 
 @pytest.mark.parametrize(
     ("text", "claim"),
     [
         ('beats("random", on="pixel_flipping")', ("beats", ("random",), {"on": "pixel_flipping"})),
         (" changes_under('other_target', seeds = 4)\n", ("changes_under", ("other_target",), {"seeds": 4})),
+        (
+            "changes_under(cascading_randomization, depth=3)",
+            ("changes_under", ("cascading_randomization",), {"depth": 3}),
+        ),
+        (
+            "changes_under(later_layers, similarity=(spearman, 'ssim'), early=False)",
+            ("changes_under", ("later_layers",), {"similarity": ("spearman", "ssim"), "early": False}),
+        ),
         ("bounded('pixel_flipping', at_least=-0.5)", ("bounded", ("pixel_flipping",), {"at_least": -0.5})),
         (
             "changes_under('later_layers', similarity=('spearman', 'ssim'), early=False, cut=None)",
@@ -32,8 +42,8 @@ def test_a_call_of_a_verb_is_read(text, claim):
         ("beats", "expected a call of one of the verbs changes_under, invariant_under, beats, bounded"),
         ("xai.beats('random')", "expected a call of one of the verbs"),
         ("beets('random', on='pixel_flipping')", "use 'beats', the nearest known name"),
-        ("beats(random, on='pixel_flipping')", "found 'random'; expected a number, a text in quotes"),
-        ("beats(random, on='pixel_flipping')", "write 'random', in quotes"),
+        ("beats(-random, on='pixel_flipping')", "found '-random'; expected a number, a text in quotes"),
+        ("beats(random + edges, on='pixel_flipping')", "expected a number, a text in quotes"),
         ("beats(__import__('os').getcwd(), on='pixel_flipping')", 'getcwd()"; expected a number'),
         ("beats(*['random'], on='pixel_flipping')", "found \"*['random']\"; expected a number"),
         ("beats('random', **{'on': 'pixel_flipping'})", "with **; expected each setting by its name"),
