@@ -17,27 +17,30 @@ from torch import Tensor
 __all__ = ["direct_fill"]
 
 _VALUES = 2**17  # of images whose matrices are built together
+_WIDEST = 64  # OpenBLAS shares wider bands among its threads: on busy cores that took a hundred times as long
 _WEIGHTS = (-2.0, -2.0, -1.0, -1.0)  # of the neighbors to the right, below, and below to the left and right
 
 
-def direct_fill(images: Tensor, unknown: Tensor, degrees: Tensor) -> tuple[Tensor, Tensor]:
-    """Return images whose unknown pixels are the weighted means of their neighbors, and which of them are left to do.
+def direct_fill(images: Tensor, unknown: Tensor, degrees: Tensor) -> Tensor:
+    """Make unknown pixels the weighted means of their neighbors, in place, and return of which images that is left.
 
-    Those are left as given whose band is so wide that steps of conjugate gradients are quicker.
+    What is left are images whose band is so wide that steps of conjugate gradients are quicker: ``(k,)``.
 
     Args:
-        images: ``(k, C, H, W)`` on the CPU.
+        images: ``(k, C, H, W)``, contiguous, on the CPU.
         unknown: Which pixels are filled, ``(k, H, W)``, not all of an image.
         degrees: The sum of the weights of each pixel's neighbors, in twelfths, ``(H, W)``.
     """
-    filled, direct = images.clone(memory_format=torch.contiguous_format), quick(unknown, images.shape[1])
+    direct = quick(unknown, images.shape[1])
     if direct.all():
         most = max(1, _VALUES // images[0].numel())
-        for part, holes in zip(torch.split(filled, most), torch.split(unknown, most), strict=True):
-            _Systems(part, holes, degrees).solve()
+        parts = zip(torch.split(images, most), torch.split(unknown, most), strict=True)
+        direct = torch.cat([_Systems(part, holes, degrees).solve() for part, holes in parts])
     elif direct.any():
-        filled[direct], _ = direct_fill(images[direct], unknown[direct], degrees)
-    return filled, ~direct & unknown.flatten(1).any(1)
+        chosen, some = direct.clone(), images[direct]
+        direct[chosen] = ~direct_fill(some, unknown[direct], degrees)
+        images[chosen] = some
+    return ~direct & unknown.flatten(1).any(1)
 
 
 def quick(unknown: Tensor, channels: int) -> Tensor:
@@ -85,14 +88,16 @@ class _Systems:
         self.later = [np.where(padded[places + step], numbers[places + step] - own, 0) for step in steps]
         self.widths = np.maximum.reduceat(np.maximum.reduce(self.later), self.starts)
 
-    def solve(self) -> None:
-        """Fill the images, in place."""
+    def solve(self) -> Tensor:
+        """Fill the images, in place, and return which bands were narrow enough for it ``(k,)``."""
         _, channels, height, width = self.images.shape
         sides = self._sides()
         wide = self.widths[self.of_image] + 1
         rows = (np.arange(len(wide)) - self.starts[self.of_image]) * wide
         entries = [rows + later for later in self.later]
         for start, count, width_of_band in zip(self.starts, self.counts, self.widths, strict=True):
+            if width_of_band > _WIDEST:
+                continue
             own = slice(start, start + count)
             band = np.zeros((count, width_of_band + 1))
             flat = band.reshape(-1)
@@ -105,6 +110,7 @@ class _Systems:
         places = (self.of_image * channels * height + self.rows) * width + self.columns
         places = places + height * width * np.arange(channels)[:, None]
         self.images.numpy().reshape(-1)[places] = sides + self.zero.numpy().T.astype(np.float64)[:, self.of_image]
+        return torch.from_numpy(self.widths <= _WIDEST)
 
     def _sides(self) -> NDArray[np.float64]:
         """Return the right-hand sides, the weighted sums over known neighbors: ``(C, unknown pixels)``."""

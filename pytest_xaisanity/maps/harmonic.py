@@ -3,8 +3,8 @@
 Each unknown pixel is the mean of its eight neighbors, with weights 1/6 along the edges and 1/12 at the corners, divided
 by the sum of those that lie in the image; neighbors that are unknown too are solved for jointly. Multiplied by these
 sums, the system is symmetric and positive definite. On a CPU a Cholesky factorization of it serves all channels of an
-image (:mod:`.banded`). On accelerators, and where that would take longer, conjugate gradients solve it, each channel of
-each image by itself, all of them in the same steps.
+image (:mod:`.banded`), and all images that lack the same pixels (:mod:`.same_holes`). On accelerators, and where that
+would take longer, conjugate gradients solve it, each channel of each image by itself, all of them in the same steps.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .banded import direct_fill
+from .same_holes import fill_alike
 
 __all__ = ["harmonic_fill"]
 
@@ -35,7 +36,9 @@ def harmonic_fill(images: Tensor, unknown: Tensor) -> Tensor:
     unknown = unknown & ~unknown.flatten(1).all(1)[:, None, None]
     if images.device.type != "cpu":
         return _stepwise(images, unknown)
-    filled, left = direct_fill(images, unknown, _degrees(images))
+    filled, degrees = images.clone(memory_format=torch.contiguous_format), _degrees(images)
+    unknown = unknown & ~fill_alike(filled, unknown, degrees)[:, None, None]
+    left = direct_fill(filled, unknown, degrees)
     if left.any():
         filled[left] = _stepwise(images[left], unknown[left])
     return filled

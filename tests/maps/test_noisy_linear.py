@@ -9,8 +9,8 @@ from scipy.sparse import lil_array
 from scipy.sparse.linalg import spsolve
 
 from pytest_xaisanity import XaiError
-from pytest_xaisanity.maps import banded
-from pytest_xaisanity.maps.harmonic import harmonic_fill
+from pytest_xaisanity.maps import banded, same_holes
+from pytest_xaisanity.maps.harmonic import _degrees, harmonic_fill
 from pytest_xaisanity.maps.imputation import IMPUTERS
 from pytest_xaisanity.maps.noisy_linear import NoisyLinear
 from pytest_xaisanity.maps.uniform import Uniform
@@ -133,6 +133,58 @@ class TestBothSolvers:
         assert torch.equal(filled[1], images[1])
         assert torch.equal(filled[3], images[3])
         assert not torch.equal(filled[0], images[0])
+
+
+class TestImagesThatLackTheSamePixels:
+    """They are solved together: the same values as one by one."""
+
+    @pytest.mark.parametrize("masks", [scattered, smooth])
+    @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.95])
+    @pytest.mark.parametrize(("channels", "height", "width"), [(3, 17, 24), (1, 30, 9), (24, 4, 5), (2, 1, 40)])
+    def test_are_exact(self, masks, share, channels, height, width):
+        images, unknown = drawn(24, channels, height, width) + 7, masks(1, height, width, share)
+        unknown[:, 0, :2] = torch.tensor([True, False])
+        expected = torch.stack([slow_fill(image, unknown[0]) for image in images])
+        removed = unknown.expand(24, height, width)
+        assert torch.allclose(interpolated(images, removed), expected, atol=1e-11)
+        assert torch.allclose(interpolated(images.float(), removed).double(), expected, atol=1e-5)
+
+    def test_may_stand_among_others_whatever_stood_at_removed_pixels(self, monkeypatch):
+        images, unknown = drawn(61, 3, 12, 12).float(), scattered(61, 12, 12, 0.4)
+        unknown[::3], unknown[1::6] = unknown[0].clone(), unknown[1].clone()
+        unknown[2] = False
+        found = interpolated(images.masked_fill(unknown[:, None], -1e30), unknown)
+        monkeypatch.setattr(same_holes, "_CHANNELS", 1000)
+        assert torch.allclose(found, interpolated(images, unknown), atol=1e-5)
+        assert torch.equal(found[2], images[2])
+
+    def test_are_factorized_once(self, monkeypatch):
+        made, images = [], drawn(32, 3, 12, 12).float()
+        monkeypatch.setattr(
+            same_holes, "_factorized", lambda *blocks, do=same_holes._factorized: made.append(1) or do(*blocks)
+        )
+        interpolated(images, smooth(1, 12, 12, 0.4).expand(32, 12, 12))
+        assert made == [1]
+
+    def test_are_left_to_others_where_blocks_take_too_much_memory(self, monkeypatch):
+        images, unknown = drawn(32, 3, 12, 12).float(), smooth(1, 12, 12, 0.4).expand(32, 12, 12)
+        found = interpolated(images, unknown)
+        monkeypatch.setattr(same_holes, "_BLOCKS", 100)
+        assert torch.allclose(found, interpolated(images, unknown), atol=1e-5)
+        monkeypatch.undo()
+        monkeypatch.setattr(same_holes, "_VALUES", 300)
+        assert torch.allclose(found, interpolated(images, unknown), atol=1e-6)
+
+
+def test_bands_that_threads_would_share_are_left_to_steps():
+    """A hole of 70 pixels in a row has a wider band than OpenBLAS factorizes on one thread."""
+    images, unknown = drawn(2, 1, 3, 80), torch.zeros(2, 3, 80, dtype=torch.bool)
+    unknown[0, :, 2:72], unknown[1, :, :9] = True, True
+    filled = images.float().contiguous()
+    degrees = _degrees(filled)
+    assert banded._Systems(filled.clone(), unknown, degrees).solve().tolist() == [False, True]
+    expected = torch.stack([slow_fill(*pair) for pair in zip(images, unknown, strict=True)])
+    assert torch.allclose(harmonic_fill(images.float(), unknown).double(), expected, atol=1e-5)
 
 
 def test_wide_bands_are_left_to_steps_and_narrow_ones_are_not():
