@@ -37,7 +37,10 @@ def harmonic_fill(images: Tensor, unknown: Tensor) -> Tensor:
     if images.device.type != "cpu":
         return _stepwise(images, unknown)
     filled, degrees = images.clone(memory_format=torch.contiguous_format), _degrees(images)
-    unknown = unknown & ~fill_alike(filled, unknown, degrees)[:, None, None]
+    alike = fill_alike(filled, unknown, degrees)
+    if alike.all():
+        return filled
+    unknown = unknown & ~alike[:, None, None]
     left = direct_fill(filled, unknown, degrees)
     if left.any():
         filled[left] = _stepwise(images[left], unknown[left])
