@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..common.seeding import generator
 from ..maps.counted import counted_maps, counted_scores, lengths, packed
+from ..maps.norms import norms
 from ..subject.block import Block
 
 __all__ = ["Grouping"]
@@ -108,13 +109,13 @@ class _Compared:
         self._near: list[list[int]] = [[] for _ in rows]  # first the leaders, then the rows of the block
         known = leaders.vectors[: self._known].reshape(self._known, rows.shape[1])
         others = torch.cat([known, rows])
-        limits = leaders.tolerance * torch.linalg.vector_norm(rows, dim=1)
+        limits = leaders.tolerance * norms(rows)
         # Products are quick and rounded: they leave what may be near, and that is looked at by itself.
         wide, many = rows.double(), others.double()
         squares = wide.square().sum(1, keepdim=True) + many.square().sum(1)
         may = squares - 2 * wide @ many.T <= limits.double().square()[:, None] + _ROUNDED * squares
         first, second = may.nonzero().unbind(1)
-        near = torch.linalg.vector_norm(others[second] - rows[first], dim=1) <= limits[first]
+        near = norms(others[second] - rows[first]) <= limits[first]
         for row, other in zip(first[near].tolist(), second[near].tolist(), strict=True):
             self._near[row].append(other)
         self._led: dict[int, int] = {}  # the rows that have become leaders since, and their groups
@@ -137,8 +138,7 @@ class _Compared:
 
 def _directions(maps: Tensor) -> Tensor:
     """Return sketches of maps ``(b, places)`` of norm one."""
-    norms: Tensor = torch.linalg.vector_norm(maps, dim=1, keepdim=True)
-    return _sketched(maps / norms.clamp_min(torch.finfo(maps.dtype).tiny))
+    return _sketched(maps / norms(maps)[:, None].clamp_min(torch.finfo(maps.dtype).tiny))
 
 
 def _comparable(inputs: Tensor) -> Tensor:

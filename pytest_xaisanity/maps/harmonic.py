@@ -71,11 +71,15 @@ class _System:
         self.direction = self.around[self.row + 1 : self.row + 1 + self.size]
         self.down, self.sums = images.new_empty(self.size + 2), images.new_empty(self.size)
         known = ~unknown[:, None]
-        means = torch.where(known, images, 0).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True)
-        self.means = means.expand(images.shape)
+        values = torch.where(known, images, 0)
+        self.means = (values / known.sum((2, 3), keepdim=True)).sum((2, 3), keepdim=True)
+        centered = torch.where(known, images - self.means, 0)
+        # Squares of what is added up are numbers of single precision, whatever the values.
+        largest = centered.abs().amax((2, 3), keepdim=True)
+        self.unit = torch.where(largest > 0, largest, 1)
         self.free = self._in_line(unknown[:, None].expand(images.shape).to(images.dtype))
         self.diagonal = self.free * self._in_line((_degrees(images) + 4).expand(images.shape))
-        self.centered = self._in_line(torch.where(known, images - means, 0))
+        self.centered = self._in_line(centered / self.unit)
 
     def solved(self) -> Tensor:
         """Return the solution ``(k, C, H, W)``; what it says of known pixels means nothing."""
@@ -96,7 +100,8 @@ class _System:
                 break
             torch.addcmul(self._rows(residual), self._rows(direction), _ratio(size, last), out=self._rows(direction))
         count, channels, height, width = self.shape
-        return solution.view(count, channels, height + 1, self.row)[..., :height, :width] + self.means
+        inside = solution.view(count, channels, height + 1, self.row)[..., :height, :width]
+        return torch.addcmul(self.means, inside, self.unit)
 
     def _boxed(self) -> Tensor:
         """Return the weighted sum over the neighbors of each pixel of the direction, and four times itself."""

@@ -50,6 +50,13 @@ def test_nearly_equal_inputs_are_one_group(images, maps, change):
     assert numbered(images, maps) == ([0, 1, 2, 1, 3, 4],) * 2
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e20, 1e30])
+def test_inputs_of_any_size_are_told_apart(images, maps, size):
+    """The square of their distance may be more, or less, than single precision holds."""
+    images[3] = images[1]
+    assert numbered(size * images, maps) == ([0, 1, 2, 1, 3, 4],) * 2
+
+
 @pytest.mark.parametrize("change", [lambda m: m, lambda m: 7 * m, lambda m: m + 0.01 * torch.randn_like(m)])
 def test_maps_that_are_nearly_one_up_to_a_factor_are_one_group(images, maps, change):
     maps[3] = change(maps[1])

@@ -124,6 +124,12 @@ class TestBothSolvers:
             interpolated(far, unknown).double() - 1024, expected, atol=3e-4
         )  # 2 units in the last place
 
+    @pytest.mark.parametrize("size", [1e-30, 1e-20, 1e20, 1e36])
+    def test_are_exact_for_values_of_any_size(self, directly, size):
+        images, unknown = drawn(2, 2, 12, 12), scattered(2, 12, 12, 0.5)
+        expected = torch.stack([slow_fill(*pair) for pair in zip(images, unknown, strict=True)])
+        assert torch.allclose(interpolated((images * size).float(), unknown).double() / size, expected, atol=1e-5)
+
     def test_images_without_removed_pixels_and_without_others_stand_among_them(self, directly):
         images, unknown = drawn(5, 2, 9, 9).float(), scattered(5, 9, 9, 0.4)
         unknown[1], unknown[3] = False, True
