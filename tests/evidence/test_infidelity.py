@@ -299,6 +299,17 @@ def test_a_normalized_score_has_no_squares_of_small_and_large_maps(factor):
     assert scores_of(Infidelity(normalize=True), model, normal(5, 6), factor * exact).max() < 1e-12
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "square", "binary"])
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_outputs_whose_squares_no_float_holds_are_measured_all_the_same(kind, size):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 2, bias=False))
+    inputs, targets = torch.rand(4, 1, 6, 6), torch.tensor([0, 1, 0, 1])
+    maps, metric = torch.rand(4, 1, 6, 6), Infidelity(perturbation=kind, reading="sensitivity")
+    expected = scores_of(metric, model, inputs, maps, targets=targets)
+    assert np.allclose(scores_of(metric, model, size * inputs, maps, targets=targets), expected, rtol=1e-4)
+
+
 def test_no_explanation_scores_one_and_a_normalized_score_is_never_worse():
     model, inputs = network(5), normal(8, 5)
     for settings in ({}, {"normalize": True}, {"perturbation": "binary"}):

@@ -211,16 +211,18 @@ def infidelities(predicted: Tensor, changes: Tensor, before: Tensor) -> dict[str
         before: The outputs ``f(x)``, ``(b,)``.
 
     A change that rounding alone can make counts as none: its square is added to both sides of a ratio, so that an
-    output that never moves leaves a map of zeros at 1.
+    output that never moves leaves a map of zeros at 1. Squares are of double precision, on the CPU: those of outputs
+    beyond 1e19 are no numbers of single precision.
     """
+    predicted, changes = predicted.cpu().double(), changes.cpu().double()
     raw = (predicted - changes).square().mean(1)
     largest, nothing = predicted.abs().amax(1, keepdim=True), changes.square().mean(1)
     unit = predicted / torch.where(largest > 0, largest, 1.0)
     size = unit.square().mean(1)
     scale = torch.where(size > 0, (unit * changes).mean(1) / torch.where(size > 0, size, 1.0), 0.0)
     normalized = (scale[:, None] * unit - changes).square().mean(1)
-    rounding = (_ROUNDED * torch.finfo(before.dtype).eps * before.abs()).square()
-    floor = rounding.clamp_min(torch.finfo(before.dtype).tiny)
+    rounding = (_ROUNDED * torch.finfo(before.dtype).eps * before.cpu().double().abs()).square()
+    floor = rounding.clamp_min(torch.finfo(rounding.dtype).tiny)
     best = (normalized + floor) / (nothing + floor)
     return {
         "raw": raw,
