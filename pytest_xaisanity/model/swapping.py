@@ -9,7 +9,7 @@ from torch import nn
 
 from ..common.undoing import undone
 
-__all__ = ["Affine", "affine", "swapped"]
+__all__ = ["Affine", "affine", "holds_columns", "swapped"]
 
 Affine = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 _AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -21,6 +21,12 @@ def affine(module: nn.Module) -> Affine | None:
         assert isinstance(module, _AFFINE)
         return module
     return None
+
+
+def holds_columns(module: nn.Module) -> bool:
+    """Whether its weights are ``(in, out)``: those of GPT-2's dense layers, ``Conv1D`` of transformers."""
+    kind = type(module)
+    return (kind.__module__, kind.__name__) == ("transformers.pytorch_utils", "Conv1D")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import captum.attr
 import pytest
 import torch
+from decoders import WORDS, gpt2
 from model_state import state_of
 from sentences import Convolutional, Transformer, sentences
 from torch import nn
@@ -281,6 +282,21 @@ def test_a_layer_that_the_model_looks_at_is_written_as_two_or_is_one_error():
 def test_an_encoder_reads_the_weights_of_its_layers():
     bench = Bench(Transformer().eval(), sentences(32), embedding="embedding")
     assert bench.explainer(captum.attr.InputXGradient).invariant_under("no_op_layer")
+
+
+@pytest.mark.parametrize("form", ["rotation", "identity"])
+def test_a_decoder_whose_weights_are_transposed_has_no_op_layers(form):
+    """GPT-2's dense layers hold ``(in, out)``; its only other one, the head, is tied to the embedding."""
+    pytest.importorskip("transformers")
+    model = gpt2()
+    prompts = torch.randint(2, WORDS, (24, 6), generator=torch.Generator().manual_seed(0))
+    before, bench = state_of(model), Bench(model, {"input_ids": prompts, "attention_mask": torch.ones_like(prompts)})
+    explainer = bench.explainer(captum.attr.InputXGradient)
+    verdict = explainer.invariant_under("no_op_layer", form=form)
+    assert verdict
+    assert verdict.evidence["layers"] == ["transformer.h.1.mlp.c_proj"]
+    assert explainer.invariant_under("no_op_layer", form=form, layer="transformer.h.0.attn.c_attn")
+    assert state_of(model) == before
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -15,7 +15,7 @@ from ...common.checks import check_choice
 from ...common.errors import XaiError, setting_error, unknown_name
 from ...common.seeding import generator
 from ...model.rewriting import rewritten
-from ...model.swapping import Affine, affine, swapped
+from ...model.swapping import affine, holds_columns, swapped
 from ...model.tracing import Watch
 from ...statistics.evidence import Part, Row
 from ...subject.block import Block, Inputs
@@ -83,16 +83,17 @@ class NoOpLayer(Intervention):
         stage = f"the model with a layer more behind {', '.join(paths[:3])}"
         return Rewritten(lab.attributions, entered, stage=stage, parts=(Inserted(self.form, paths, moved),))
 
-    def _check_digits(self, path: str, layer: Affine) -> None:
+    def _check_digits(self, path: str, layer: nn.Module) -> None:
         """Raise where a rotation moves maps by its rounding: that turns ReLUs over in half precision."""
-        if self.form == "rotation" and layer.weight.dtype.itemsize < 4:
+        dtype = layer.get_parameter("weight").dtype
+        if self.form == "rotation" and dtype.itemsize < 4:
             raise _error(
                 "form",
-                f"'rotation' of the layer {path!r} in {layer.weight.dtype}, where rounding alone changes maps",
+                f"'rotation' of the layer {path!r} in {dtype}, where rounding alone changes maps",
                 "'identity', which is exact, or a model in torch.float32",
             )
 
-    def _chosen(self, subject: Subject, block: Block) -> tuple[str, Affine]:
+    def _chosen(self, subject: Subject, block: Block) -> tuple[str, nn.Module]:
         """Return the path and the layer."""
         found = _layers(subject, block)
         if self.layer is not None:
@@ -149,16 +150,17 @@ class Inserted(Part):
         yield "inserted", f"a {self.form} behind {', '.join(self.layers)}"
 
 
-def _layers(subject: Subject, block: Block) -> dict[str, Affine]:
+def _layers(subject: Subject, block: Block) -> dict[str, nn.Module]:
     """Return the layers that can be written as two, in the order in which they are first called."""
     model = module_of(subject, "no_op_layer")
     paths = {module: path for path, module in model.named_modules()}
-    found: dict[str, Affine] = {}
+    found: dict[str, nn.Module] = {}
 
     def note(module: nn.Module, arguments: object) -> None:
         layer = affine(module)
-        if layer is not None and paths.get(layer) and (isinstance(layer, nn.Linear) or layer.groups == 1):
-            found.setdefault(paths[layer], layer)
+        plain = isinstance(layer, nn.Linear) or (layer is not None and layer.groups == 1)
+        if paths.get(module) and (plain or holds_columns(module)):
+            found.setdefault(paths[module], module)
 
     probe = subject.probe(block)
     Watch(called=note).during(lambda: subject.outputs(probe))
@@ -176,14 +178,17 @@ class _Two(nn.Sequential):
 
 
 @contextmanager
-def _split(model: nn.Module, layer: Affine, form: str, seed: int) -> Iterator[None]:
+def _split(model: nn.Module, layer: nn.Module, form: str, seed: int) -> Iterator[None]:
     """Write a layer as two inside the block."""
-    weight, bias = layer.weight, layer.bias
-    turn = _rotation(len(weight), seed) if form == "rotation" else torch.eye(len(weight), dtype=torch.float64)
+    weight, bias = layer.get_parameter("weight"), layer._parameters.get("bias")
+    columns = holds_columns(layer)
+    width = weight.shape[1 if columns else 0]
+    turn = _rotation(width, seed) if form == "rotation" else torch.eye(width, dtype=torch.float64)
     turn = turn.to(weight.device) if weight.device.type != "mps" else turn.float().to(weight.device)
     with torch.no_grad():
         wide = torch.promote_types(weight.dtype, turn.dtype)
-        values = [(turn @ weight.flatten(1).to(wide)).reshape(weight.shape).to(weight)]
+        turned = turn @ (weight.T if columns else weight.flatten(1)).to(wide)
+        values = [(turned.T if columns else turned.reshape(weight.shape)).to(weight)]
         values += [] if bias is None else [(turn @ bias.to(wide)).to(bias)]
         both = _Two(layer, _following(layer, turn.T.to(weight))).train(layer.training)
     tensors: list[Tensor] = [weight, *([] if bias is None else [bias])]
@@ -191,16 +196,17 @@ def _split(model: nn.Module, layer: Affine, form: str, seed: int) -> Iterator[No
         yield
 
 
-def _following(layer: Affine, weight: Tensor) -> nn.Module:
+def _following(layer: nn.Module, weight: Tensor) -> nn.Module:
     """Return a layer of the same kind with these weights ``(out, out)`` and no bias, of each place by itself."""
     width = len(weight)
+    kernel: tuple[int, ...] = ()
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        if isinstance(layer, nn.Linear):
-            other: nn.Module = nn.Linear(width, width, bias=False)
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            kernel = (1,) * len(layer.kernel_size)
+            other: nn.Module = type(layer)(width, width, 1, bias=False)
         else:
-            other = type(layer)(width, width, 1, bias=False)
-    shape = (width, width) if isinstance(layer, nn.Linear) else (width, width, *[1] * len(layer.kernel_size))
-    other._parameters["weight"] = nn.Parameter(weight.reshape(shape).contiguous(), requires_grad=False)
+            other = nn.Linear(width, width, bias=False)
+    other._parameters["weight"] = nn.Parameter(weight.reshape(width, width, *kernel).contiguous(), requires_grad=False)
     return other.train(layer.training)
 
 
