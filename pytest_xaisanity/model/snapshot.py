@@ -9,7 +9,8 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,8 @@ COPIED_BYTES = 2**31  # of parameters; of more, no copy is kept
 _KINDS = {"_parameters": "parameter", "_buffers": "buffer", "_modules": "module"}
 _CONTAINERS = tuple(name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set))
 _HOOKS = tuple(name for name in _CONTAINERS if name not in _KINDS)
+_all_hooks = itemgetter(*_HOOKS)
+_DICTS_OR_SETS = (dict, OrderedDict, set)
 _PLAIN = (bool, int, float, str, type(None))
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -147,8 +150,7 @@ class Hooks:
     """The hooks of a model's modules, in their order."""
 
     def __init__(self, model: nn.Module) -> None:
-        held = (vars(module).get(name) for module in model.modules() for name in _HOOKS)
-        self._all = [hooks for hooks in held if type(hooks) in (dict, OrderedDict, set)]
+        self._all = [hooks for module in model.modules() for hooks in _held(module) if type(hooks) in _DICTS_OR_SETS]
         self._some = {id(hooks): _Contents(hooks) for hooks in self._all if hooks}  # most are empty: no copies of those
 
     def restore(self) -> None:
@@ -158,6 +160,16 @@ class Hooks:
                 self._some[id(hooks)].restore()
             elif hooks:
                 hooks.clear()
+
+
+def _held(module: nn.Module) -> tuple[Any, ...]:
+    """Return what a module holds of the attributes that are hooks; all at once, for each call of an explainer asks."""
+    attributes = vars(module)
+    try:
+        held: tuple[Any, ...] = _all_hooks(attributes)
+        return held
+    except KeyError:
+        return tuple(attributes[name] for name in _HOOKS if name in attributes)
 
 
 class RequiresGrad:
