@@ -72,10 +72,11 @@ class _Noisy(Ensemble):
 
     samples: int = 15
     scale: float = 0.15
+    least: ClassVar[int] = 1  # samples
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        object.__setattr__(self, "samples", check_whole(name, "samples", self.samples, most=_MOST))
+        object.__setattr__(self, "samples", check_whole(name, "samples", self.samples, least=self.least, most=_MOST))
         object.__setattr__(self, "scale", check_number(f"{name} scale", self.scale, 1e-9))
 
     @property
@@ -128,9 +129,10 @@ class SmoothGradSquared(_Noisy):
 
 @dataclass(frozen=True)
 class VarGrad(_Noisy):
-    """The variance of the attributions of noisy copies of an input; see :class:`SmoothGrad`."""
+    """The variance of the attributions of two or more noisy copies of an input; see :class:`SmoothGrad`."""
 
     word: ClassVar[str] = "vargrad"
+    least: ClassVar[int] = 2
 
     def combined(self, mean: Tensor, squares: Tensor, variance: Tensor) -> Tensor:
         """Return the variance: 0 for a linear model."""

@@ -320,6 +320,14 @@ def test_shifts_that_are_lost_in_rounding_are_refused(dtype):
         Bench(convolutional().to(dtype), IMAGES.to(dtype)).explainer(gradient).invariant_under("input_shift")
 
 
+def test_what_the_error_of_a_lost_shift_says_helps():
+    model, far = convolutional(), 1e5 + IMAGES
+    with pytest.raises(XaiError, match=r"in torch.float32, whose rounding .*larger shift=.*torch.float64"):
+        Bench(model, far).explainer(gradient).invariant_under("input_shift")
+    assert not Bench(model, far).explainer(gradient).invariant_under("input_shift", shift=1000).failed
+    assert Bench(model.double(), far.double()).explainer(gradient).invariant_under("input_shift")
+
+
 @pytest.mark.parametrize(
     ("make", "settings", "found"),
     [

@@ -120,6 +120,7 @@ def test_they_take_part_in_claims():
     ("make", "said"),
     [
         (lambda: SmoothGrad(Saliency, samples=0), "samples"),
+        (lambda: VarGrad(Saliency, samples=1), "VarGrad samples: found 1; expected a whole number from 2"),
         (lambda: VarGrad(Saliency, scale=0), "scale"),
         (lambda: as_explainer(SmoothGrad(3), Net()), "an explainer that xai.explainer takes"),
         (lambda: as_explainer(SmoothGrad(Squared(Saliency)), Net()), "no other ensemble"),

@@ -188,11 +188,12 @@ def _first(subject: Subject, probe: Inputs, by: Tensor) -> _First:
             "affine steps alone, of each channel by itself, before the first layer",
         )
     if rounding > _LOST * float(difference.abs().max()):
+        finer = torch.float32 if after.dtype.itemsize < 4 else torch.float64
         raise XaiError(
             "input_shift",
             found=f"inputs of the first layer {path!r} in {after.dtype}, whose rounding hides the shift",
-            expected="numbers with more digits",
-            fix="give the model and its inputs in torch.float32",
+            expected="a shift that its digits hold",
+            fix=f"give a larger shift=, or the model and its inputs in {finer}",
         )
     return _First(layer, path, constants)
 
