@@ -132,12 +132,14 @@ class _Asked(NamedTuple):
         estimate = float(values.mean())
         if self.errors is None:
             return decision._replace(estimate=estimate)
-        told = self.errors.told(decision.decided_by)
-        return decision._replace(estimate=estimate + self.errors.passing, decided_by=told)
+        return self.errors.concluded(decision, self.question, estimate + self.errors.passing)
 
     def settled(self, level: Level, *, of: str = "") -> str:
         """Return what an inconclusive reason adds of what would settle it; of ties it has been said."""
-        return "" if self.tied else settled_by(self.scores.outlook(self.question, level), of=of)
+        if self.tied:
+            return ""
+        outlook = self.scores.outlook(self.question, level)
+        return settled_by(outlook if self.errors is None else self.errors.outlook(outlook, self.scores), of=of)
 
     def standing(self, estimate: float) -> str:
         """Return how a failure compares: ``"no"`` or ``"hardly"`` better."""

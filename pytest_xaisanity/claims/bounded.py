@@ -219,10 +219,11 @@ class Bounded(Claim):
         errors = SharedErrors.of(level, partial(self.metric.shared_error, look.parts[0], ()))
         if errors is None:
             return _decided(question, scores, level, words, bound, final=look.final)
-        mean = scores.mean
-        side = _decided(*errors.widened(question, scores), errors.level, words, bound, final=look.final)
-        told = errors.told(side.decision.decided_by)
-        return replace(side, decision=side.decision._replace(estimate=mean, decided_by=told))
+        room, wide = errors.widened(question, scores)
+        side = _decided(room, wide, errors.level, words, bound, final=look.final)
+        outlook = None if side.outlook is None else errors.outlook(side.outlook, wide)
+        decision = errors.concluded(side.decision, room, scores.mean)
+        return replace(side, question=question, decision=decision, outlook=outlook)
 
     def _beyond(self, value: float) -> float:
         """Return how far a score is beyond the bounds; negative within."""

@@ -73,5 +73,6 @@ def settled_by(outlook: Outlook | None, outcome: Outcome | None = "inconclusive"
         "unknown": f"; more inputs like these would not settle it, {units} whose maps are not constant might",
         "few": f"; at least {outlook.needed} {units} are needed",
         "no others": f"; more inputs of these groups{of} would settle nothing",
+        "trainings": "; so few trainings differ too much to tell: give more runs=",
         "at odds": f"; large groups{of} speak against what the others show",
     }[outlook.hindrance]

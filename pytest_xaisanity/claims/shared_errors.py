@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..statistics.grouped import Grouped
-from ..statistics.question import Level, Question
+from ..statistics.question import Decision, Level, Outlook, Question
 
 __all__ = ["SharedErrors"]
+
+_ROUNDING = 1e-9  # of scores whose ends have been moved
 
 
 class SharedErrors(NamedTuple):
@@ -42,10 +44,24 @@ class SharedErrors(NamedTuple):
 
     def widened(self, question: Question, scores: Grouped) -> tuple[Question, Grouped]:
         """Return a question and its scores, whose ends lie apart, in a range with room for them."""
-        below, above = (self.passing, self.failing) if question.direction == "above" else (self.failing, self.passing)
+        below, above = self._room(question)
         room = replace(question, low=question.low - below, high=question.high + above)
         return room, replace(scores, lo=scores.lo - below, hi=scores.hi + above)
 
-    def told(self, tool: str) -> str:
-        """Return by what a claim was decided."""
-        return f"{tool} over inputs, Student's bound over trainings"
+    def concluded(self, decision: Decision, question: Question, estimate: float) -> Decision:
+        """Return a decision on a widened question, with the estimate, in the range that scores have."""
+        below, above = self._room(question)
+        low, high = question.low + below, question.high - above
+        first, last = (min(max(end, low), high) for end in decision.interval)
+        told = f"{decision.decided_by} over inputs, Student's bound over trainings"
+        return decision._replace(estimate=estimate, interval=(first, last), decided_by=told)
+
+    def outlook(self, outlook: Outlook, scores: Grouped) -> Outlook:
+        """Return what would settle a widened question: more trainings, where scores are known."""
+        apart = scores.hi - scores.lo
+        known = bool((apart <= self.passing + self.failing + _ROUNDING).all())
+        return outlook._replace(hindrance="trainings") if outlook.hindrance == "unknown" and known else outlook
+
+    def _room(self, question: Question) -> tuple[float, float]:
+        """Return how far the ends of a range are moved, below and above."""
+        return (self.passing, self.failing) if question.direction == "above" else (self.failing, self.passing)

@@ -132,7 +132,7 @@ class Level:
         return replace(self, confidence=1 - self.fail_share * (1 - self.confidence), fail_share=1.0)
 
 
-Hindrance: TypeAlias = Literal["", "near", "many", "unknown", "few", "no others", "at odds"]
+Hindrance: TypeAlias = Literal["", "near", "many", "unknown", "few", "no others", "at odds", "trainings"]
 
 
 class Outlook(NamedTuple):
@@ -142,7 +142,7 @@ class Outlook(NamedTuple):
         needed: About how many inputs, or how many at least where there are too ``"few"``; None where it is not known.
         hindrance: Why it is not known: the mean lies too ``"near"`` the bound; ``"many"`` more would be needed; so many
             scores are ``"unknown"`` that it would stay open; of groups there are ``"few"``, ``"no others"`` come, or
-            large ones are ``"at odds"`` with the rest.
+            large ones are ``"at odds"`` with the rest; or what inputs share, ``"trainings"``, is known too little.
         grouped: Whether groups are meant rather than inputs.
     """
 

@@ -354,6 +354,24 @@ def test_the_luck_of_trainings_is_not_forgotten():
     assert training_error(equal, 0.975) == pytest.approx(2.306 * 0.1 / 3**0.5 / 4**0.5, rel=1e-3)
 
 
+def test_too_few_trainings_are_said_and_an_interval_keeps_to_the_range_of_its_scores():
+    seeds = {}
+
+    def unsteady(inputs, targets, seed):
+        """Train well for one seed, and for the next upside down."""
+        model = least_squares(inputs, targets, seed)
+        if seeds.setdefault(seed, len(seeds)) % 2:
+            with torch.no_grad():
+                for weight in model.parameters():
+                    weight.neg_()
+        return model
+
+    verdict = bench(train=unsteady).explainer(own_map).bounded("roar", at_most=0.9, fractions=(0.3,), runs=2)
+    assert verdict.inconclusive
+    assert "give more runs=" in verdict.reason
+    assert 0 <= verdict.interval[0] <= verdict.estimate <= verdict.interval[1] <= 1
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What cannot be
 
