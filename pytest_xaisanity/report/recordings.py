@@ -306,7 +306,7 @@ class _Reader:
     def recordings(self, text: str) -> Recordings:
         try:
             found: Any = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_refused)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._error(f"which is cut off or no JSON ({error})", "a whole file of JSON") from None
         if not isinstance(found, dict) or found.get("file") != _TITLE:
             raise self._error("which is another file", f'one with "file": "{_TITLE}"', "name another file")

@@ -551,11 +551,6 @@ OTHERS = [
     Fix("make the folder first", lambda: path("nowhere", "report.json"), lambda: path("report.json")),
     Fix("add the name of a file", lambda: path(), lambda: path("report.json")),
     Fix(
-        "in quotes",
-        lambda: written("beats(random, on='pixel_flipping')"),
-        lambda: written("beats('random', on='pixel_flipping')"),
-    ),
-    Fix(
         "or leave it out to look for counterexamples",
         lambda: verb("invariant_under", "batch_order", similarity="cosine", at_least=0.1, tolerance=0.1),
         lambda: verb("invariant_under", "batch_order", tolerance=0.1),
