@@ -103,4 +103,5 @@ def test_a_sample_comes_to_the_verdicts_of_all_cells(network):
             outcomes[sampled.outcome, every.outcome] += 1
             sizes.append((sampled.n, every.n))
     assert 0.75 <= np.divide(*np.mean(sizes, axis=0)) <= MOST.get(network, 1.25), (outcomes, sizes)
-    assert outcomes["passed", "passed"] + outcomes["failed", "failed"] >= 0.9 * len(sizes), outcomes
+    assert sum(times for (sampled, every), times in outcomes.items() if sampled == every) >= 0.9 * len(sizes), outcomes
+    assert outcomes["passed", "passed"] + outcomes["failed", "failed"] >= 0.8 * len(sizes), outcomes
