@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -26,11 +26,13 @@ from ..subject.block import Block
 from ..subject.explained_layers import explained_layers
 from .bench import Bench
 
-__all__ = ["MutantSource", "audit", "checked_mutants", "depends_on_the_explainer"]
+__all__ = ["MutantSource", "audit", "begun", "checked_mutants", "depends_on_the_explainer"]
 
 _SEEN = 16  # inputs on which a mutant must differ from the original, on the model as given or an untrained one
 _EQUAL = 1e-5  # relative distance of two maps that counts as rounding
 _NO_LONGER = "it passed in its test, and no longer does"
+_NOT_BEGUN = "the audit was cut before a claim was put to it"
+_NOT_LOOKED_FOR = "the audit was cut before a claim that would have caught it was found"
 
 Killed = Callable[[Verdict], bool]
 MutantSource = Mutant | type[Mutant]  # a class is built anew for each explainer
@@ -77,6 +79,7 @@ def audit(
     every: bool = False,
     suggest: bool = True,
     advance: Callable[[str], object] = lambda name: None,
+    into: Audited | None = None,
 ) -> Audited:
     """Replace an explainer by its mutants and decide the claims that it passes again.
 
@@ -89,31 +92,54 @@ def audit(
         every: Whether to decide all claims about each mutant, rather than until one kills it.
         suggest: Whether to look for a claim that would have caught a survivor.
         advance: Called with the mutant's name after each claim that was, or needed not be, decided about it.
+        into: A record from :func:`begun`, filled step by step: what an audit that is cut has found stands in it.
     """
     sources = checked_mutants({}) if mutants is None else mutants
+    audited = begun(explainer, bench.fingerprint, claims, sources) if into is None else into
     suspects = {name: mutated(explainer, name, _built(source)) for name, source in sources.items()}
-    mutations = _classified(bench, explainer, suspects)
-    live = {name: suspect for name, suspect in suspects.items() if mutations[name].status == "survived"}
-    verdicts = [(bench.decide(claim, explainer), claim) for claim in claims]  # all known, unless the model has changed
-    audited = Audited(explainer.name, bench.fingerprint, mutations=mutations)
-    audited.words = {claim.claim_id: str(claim) for claim in claims}
-    audited.dropped = {claim.claim_id: _NO_LONGER for verdict, claim in verdicts if not verdict.passed}
-    # First the claims that took few inputs, and are likely to kill with few.
-    for _, claim in sorted(verdicts, key=lambda pair: (pair[0].n, str(pair[1]), pair[1].claim_id)):
-        if claim.claim_id in audited.dropped:
-            continue
+    live = _classify(bench, explainer, suspects, audited.mutations)
+    lasting = _lasting(bench, explainer, claims, audited)
+    audited.subject = bench.fingerprint
+    for claim in lasting:
         audited.claims.append(claim.claim_id)
-        for name, mutation in mutations.items():
-            put = name in live and (every or mutation.status == "survived")
+        for name, mutation in audited.mutations.items():
+            put = name in live and (every or mutation.status == "not judged")
             if put and _kills(bench, claim, live[name], killed):
-                mutation.status = "killed"
+                mutation.status, mutation.reason = "killed", ""
                 mutation.killed_by.append(claim.claim_id)
+            elif put and not mutation.killed_by:
+                done = f"{len(audited.claims)} of {len(lasting)} claims"
+                mutation.reason = f"{done} had not killed it when the audit was cut"
             advance(name)
+    survivors = {name: live[name] for name in live if audited.mutations[name].status == "not judged"}
+    for name in survivors:
+        audited.mutations[name] = Mutation("survived", reason=_NOT_LOOKED_FOR if suggest and audited.claims else "")
     if suggest and audited.claims:
-        for name in (name for name in live if mutations[name].status == "survived"):
-            caught = _catching(bench, explainer, live[name], audited.claims, killed)
-            mutations[name].caught_by = None if caught is None else str(caught)
+        for name, survivor in survivors.items():
+            caught = _catching(bench, explainer, survivor, audited.claims, killed)
+            audited.mutations[name] = Mutation("survived", caught_by=None if caught is None else str(caught))
     return audited
+
+
+def begun(explainer: Explainer, subject: str, claims: Sequence[Claim], mutants: Iterable[str]) -> Audited:
+    """Return the record of an audit that has judged no mutant yet.
+
+    Args:
+        explainer: The original.
+        subject: The fingerprint of what it explains.
+        claims: The claims that it passes.
+        mutants: Their names.
+    """
+    mutations = {name: Mutation("not judged", reason=_NOT_BEGUN) for name in mutants}
+    return Audited(explainer.name, subject, mutations=mutations, words={one.claim_id: str(one) for one in claims})
+
+
+def _lasting(bench: Bench, explainer: Explainer, claims: Sequence[Claim], audited: Audited) -> list[Claim]:
+    """Return the claims that still pass, first those that took few inputs and are likely to kill with few."""
+    verdicts = [(bench.decide(claim, explainer), claim) for claim in claims]  # all known, unless the model has changed
+    audited.dropped |= {claim.claim_id: _NO_LONGER for verdict, claim in verdicts if not verdict.passed}
+    ranked = sorted(verdicts, key=lambda pair: (pair[0].n, str(pair[1]), pair[1].claim_id))
+    return [claim for verdict, claim in ranked if verdict.passed]
 
 
 def _built(source: MutantSource) -> Mutant:
@@ -145,35 +171,42 @@ def _kills(bench: Bench, claim: Claim, suspect: Explainer, killed: Killed) -> bo
 # ------------------------------------------------------------------------------------------------- equivalent mutants
 
 
-def _classified(bench: Bench, explainer: Explainer, suspects: Mapping[str, Explainer]) -> dict[str, Mutation]:
-    """Return each mutant's status: survived, until a claim kills it, unless it is none that can be told apart."""
+def _classify(
+    bench: Bench, explainer: Explainer, suspects: Mapping[str, Explainer], mutations: dict[str, Mutation]
+) -> dict[str, Explainer]:
+    """Return the mutants that can be told apart from the original; what the others are goes to ``mutations``."""
 
-    def classified() -> dict[str, Mutation]:
+    def classified() -> dict[str, Explainer]:
         bench.subject.renew()
         block = next(bench.subject.blocks()).part(0, _SEEN)
         maps = partial(_maps, bench, block, _layers(bench, block))
         originals = list(maps(explainer))
-        statuses = {}
+        live = {}
         for name, suspect in suspects.items():
             with closing(maps(suspect)) as changed:
-                statuses[name] = _status(originals, changed)
-        return statuses
+                dead = _dead(originals, changed)
+            if dead is None:
+                live[name] = suspect
+            else:
+                mutations[name] = dead
+        return live
 
     return bench.subject.lend(classified)
 
 
-def _status(originals: list[Tensor], maps: Iterator[Tensor]) -> Mutation:
+def _dead(originals: list[Tensor], maps: Iterator[Tensor]) -> Mutation | None:
+    """Return what became of a mutant that no claim is put to; None of a live one."""
     try:
         for original, one in zip(originals, maps, strict=True):
             known = original.nan_to_num()  # an untrained model may well have no finite explanation
             moved, norm = norms((known - one.nan_to_num()).flatten(1)), norms(known.flatten(1))
             if bool((moved > _EQUAL * norm).any()):
-                return Mutation()
+                return None
     except XaiError as error:
         cause = error.__cause__
         if isinstance(cause, Inapplicable):
             return Mutation("inapplicable", reason=str(cause))
-        return Mutation() if cause is None else Mutation("broken", reason=f"{type(cause).__name__}: {cause}")
+        return None if cause is None else Mutation("broken", reason=f"{type(cause).__name__}: {cause}")
     return Mutation("equivalent", reason="it explains as the original does")
 
 

@@ -41,6 +41,12 @@ class _Passed:
         """Return each claim once."""
         return list({claim.claim_id: claim for claim in self.claims.values()}.values())
 
+    def begun(self) -> Audited:
+        """Return the record of their audit, before it has judged a mutant."""
+        from ..bench.audit import begun
+
+        return begun(self.explainer.on(self.bench), self.subject, self.distinct(), self.mutants)
+
 
 class Auditor:
     """A plugin for one session: gathers the claims that pass, and audits them when the tests are over."""
@@ -53,7 +59,6 @@ class Auditor:
         self._passed: dict[Hashable, _Passed] = {}
         self._over = False
         self._interrupted = False
-        self._left: list[str] = []  # the explainers that are not audited yet
         self.found = Mutations()
 
     def decided(
@@ -102,14 +107,16 @@ class Auditor:
             return
         with warnings.catch_warnings(), self._captured(), self._bar(total) as bar:
             warnings.simplefilter("ignore")  # they were said of the originals
-            for place, passed in enumerate(waiting):
-                self._left = [one.explainer.name for one in waiting[place:]]
-                self.found.add(self._audited(passed, bar))
-            self._left = []
+            records = [passed.begun() for passed in waiting]
+            try:
+                for passed, record in zip(waiting, records, strict=True):
+                    self._audit_into(record, passed, bar)
+            finally:  # an interrupt leaves what was judged before it
+                for record in records:
+                    self.found.add(record)
 
-    def _audited(self, passed: _Passed, bar: tqdm[None]) -> Audited:
+    def _audit_into(self, record: Audited, passed: _Passed, bar: tqdm[None]) -> None:
         from ..bench.audit import audit
-        from ..report.audited import Audited
 
         bench, explainer, claims = passed.bench, passed.explainer.on(passed.bench), passed.distinct()
         bench.pictures = False  # no report shows those of mutants
@@ -119,7 +126,7 @@ class Auditor:
             bar.update()
 
         try:
-            audited = audit(
+            audit(
                 bench,
                 explainer,
                 claims,
@@ -128,16 +135,14 @@ class Auditor:
                 every=setting(self._config, "audit_all"),
                 suggest=not self._worker,
                 advance=advance,
+                into=record,
             )
         except Exception as error:  # the fixtures of the suite are torn down, and something may be gone with them
             why = f"after the tests it raised {type(error).__name__}: {error}"
-            audited = Audited(explainer.name, passed.subject)
-            audited.words = {claim.claim_id: str(claim) for claim in claims}
-            audited.dropped = dict.fromkeys(audited.words, why)
-        for mutation in audited.mutations.values():
+            record.claims, record.mutations, record.dropped = [], {}, dict.fromkeys(record.words, why)
+        for mutation in record.mutations.values():
             if mutation.status == "survived" and self._worker:
                 mutation.reason = _WITHOUT_SEARCH
-        return audited
 
     def _kills(self, verdict: Verdict) -> bool:
         """Whether a test that asserts the verdict would fail."""
@@ -200,8 +205,7 @@ class Auditor:
         width = self._config.get_terminal_writer().fullwidth
         terminalreporter.section(self.found.headline())
         if self._interrupted:
-            left = f"not audited to their end: {', '.join(self._left)}" if self._left else "not all was audited"
-            for line in wrapped(f"the audit was interrupted; {left}", width):
+            for line in wrapped(self.found.interrupted(), width):
                 terminalreporter.write_line(line, yellow=True)
         if self._interrupted and not self.found.records:
             return

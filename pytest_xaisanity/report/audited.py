@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 __all__ = ["Audited", "Mutation", "Status"]
 
-Status = Literal["broken", "killed", "survived", "equivalent", "inapplicable"]
+Status = Literal["broken", "killed", "not judged", "survived", "equivalent", "inapplicable"]
 
 
 @dataclass
@@ -17,11 +17,12 @@ class Mutation:
 
     Attributes:
         status: ``"killed"``, ``"survived"``, ``"equivalent"`` (it explains as the original does), ``"inapplicable"``
-            (there is no such mutant here) or ``"broken"`` (a mutant that raises).
+            (there is no such mutant here), ``"broken"`` (a mutant that raises) or ``"not judged"`` (the audit was cut
+            before one of the claims killed it or all had been put to it).
         killed_by: The ids of the claims that it does not pass.
         caught_by: For a survivor, a claim of this plugin that the original passes and the mutant does not, as code to
             paste behind ``xai.explainer(...).`` or into a marker; or None.
-        reason: Of the last three statuses.
+        reason: Of the last four statuses, and of a survivor for which no claim is named.
     """
 
     status: Status = "survived"

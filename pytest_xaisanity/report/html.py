@@ -400,16 +400,18 @@ class _Audit:
         mutation = record.mutations[mutant]
         killers = sorted(self.claims.index(claim) + 1 for claim in mutation.killed_by)
         words = {"killed": f"by {', '.join(map(str, killers))}", "survived": "SURVIVED", "broken": "BROKEN"}
-        words |= {"equivalent": "explains the same", "inapplicable": "does not exist"}
-        return mutation.status, words[mutation.status]
+        words |= {"equivalent": "explains the same", "inapplicable": "does not exist", "not judged": "not judged"}
+        return mutation.status.replace(" ", "-"), words[mutation.status]
 
     @property
     def news(self) -> Iterator[tuple[str, str, str]]:
-        """Explainer, mutant and what is to be known, of mutants that survived or broke, and of claims not audited."""
+        """Explainer, mutant and what is to be known, of mutants that nothing killed, and of claims not audited."""
         for name, record in zip(self.names, self.records, strict=True):
             for mutant, mutation in record.mutations.items():
                 if mutation.status == "broken":
                     yield name, mutant, f"raised {mutation.reason}"
+                elif mutation.status == "not judged":
+                    yield name, mutant, f"was not judged: {mutation.reason}"
                 elif mutation.status == "survived":
                     caught = mutation.caught_by and f"it would be caught by {mutation.caught_by}"
                     yield (

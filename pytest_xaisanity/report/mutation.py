@@ -18,7 +18,7 @@ __all__ = ["Mutations"]
 Line = tuple[str, dict[str, bool]]
 
 _ORDER: tuple[Status, ...] = get_args(Status)  # of two workers, the first says more
-_MARKS = {"survived": "SURVIVED", "equivalent": "=", "inapplicable": "-", "broken": "BROKEN"}
+_MARKS = {"survived": "SURVIVED", "equivalent": "=", "inapplicable": "-", "broken": "BROKEN", "not judged": "?"}
 _NEWS: tuple[Status, ...] = ("broken", "survived")
 _INDENT = 13
 _NARROWEST = 40  # columns, of which a line has that many whatever the terminal says
@@ -55,7 +55,7 @@ class Mutations:
 
     @property
     def score(self) -> float | None:
-        """The share of the live mutants that a claim killed; None where there are none."""
+        """The share of the live mutants that were judged which a claim killed; None where there are none."""
         live = self.count("killed", "survived")
         return self.count("killed") / live if live else None
 
@@ -69,10 +69,21 @@ class Mutations:
 
     def headline(self) -> str:
         """Return the score."""
+        left = self.count("not judged")
         if self.score is None:
-            return "audit of the claims: no mutant was put to them"
-        live = self.count("killed", "survived")
-        return f"audit of the claims: mutation score {self.score:.2f} ({self.count('killed')} of {live} mutants killed)"
+            return "audit of the claims: no mutant was " + (f"judged, of {left}" if left else "put to them")
+        live, more = self.count("killed", "survived"), f"; {left} not judged" if left else ""
+        killed = f"{self.count('killed')} of {live} mutants killed{more}"
+        return f"audit of the claims: mutation score {self.score:.2f} ({killed})"
+
+    def interrupted(self) -> str:
+        """Return what a person should know of an audit that was cut."""
+        left = self.count("not judged")
+        if not left:
+            return "the audit was interrupted; not all was audited"
+        mutants = "1 mutant was" if left == 1 else f"{left} mutants were"
+        score = "" if self.score is None else ", and the score is that of the others"
+        return f"the audit was interrupted: {mutants} not judged{score}; run it again, or on fewer tests with -k"
 
     def below(self, least: float) -> str | None:
         """Return why the score is not at least ``least``, or None when it is."""
@@ -80,6 +91,8 @@ class Mutations:
             return f"no mutation score, where at least {least:g} is asked for"
         if self.score < least:
             return f"a mutation score of {self.score:.4g}, where at least {least:g} is asked for"
+        if left := self.count("not judged"):
+            return f"{left} mutant{'' if left == 1 else 's'} not judged, so that the score of all is not known"
         return None
 
     def lines(self, *, width: int = 120) -> Iterator[Line]:
@@ -103,6 +116,8 @@ class Mutations:
             yield f"{number:>3} {words[claim]}", {}
         if self.count("equivalent", "inapplicable"):
             yield "  = explains as the original does; - does not exist here: neither is counted", {}
+        if self.count("not judged"):
+            yield "  ? was not judged before the audit was cut: not counted either", {}
         if any(name != record.explainer for name, record in self._known()):
             yield "  (2) is an explainer of the same name, of another model or on other inputs", {}
 
@@ -163,7 +178,10 @@ class Mutations:
             yield from self._survivors(caught_by, reason, width)
         for explainer, record in self._known():
             statuses = {mutation.status for mutation in record.mutations.values()}
-            if statuses and not statuses & {"killed", *_NEWS}:
+            left = [name for name, mutation in record.mutations.items() if mutation.status == "not judged"]
+            if left:
+                yield from _news("not judged", f"{explainer}: {', '.join(left)}", width, yellow=True)
+            if statuses and not statuses & {"killed", "not judged", *_NEWS}:
                 text = f"{explainer}: all explain as it does, so that nothing tests its claims"
                 yield from _news("no mutants", text, width, yellow=True)
             for claim, why in record.dropped.items():

@@ -13,15 +13,17 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 import torch
 from hypothesis import settings
+from jsonschema import validate
 
 from pytest_xaisanity import Bench
 from pytest_xaisanity.adversaries import mutants
-from pytest_xaisanity.bench.audit import _CATALOG, audit, checked_mutants, depends_on_the_explainer
+from pytest_xaisanity.bench.audit import _CATALOG, audit, begun, checked_mutants, depends_on_the_explainer
 from pytest_xaisanity.claims import make as claims
 from pytest_xaisanity.claims.written import read
 from pytest_xaisanity.common import registry
 from pytest_xaisanity.report.audited import Audited, Mutation
 from pytest_xaisanity.report.mutation import Mutations
+from pytest_xaisanity.report.schema import schema
 
 PLAIN = "--assert=plain"  # rewriting the plugins' assertions takes each process longer than its tests
 IMPORTS = "import pytest, torch\nfrom subject import bad, good, noise, inputs, model\n"
@@ -607,6 +609,81 @@ def test_a_session_that_stops_early_is_not_audited(suite, how):
     result.stdout.no_fnmatch_line("*flipped_sign*")
 
 
+CUTTING = """
+import os, signal
+import pytest
+
+class Cut:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, explain, model, inputs, targets):
+        self.calls += 1
+        if self.calls > 4:  # of which some find out whether it is equivalent
+            {how}
+        return explain(model, inputs, targets) + inputs
+
+@pytest.fixture
+def xai_mutants():
+    return {{"cut": Cut, "negated": lambda explain, *args: -explain(*args)}}
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["raise KeyboardInterrupt", pytest.param("os.kill(os.getpid(), signal.SIGTERM)", marks=pytest.mark.slow)],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_an_audit_that_is_cut_keeps_what_it_has_judged(suite, how):
+    """Also of the explainer that it was at; and the score is that of the mutants that were judged."""
+    few(suite, "constant", "rounded", "one_channel", extra=CUTTING.format(how=how))
+    again = 'xai.explainer(good, name="later").invariant_under("batch_order")'
+    write(suite, asserting(RANDOM.format("good"), ORDER.format("good"), again))
+    reports = ("--xai-json=claims.json", "--xai-report=claims.html", "--xai-audit-fail-under=0.5")
+    result = suite.runpytest_subprocess("-p", "no:randomly", PLAIN, "--xai-audit", *reports)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    report = json.loads((suite.path / "claims.json").read_text())
+    validate(report, schema())
+    assert report["interrupted"]
+    good, later = report["audit"]["explainers"]
+    expected = {
+        "constant": "killed",
+        "rounded": "not judged",
+        "one_channel": "equivalent",
+        "cut": "not judged",
+        "negated": "not judged",
+    }
+    assert (good["explainer"], statuses(good)) == ("good", expected)
+    assert good["mutations"]["rounded"]["reason"] == "1 of 2 claims had not killed it when the audit was cut"
+    assert {*statuses(later).values()} == {"not judged"}
+    assert report["audit"]["score"] == 1
+    assert report["audit"]["counts"]["not judged"] == 8
+    result.stdout.fnmatch_lines(
+        [
+            "*mutation score 1.00 (1 of 1 mutants killed; 8 not judged)*",
+            "the audit was interrupted: 8 mutants were not judged, and the score is that of*",
+            "not judged   good: rounded, cut, negated",
+            "not judged   later: constant, rounded, one_channel, cut, negated",
+            "constant * 1 *[?]",
+            "rounded *[?] *[?]",
+            "*[?] was not judged before the audit was cut: not counted either",
+            "--xai-audit-fail-under: found 8 mutants not judged*",
+        ]
+    )
+    page = (suite.path / "claims.html").read_text()
+    assert "8 not judged" in page
+    assert "1 of 2 claims had not killed it when the audit was cut" in page
+
+
+def test_of_two_workers_one_that_was_cut_leaves_a_survivor_unjudged():
+    survived, cut, killed = Mutation("survived"), Mutation("not judged", reason="cut"), Mutation("killed", ["a"])
+    for others, expected in ((survived, "not judged"), (killed, "killed"), (cut, "not judged")):
+        records = [Audited("g", "s", ["a"], {"x": one}, words={"a": "a"}) for one in (others, cut)]
+        for order in (records, records[::-1]):
+            (record,) = Mutations(order).records
+            assert record.mutations["x"].status == expected
+
+
 def test_tests_that_are_only_listed_are_not_audited(suite):
     write(suite, asserting(RANDOM.format("good")))
     result = run(suite, "--collect-only", "--xai-audit-fail-under=0.9")
@@ -633,7 +710,14 @@ def test_the_json_report_has_the_audit(suite):
     write(suite, asserting(ORDER.format("good")))
     audited = audit_of(suite)
     assert audited["score"] == 0
-    assert audited["counts"] == {"broken": 0, "killed": 0, "survived": 2, "equivalent": 1, "inapplicable": 1}
+    assert audited["counts"] == {
+        "broken": 0,
+        "killed": 0,
+        "not judged": 0,
+        "survived": 2,
+        "equivalent": 1,
+        "inapplicable": 1,
+    }
     record = only(audited)
     assert record["explainer"] == "good"
     assert record["claims"] == ["invariant_under-batch_order"]
@@ -731,6 +815,21 @@ def test_every_live_mutant_is_put_to_every_claim():
     found = {name: mutation.status for name, mutation in audited.mutations.items()}
     assert found == {"flipped_sign": "killed", "rounded": "survived", "one_channel": "equivalent", "shuffled": "killed"}
     assert len(steps) == 2 * len(EASY)
+
+
+def test_a_survivor_says_when_the_search_for_what_catches_it_was_cut(monkeypatch):
+    def cut(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pytest_xaisanity.bench.audit._catching", cut)
+    bench, asked = Bench(linear(), torch.randn(64, 1, 4, 4)), [claims.invariant_under("batch_order")]
+    explainer = bench.explainer(product).explainer
+    record = begun(explainer, bench.fingerprint, asked, EASY)
+    with pytest.raises(KeyboardInterrupt):
+        audit(bench, explainer, asked, mutants=EASY, into=record)
+    assert {one.status for one in record.mutations.values()} == {"survived", "equivalent"}
+    reasons = {one.reason for one in record.mutations.values() if one.status == "survived"}
+    assert reasons == {"the audit was cut before a claim that would have caught it was found"}
 
 
 @pytest.mark.slow

@@ -41,6 +41,7 @@ def audit_of(text="word"):
         "stale": Mutation("broken", reason=text),
         "same": Mutation("equivalent", reason=text),
         "none": Mutation("inapplicable"),
+        "cut": Mutation("not judged", reason=text),
     }
     audited = Audited(text, "digest", ["a", "b"], mutations, {"b": text}, {"a": f"{text} a", "b": "b"})
     return Mutations([audited, replace(audited, subject="another")])
