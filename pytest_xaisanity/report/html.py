@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from . import plots
 from .audited import Audited
@@ -98,7 +99,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"line": line, "lines": lines, "cut": cut, "number": _number, "signed": _signed}
+    environment.filters |= {"line": line, "lines": lines, "cut": cut, "breakable": breakable}
+    environment.filters |= {"number": _number, "signed": _signed}
     environment.globals |= {"numbers": numbers, "gradient": plots.gradient}
     return environment
 
@@ -140,6 +142,11 @@ def _written_out(char: str) -> str:
 def cut(text: str, room: int = 160) -> str:
     """Return a text without its middle where it is longer than there is room for."""
     return text if len(text) <= room else f"{text[: room - room // 3]} … {text[len(text) - room // 3 :]}"
+
+
+def breakable(text: str) -> Markup:
+    """Return a text that lines may break between the parts of a path, the words of a name, and before its settings."""
+    return Markup(re.sub(r"(?<=::|.[/_])(?=.)|(?=[(\[])", "<wbr>", str(escape(text))))
 
 
 def _number(value: float | None) -> str:
@@ -372,6 +379,7 @@ class _Audit:
 
     def __init__(self, found: Mutations) -> None:
         self.headline = found.headline()
+        self.survivors = found.survivors()
         self.records = found.records
         times: Counter[str] = Counter()
         self.names = []
@@ -405,19 +413,12 @@ class _Audit:
 
     @property
     def news(self) -> Iterator[tuple[str, str, str]]:
-        """Explainer, mutant and what is to be known, of mutants that nothing killed, and of claims not audited."""
+        """Explainer, mutant and what is to be known, of mutants that broke or were not judged; claims not audited."""
         for name, record in zip(self.names, self.records, strict=True):
             for mutant, mutation in record.mutations.items():
                 if mutation.status == "broken":
                     yield name, mutant, f"raised {mutation.reason}"
                 elif mutation.status == "not judged":
                     yield name, mutant, f"was not judged: {mutation.reason}"
-                elif mutation.status == "survived":
-                    caught = mutation.caught_by and f"it would be caught by {mutation.caught_by}"
-                    yield (
-                        name,
-                        mutant,
-                        caught or mutation.reason or "no claim of this plugin catches it on these inputs",
-                    )
             for claim, why in record.dropped.items():
                 yield name, self._word(claim), f"was not audited: {why}"

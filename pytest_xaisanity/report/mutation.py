@@ -23,6 +23,7 @@ _NEWS: tuple[Status, ...] = ("broken", "survived")
 _INDENT = 13
 _NARROWEST = 40  # columns, of which a line has that many whatever the terminal says
 _UNCAUGHT = "no claim of this plugin catches it on these inputs"
+_CAUGHT = " that this claim would catch:"
 _WIDTH = 26  # characters of an explainer's name in a line of the table's head
 
 
@@ -147,35 +148,21 @@ class Mutations:
             statuses.setdefault(name, set()).add(mutation.status)
         return sorted(statuses, key=lambda name: (not statuses[name] & {*_NEWS}, "killed" not in statuses[name]))
 
-    def _survived(self) -> Iterator[tuple[str, str]]:
-        """Yield for each survivor the claim that would catch it, and why there is none; those without a claim last."""
-        found = [(one.caught_by or "", one.reason) for _, _, one in self._all() if one.status == "survived"]
-        yield from sorted(found, key=lambda pair: not pair[0])
-
-    def _survivors(self, caught_by: str, reason: str, width: int) -> Iterator[Line]:
-        """Yield the mutants that one claim would catch, below it as code to paste, for the test and for a marker."""
-        mutants: dict[str, list[str]] = {}
+    def survivors(self) -> list[Survivors]:
+        """Return the mutants that survived, by what would catch them; those that nothing would last."""
+        found: dict[tuple[str, str], dict[str, list[str]]] = {}
         for explainer, name, one in self._all():
-            if one.status == "survived" and (one.caught_by or "", one.reason) == (caught_by, reason):
-                mutants.setdefault(explainer, []).append(name)
-        count = sum(map(len, mutants.values()))
-        some = f"{count} mutant{'' if count == 1 else 's'}"
-        if caught_by:
-            yield from _news("survived", f"{some} that this claim would catch:", width)
-            yield f"{'':<{_INDENT + 4}}assert explainer.{caught_by}", {"bold": True}
-            yield f"{'':<{_INDENT + 4}}@pytest.mark.xai_{caught_by}", {"bold": True}
-        else:
-            yield from _news("survived", f"{some}: {reason or _UNCAUGHT}", width)
-        for explainer, names in mutants.items():
-            for line in wrapped(f"{explainer}: {', '.join(names)}", max(width, _NARROWEST) - _INDENT):
-                yield f"{'':<{_INDENT}}{line}", {}
+            if one.status == "survived":
+                by = one.caught_by or "", "" if one.caught_by else one.reason or _UNCAUGHT
+                found.setdefault(by, {}).setdefault(explainer, []).append(name)
+        return [Survivors(*by, mutants) for by, mutants in sorted(found.items(), key=lambda item: not item[0][0])]
 
     def _news(self, words: Mapping[str, str], width: int) -> Iterator[Line]:
         for explainer, name, mutation in self._all():
             if mutation.status == "broken":
                 yield from _news("broken", f"{explainer} / {name}: it raised {mutation.reason}", width)
-        for caught_by, reason in dict.fromkeys(self._survived()):
-            yield from self._survivors(caught_by, reason, width)
+        for survivors in self.survivors():
+            yield from survivors.lines(width)
         for explainer, record in self._known():
             statuses = {mutation.status for mutation in record.mutations.values()}
             left = [name for name, mutation in record.mutations.items() if mutation.status == "not judged"]
@@ -186,6 +173,40 @@ class Mutations:
                 yield from _news("no mutants", text, width, yellow=True)
             for claim, why in record.dropped.items():
                 yield from _news("not audited", f"{explainer} {words[claim]}: {why}", width, yellow=True)
+
+
+class Survivors(NamedTuple):
+    """Mutants that survived, and that one claim would catch.
+
+    Attributes:
+        caught_by: The claim, as code of an explainer or of a marker; empty where nothing would catch them.
+        reason: Why nothing would.
+        mutants: Their names, by explainer.
+    """
+
+    caught_by: str
+    reason: str
+    mutants: Mapping[str, Sequence[str]]
+
+    @property
+    def code(self) -> list[str]:
+        """The claim as code to paste, for a test and for a marker."""
+        return [f"assert explainer.{self.caught_by}", f"@pytest.mark.xai_{self.caught_by}"] if self.caught_by else []
+
+    @property
+    def sentence(self) -> str:
+        """How many they are, and why nothing would catch them, or that the code does."""
+        count = sum(map(len, self.mutants.values()))
+        return f"{count} mutant{'' if count == 1 else 's'}" + (f": {self.reason}" if self.reason else _CAUGHT)
+
+    def lines(self, width: int) -> Iterator[Line]:
+        """Yield them for a terminal, below the code."""
+        yield from _news("survived", self.sentence, width)
+        for code in self.code:
+            yield f"{'':<{_INDENT + 4}}{code}", {"bold": True}
+        for explainer, names in self.mutants.items():
+            for line in wrapped(f"{explainer}: {', '.join(names)}", max(width, _NARROWEST) - _INDENT):
+                yield f"{'':<{_INDENT}}{line}", {}
 
 
 class _Column(NamedTuple):

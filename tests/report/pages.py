@@ -31,7 +31,7 @@ class Page(HTMLParser):
     """A page read strictly: every element that is opened is closed, in order.
 
     Attributes:
-        elements: Tag and attributes of each.
+        elements: Tag and attributes of each, but for places where a line may break.
         text: What a person can read, but for styles and scripts.
         unseen: These.
     """
@@ -44,6 +44,8 @@ class Page(HTMLParser):
         assert not self._open, f"never closed: {self._open}"
 
     def handle_starttag(self, tag, attrs):
+        if tag == "wbr":
+            return
         names = [name for name, _ in attrs]
         assert len(names) == len(set(names)), f"an attribute twice: {attrs}"
         self.elements.append((tag, dict(attrs)))

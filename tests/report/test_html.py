@@ -98,7 +98,7 @@ def test_everything_of_a_record_is_on_the_page():
     record = drawn("word", outcome="failed", estimate=0.123, interval=(0.1, None), confidence=0.95)
     shown = page_of(record, audit=audit_of(), interrupted=True).text
     words = [record.claim, record.reason, record.test, record.reproduce, record.advice, "0.123 in [0.1, unknown]"]
-    words += ["Interrupted", "pytest -q", "torch", "mutation score 0.33", "it would be caught by word", "SURVIVED"]
+    words += ["Interrupted", "pytest -q", "torch", "mutation score 0.33", "assert explainer.word", "SURVIVED"]
     assert [word for word in words if word not in shown] == []
 
 
