@@ -40,7 +40,18 @@ from .battery import STANDARD, Decided, battery, lacking
 from .pictures import with_pictures
 from .plan import Plan, Speed, planned
 from .progress import Progress
-from .recorded import MEASURED, Past, Recording, fingerprints, name_of, none_recorded, recording_of, refusal, standing
+from .recorded import (
+    MEASURED,
+    Kept,
+    Past,
+    Recording,
+    fingerprints,
+    name_of,
+    none_recorded,
+    recording_of,
+    refusal,
+    standing,
+)
 from .runs import Run
 
 __all__ = ["Bench", "BoundExplainer", "Decider"]
@@ -210,31 +221,42 @@ class Bench:
         least = [n for n in (part.fewest(self._level(part)) for part in parts) if n is not None]
         return lacking(claim, self.subject, block, max(least, default=0))
 
-    def plan(self, claim: Claim, explainer: Explainer | BoundExplainer) -> list[Plan]:
+    def plan(self, claim: Claim, explainer: Explainer | BoundExplainer, *, baseline: Kept | None = None) -> list[Plan]:
         """Return what a claim costs at most, from its settings and one timed pass; nothing is decided.
 
         Args:
             claim: The claim; one that others make up has a plan for each of them.
             explainer: What it is about.
+            baseline: Whether it is ``"recorded"`` as well, as by :meth:`record`, or ``"compared"``.
 
         Raises:
             XaiError: The inputs are too few to decide it; the model, the inputs or the explainer cannot be used.
         """
-        return self.plans([claim], explainer)
+        return self.plans([claim], explainer, baseline=baseline)
 
-    def plans(self, claims: Sequence[Claim], explainer: Explainer | BoundExplainer) -> list[Plan]:
+    def plans(
+        self, claims: Sequence[Claim], explainer: Explainer | BoundExplainer, *, baseline: Kept | None = None
+    ) -> list[Plan]:
         """Return what each of several claims costs at most, by itself; see :meth:`plan`. The pass is timed once."""
         explainer = self._own(explainer)
         speeds: dict[Hashable, Speed] = {}
+
+        def planned_all() -> list[Plan]:
+            return [one for claim in claims for one in self._plan(claim, explainer, speeds, baseline)]
+
         try:
-            return self.subject.lend(lambda: [one for claim in claims for one in self._plan(claim, explainer, speeds)])
+            return self.subject.lend(planned_all)
         except BaseException:
             self.forget()
             raise
 
-    def _plan(self, claim: Claim, explainer: Explainer, speeds: dict[Hashable, Speed]) -> list[Plan]:
+    def _plan(
+        self, claim: Claim, explainer: Explainer, speeds: dict[Hashable, Speed], baseline: Kept | None
+    ) -> list[Plan]:
         self._renew()
         block = next(self.subject.blocks(early=True))
+        if claim.against_record and baseline != "recorded":
+            self._recorded(claim, explainer)  # raises where there is nothing to compare with
         plans: list[Plan] = []
         for part in claim.planned(block.layout.places):
             self._check_enough(part, explainer)
@@ -244,8 +266,22 @@ class Bench:
             ]
             count = self._count(part, explainer)
             found = planned(needs, block, speeds)
-            plans.append(Plan(f"{explainer.name} {part}", count, *found, spread=self._retraining.jobs.over))
+            kept = 0 if baseline is None else MEASURED if count is None else min(count, MEASURED)
+            plans.append(
+                Plan(
+                    f"{explainer.name} {part}",
+                    count,
+                    *found,
+                    spread=self._retraining.jobs.over,
+                    kept=kept,
+                    again=kept if baseline == "recorded" and self._varies(claim, explainer) else 0,
+                )
+            )
         return plans
+
+    def _varies(self, claim: Claim, explainer: Explainer) -> bool:
+        """Whether scores differ from run to run, as far as is known of an explainer that has been tried out."""
+        return bool(self._lab(explainer).attributions.sampling.draws) or not claim.shares_draws
 
     def _check_enough(self, claim: Claim, explainer: Explainer) -> None:
         """Raise before anything is measured where the inputs are too few for any scores to decide the claim."""
@@ -413,7 +449,7 @@ class Bench:
         """Return what would be recorded of a claim, and the fingerprint of each input by its place."""
         verdict, measured = self._settled(claim, made), self._settled(claim, made, MEASURED)
         draws = bool(self._lab(made).attributions.sampling.draws)
-        differs = self._noise(claim, made, measured) if noise and (draws or not claim.shares_draws) else 0.0
+        differs = self._noise(claim, made, measured) if noise and self._varies(claim, made) else 0.0
         indices = measured.evidence.get_part(Sample).indices if measured.evidence.get_part(Quality).scores else ()
         early = self._level(claim).early
         known = self.subject.lend(lambda: fingerprints(self.subject, indices, early=early))

@@ -71,6 +71,8 @@ class Plan:
         each: How many seconds each of them takes, without trainings.
         once: How many seconds it takes that is done once, for all of them.
         spread: What explanations and trainings are spread over, in words; nothing where it is this process.
+        kept: How many inputs are measured for a recorded baseline, however early the claim is decided.
+        again: How many inputs all is measured on once more, to record how far scores differ from run to run.
     """
 
     claim: str
@@ -79,11 +81,13 @@ class Plan:
     each: float
     once: float = 0.0
     spread: str = ""
+    kept: int = 0
+    again: int = 0
 
     @property
     def seconds(self) -> float | None:
         """About how long it takes, without trainings; None for a stream."""
-        return None if self.n is None else self.n * self.each + self.once
+        return None if self.n is None else (self.n + self.again) * self.each + self.once * (1 + bool(self.again))
 
     def __str__(self) -> str:
         counts = (("explanation", self.cost.explanations), ("pass", self.cost.passes))
@@ -93,13 +97,16 @@ class Plan:
         once = f" and {_counted(self.cost.once, 'pass')} once" if self.cost.once else ""
         took = "" if self.seconds is None else f", at most about {shown_time(self.seconds)}"
         over = f" in one process, spread over {self.spread}" if self.spread and self.cost.trainings else ""
-        return f"{self.claim}: {' and '.join(parts) or 'nothing'} for {inputs}{once}{trained}{took}{over}"
+        twice = ", and these twice," if self.again else ""
+        recorded = f", {self.kept} inputs at least{twice} for the baseline" if self.kept else ""
+        return f"{self.claim}: {' and '.join(parts) or 'nothing'} for {inputs}{once}{trained}{recorded}{took}{over}"
 
 
 def together(plans: Sequence[Plan]) -> str:
     """Return in words what several claims about the same inputs cost at most, as if they shared nothing."""
     cost = sum((plan.cost for plan in plans), Cost())
-    whole = Plan("", plans[0].n, cost, sum(plan.each for plan in plans), sum(plan.once for plan in plans))
+    once = [plan.once if plan.seconds is None else plan.seconds - plan.each * (plan.n or 0) for plan in plans]
+    whole = Plan("", plans[0].n, cost, sum(plan.each for plan in plans), sum(once))
     return str(whole).removeprefix(": ")
 
 

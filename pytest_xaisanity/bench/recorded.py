@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, nan
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,11 +22,14 @@ from ..statistics.regression import FEWEST_PAIRS, Scale, Standing, of_intervals,
 from ..statistics.verdict import Verdict
 from ..subject.subject import Subject
 
-__all__ = ["MEASURED", "Past", "Recording", "fingerprints", "name_of", "recording_of", "refusal", "standing"]
+__all__ = ["MEASURED", "Kept", "Past", "Recording", "fingerprints", "name_of", "recording_of", "refusal", "standing"]
 
 _WORST = 5  # inputs that are named
 MEASURED = 256  # inputs of a claim that are recorded and compared, where there are as many, however early it is decided
 _NO_MODEL = "not known"
+
+Kept = Literal["recorded", "compared"]
+"""What becomes of a claim beside a recorded baseline."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from .running import is_repeated
 
 if TYPE_CHECKING:
     from ..bench.bench import Bench, BoundExplainer
-    from ..bench.recorded import Past
+    from ..bench.recorded import Kept, Past
     from ..claims.base import Claim
     from ..report.recordings import Name, Recordings
     from ..report.records import Plain, Record
@@ -96,14 +96,22 @@ class Baseline:
             return {}
         from ..statistics.regression import Standing
 
+        what = self.asks(item, claim, explainer)
+        if what == "recorded":
+            return {"recording": bench.recording(claim, explainer, noise=True).plain()}
+        if what == "compared":
+            return {"compared": self._plain(bench.compare(claim, explainer))}
         if is_repeated(item):
             return {"compared": self._plain(Standing("exempt", _EXAMPLES))}
+        return {"compared": self._plain(Standing("missing", "nothing is recorded of this claim"))}
+
+    def asks(self, item: pytest.Item, claim: Claim, explainer: BoundExplainer) -> Kept | None:
+        """Return what is measured for the baseline of a claim, once it is decided."""
+        if self._recordings is None or is_repeated(item):
+            return None
         if self._updates:
-            return {"recording": bench.recording(claim, explainer, noise=True).plain()}
-        if not self._fails and not self._accepted(item, claim, explainer):
-            return {"compared": self._plain(Standing("missing", "nothing is recorded of this claim"))}
-        found = bench.compare(claim, explainer)
-        return {"compared": self._plain(found)}
+            return "recorded"
+        return "compared" if self._fails or self._accepted(item, claim, explainer) else None
 
     def _accepted(self, item: pytest.Item, claim: Claim, explainer: BoundExplainer) -> bool:
         past = self.past(item)
@@ -138,7 +146,7 @@ class Baseline:
 
     def finish(self, records: list[Record], *, interrupted: bool) -> str:
         """Write the file, where one is updated, and keep what is to be said; return why it could not be."""
-        if self._recordings is None:
+        if self._recordings is None or setting(self._config, "dry_run"):
             return ""
         if not self._updates:
             self.said += self._compared(records)

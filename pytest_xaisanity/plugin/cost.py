@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .dry_run import DryRun
+from .options import setting
 from .pending import PendingVerdict
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Costs:
         if said is None or explainer in said or DryRun.is_on(item.config):
             return
         said.add(explainer)
-        item.stash[_COST] = explainer, verdict.cost(item.config.stash[_CLAIMS])
+        recorded = bool(setting(item.config, "update_baseline"))
+        item.stash[_COST] = explainer, verdict.cost(item.config.stash[_CLAIMS], recorded=recorded)
 
     @staticmethod
     def attach(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -12,6 +12,7 @@ from .options import setting
 if TYPE_CHECKING:
     from ..bench.bench import Bench, BoundExplainer
     from ..bench.plan import Plan
+    from ..bench.recorded import Kept
     from ..claims.base import Claim
     from ..statistics.verdict import Verdict
 
@@ -33,11 +34,13 @@ class DryRun:
         return bool(setting(config, "dry_run"))
 
     @staticmethod
-    def decide(item: pytest.Item, bench: Bench, claim: Claim, explainer: BoundExplainer) -> Verdict:
-        """Plan a claim, and return a verdict that lets the test go on."""
+    def decide(
+        item: pytest.Item, bench: Bench, claim: Claim, explainer: BoundExplainer, baseline: Kept | None
+    ) -> Verdict:
+        """Plan a claim, with what its baseline takes, and return a verdict that lets the test go on."""
         from ..statistics.verdict import Verdict
 
-        plans = bench.plan(claim, explainer)
+        plans = bench.plan(claim, explainer, baseline=baseline)
         item.stash.setdefault(_PLANS, []).extend(plans)
         return Verdict(
             claim=f"{explainer.name} {claim}",

@@ -129,10 +129,10 @@ class Xai:
         item = self._running.item
         try:
             bench = self._bench(retrains=claim.retrains)
-            if DryRun.is_on(self._config):
-                return DryRun.decide(item, bench, claim, explainer)
             baseline = self._config.stash[BASELINE]
             bench.past = baseline.past(item)
+            if DryRun.is_on(self._config):
+                return DryRun.decide(item, bench, claim, explainer, baseline.asks(item, claim, explainer))
             with divided_threads():
                 verdict = baseline.settled(claim, bench.decide(claim, explainer.on(bench)))
                 kept = baseline.kept(item, bench, claim, explainer)

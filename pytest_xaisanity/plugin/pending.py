@@ -44,14 +44,19 @@ class PendingVerdict:
         except XaiError:  # which the claim will meet itself, where it is reported
             return ""
 
-    def cost(self, claims: Sequence[Claim]) -> str:
-        """Return in words what claims about its explainer cost at most; nothing where that cannot be told."""
+    def cost(self, claims: Sequence[Claim], *, recorded: bool = False) -> str:
+        """Return in words what claims about its explainer cost at most; nothing where that cannot be told.
+
+        Args:
+            claims: The claims.
+            recorded: Whether each is recorded, too.
+        """
         from ..bench.plan import together
 
         try:
             bench = self._explainer.bench
             asked = [one for one in claims if not bench.lacking(one)]
-            plans = bench.plans(asked, self._explainer)
+            plans = bench.plans(asked, self._explainer, baseline="recorded" if recorded else None)
         except XaiError:  # likewise
             return ""
         several = f"{len(asked)} claims" if len(asked) > 1 else "a claim"

@@ -228,6 +228,41 @@ def test_trainings_are_planned_and_not_done():
     assert ", 4 trainings, at most about" in str(plan)
 
 
+@pytest.mark.parametrize("baseline", [None, "compared", "recorded"])
+@pytest.mark.parametrize(
+    "claim", [bounded("pixel_flipping", at_least=0.9, early=False), changes_under("later_layers", early=False)]
+)
+def test_what_a_baseline_takes_is_planned_too(tmp_path, claim, baseline):
+    """Recorded, what varies from run to run is measured twice, but for weights that all inputs share."""
+    model, passes = network(), []
+
+    def drawing(model, inputs, targets):
+        passes.append(len(inputs))
+        return inputs + torch.rand_like(inputs)
+
+    bench = Bench(model, images(N), torch.arange(N) % 4, device="cpu", baseline=tmp_path / "b.json")
+    explainer = bench.explainer(drawing)
+    (plan,) = bench.plan(claim, explainer, baseline=baseline)
+    planned = (N + plan.again) * (plan.cost.explanations + plan.cost.passes) + (1 + bool(plan.again)) * plan.cost.once
+    passes.clear()
+    assert plan.again == (N if baseline == "recorded" else 0)
+    assert plan.seconds == pytest.approx((N + plan.again) * plan.each + (1 + bool(plan.again)) * plan.once)
+    model.register_forward_hook(lambda module, given, result: passes.append(len(result)))
+    {None: explainer.decide, "compared": lambda it: bench.compare(it, explainer)}.get(
+        baseline, lambda it: bench.record(it, explainer)
+    )(claim)
+    assert 0.85 * planned <= sum(passes) <= 1.05 * planned
+
+
+def test_a_claim_against_a_record_is_not_planned_where_there_is_none(tmp_path):
+    bench = Bench(network(), images(32), device="cpu", baseline=tmp_path / "b.json")
+    claim, explainer = beats("recorded", on="pixel_flipping"), bench.explainer(Counting())
+    with pytest.raises(XaiError, match="found no record of"):
+        bench.plan(claim, explainer)
+    (plan,) = bench.plan(claim, explainer, baseline="recorded")
+    assert ", 32 inputs at least, and these twice, for the baseline, at most about" in str(plan)
+
+
 def test_a_stream_has_no_length_and_no_time():
     bench = Bench(network(), [images(16), images(16)], device="cpu")
     (plan,) = bench.plan(changes_under("later_layers"), bench.explainer(Counting()))

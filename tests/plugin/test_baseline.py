@@ -265,3 +265,21 @@ def test_sessions_without_a_baseline_say_nothing_of_one(suite):
     result = run(suite, "--xai-json=claims.json", "-v")
     assert "held against" not in result.stdout.str()
     assert [claim["compared"] for claim in claims_of(suite)] == [None]
+
+
+def test_a_dry_run_counts_what_a_baseline_takes_and_leaves_its_file_as_it_was(suite):
+    explained_by(suite, SAME)
+    suite.makepyfile(test_it=SUITE)
+    kept = "*64 inputs at least{} for the baseline, at most about*"
+    result = run(suite, *UPDATE, "--xai-dry-run")
+    result.stdout.fnmatch_lines([kept.format(", and these twice,"), *[kept.format("*")] * 3])
+    result.stdout.no_fnmatch_line("*recorded in b.json*")
+    assert not (suite.path / "b.json").exists()
+    (suite.path / "b.json").write_text(
+        before := '{"file": "recorded baseline of pytest-xaisanity", "schema_version": 1, "claims": []}'
+    )
+    result = run(suite, *FAIL, "--xai-dry-run")
+    result.stdout.fnmatch_lines([kept.format("")] * 4)
+    result.stdout.no_fnmatch_line("*these twice*")
+    result = run(suite, *UPDATE, "--xai-dry-run")
+    assert (suite.path / "b.json").read_text() == before
