@@ -117,8 +117,13 @@ class Jobs:
         calls = [joblib.delayed(_numbered)(work, shared, place, call) for place, call in todo.items()]
         settings = {"n_jobs": count, "batch_size": 1, **_mortal(backend, joblib.parallel.BACKENDS["loky"])}
         if backend.supports_return_generator:
-            with closing(joblib.Parallel(**settings, return_as="generator_unordered")(calls)) as done:
+            done = joblib.Parallel(**settings, return_as="generator_unordered")(calls)
+            try:
                 yield from map(_checked, done)
+            finally:
+                with warnings.catch_warnings():  # of calls that are given up, where one has failed
+                    warnings.filterwarnings("ignore", r".*\btasks\b", UserWarning)
+                    done.close()
             return
         parallel = joblib.Parallel(**settings)
         with parallel:

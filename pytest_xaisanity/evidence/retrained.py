@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from pickle import PicklingError
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,19 +18,32 @@ from torch import Tensor, nn
 
 from ..common.digest import digest_of
 from ..common.errors import XaiError, said
+from ..common.jobs import shipped
 from ..common.kept import Kept
 from ..common.once import Failed, Once, arrived, one_thread, travelling
 from ..common.seeding import isolated
 from ..maps.removal import Bits, unpacked
-from ..model.training import Retraining
+from ..model.training import Piece, Retraining, state_of, train_model
+from ..model.training_data import in_words
 from ..subject.layout import Layout
 from ..subject.outputs import HALF, Output, checked_output, columns, scores_of
 
 __all__ = ["Material", "Predicted", "Trial", "predictions"]
 
-Predicted = NDArray[np.int64]
 _PART = 512  # inputs that a trained model is tested on together
-_PREDICTIONS = "predictions"
+
+
+class Predicted(NamedTuple):
+    """What a trained model predicts.
+
+    Attributes:
+        classes: Of each test input, int64 ``(M,)``.
+        digests: Two words, of the inputs that the model was trained on and of its weights ``(2,)``; that of weights is
+            empty where the model has none.
+    """
+
+    classes: NDArray[np.int64]
+    digests: NDArray[np.str_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +58,8 @@ class Material:
         units: The shape of what is removed or kept as one: the places, or the values ``(C, *places)``.
         fill: What stands where a value is removed; broadcasts against one input.
         shown: What stands at the other places where the mask alone is shown; likewise.
-        functions: How to train, and where the scores are in what the model returns; bytes where they travel.
+        functions: How to train, where the scores are in what the model returns, and ``xai_model``, None where it is not
+            known; bytes where they travel.
     """
 
     training: NDArray[Any]
@@ -52,7 +69,7 @@ class Material:
     units: tuple[int, ...]
     fill: NDArray[Any]
     shown: NDArray[Any]
-    functions: tuple[Callable[..., object], Output] | bytes
+    functions: tuple[Callable[..., object], Output, object] | bytes
 
     def __sizeof__(self) -> int:
         """Return the size of the arrays, by which clusters tell what is better sent once."""
@@ -110,22 +127,23 @@ class _Trials:
                 if warn:
                     self.kept.spurn(key, "it holds something else than predictions for the test inputs")
                 return False
-            self.found[key] = arrays[_PREDICTIONS].astype(np.int64)
+            self.found[key] = Predicted(arrays["classes"].astype(np.int64), arrays["digests"].astype(np.str_))
         return key in self.found
 
     def keep(self, key: str, result: Predicted) -> None:
         self.retraining.measured[key] = self.found[key] = result
-        self.kept.write(key, {_PREDICTIONS: result})
+        self.kept.write(key, result._asdict())
 
 
 def predictions(retraining: Retraining, material: Material, trials: Sequence[Trial]) -> list[Predicted]:
-    """Return the class that each trained model predicts for each of the altered test inputs, ``(M,)`` a trial.
+    """Return what each trained model predicts for the altered test inputs.
 
     Whatever is known from this session or from disk is not trained again, nor what another process is training. Trials
     are independent, and run through ``retraining.jobs``; each is kept as soon as it ends.
 
     Raises:
-        XaiError: The training function raised, diverged, or returned no classifier; workers died in a row.
+        XaiError: The training function raised, diverged, returned no classifier or no model of its own, or returned
+            the same weights whatever it was given; workers died in a row.
     """
     keys = _keys(retraining, material, trials)
     known = _Trials(retraining, material, Kept(retraining.folder, "what retrained models predict"))
@@ -133,19 +151,47 @@ def predictions(retraining: Retraining, material: Material, trials: Sequence[Tri
     missing = {key: trial for key, trial in pairs if not known.read(key, warn=True)}  # equal trials are one
     if missing:
         what = "models are trained in this process alone, for xai_train"
-        jobs, functions = travelling(retraining.jobs, material.functions, what)
+        jobs, functions = travelling(retraining.jobs, _sendable(retraining, material.functions), what)
         once = Once(jobs, known.kept, predicted, replace(material, functions=functions), known.read, known.keep)
         with retraining.bar(len(trials), len(trials) - len(missing)) as ended, closing(once.done(missing)) as done:
             for _ in done:
                 ended(1)
-    return [known.found[key] for key in keys]
+    found = [known.found[key] for key in keys]
+    _check_trained(found)
+    return found
+
+
+def _sendable(
+    retraining: Retraining, functions: tuple[Callable[..., object], Output, object] | bytes
+) -> tuple[Callable[..., object], Output, object] | bytes:
+    """Return what travels, without a model that cannot: it is there for a check alone."""
+    if retraining.jobs.spread and not isinstance(functions, bytes):
+        try:
+            shipped(functions[2])
+        except PicklingError:
+            return (*functions[:2], None)
+    return functions
+
+
+def _check_trained(found: Sequence[Predicted]) -> None:
+    """Check that models of other inputs have other weights."""
+    inputs, weights = ({str(one.digests[place]) for one in found} for place in (0, 1))
+    if len(inputs) > 1 and len(weights) == 1 and weights != {""}:
+        raise XaiError(
+            "xai_train",
+            found=f"the same weights, bit for bit, from {len(found)} trainings on {len(inputs)} sets of altered inputs",
+            expected="models that are trained on the inputs they are given",
+            fix="train a new model on inputs and targets in xai_train and return that, rather than a trained one",
+        )
 
 
 def _keys(retraining: Retraining, material: Material, trials: Sequence[Trial]) -> list[str]:
     """Return a digest of all that each trial's result depends on."""
     functions = material.functions
     output = None if isinstance(functions, bytes) else functions[1]
-    shared = digest_of("trial", retraining.function_key, output, material.training, material.targets, material.test)
+    shared = digest_of(
+        "trial with digests", retraining.function_key, output, material.training, material.targets, material.test
+    )
     fills = digest_of(material.fill, material.shown, material.units, material.layout.axis)
     return [digest_of(shared, fills, one.training, one.test, one.seed, one.alone) for one in trials]
 
@@ -153,39 +199,76 @@ def _keys(retraining: Retraining, material: Material, trials: Sequence[Trial]) -
 def predicted(material: Material, trial: Trial) -> Predicted | Failed:
     """Train and test one model, on one thread: so the result is the same wherever it is done."""
     try:
-        train, output = arrived(material.functions)
-        inputs = material.altered(material.training, trial.training, alone=trial.alone)
-        test = material.altered(material.test, trial.test, alone=trial.alone)
-        targets = torch.from_numpy(np.array(material.targets))
-        highest = int(targets.max())
-        with one_thread(), isolated("train", trial.seed), torch.inference_mode(False):
-            with torch.enable_grad():
-                model = train(inputs, targets, trial.seed)
-            return _tested(model, test, output, highest, trial.words)
+        train, output, own = arrived(material.functions)
+        with one_thread():
+            return _predicted(partial(train_model, train, own=own), output, material, trial)
     except XaiError as error:
-        return Failed(error)
-    except Exception as error:
-        found = f"{type(error).__name__} raised when training on {trial.words}{said(error)}"
-        fix = "call xai_train(inputs, targets, seed) by hand"
-        return Failed(XaiError("xai_train", found=found, expected="a trained model", fix=fix), traceback.format_exc())
+        return Failed(error, traceback.format_exc() if isinstance(material.functions, bytes) else "")
 
 
-def _tested(model: object, test: Tensor, output: Output, highest: int, words: str) -> Predicted:
-    """Return what a trained model predicts for test inputs."""
-    if not isinstance(model, nn.Module):
-        kind = "None" if model is None else f"a {type(model).__name__}"
-        fix = "return the model"
-        raise XaiError("xai_train", found=f"{kind} returned", expected="the trained torch.nn.Module", fix=fix)
+def _predicted(
+    train: Callable[[Tensor, Piece], nn.Module], output: Output, material: Material, trial: Trial
+) -> Predicted:
+    """Train and test a model; once more where xai_train returns an object that it has returned before."""
+    piece = Piece(trial.words, torch.from_numpy(np.array(material.targets)), trial.seed)
+    test = material.altered(material.test, trial.test, alone=trial.alone)
+
+    def once() -> tuple[nn.Module, Predicted]:
+        inputs = material.altered(material.training, trial.training, alone=trial.alone)
+        given = digest_of(inputs)
+        with isolated("train", trial.seed), torch.inference_mode(False):
+            with torch.enable_grad():
+                model = train(inputs, piece)
+            weights = state_of(model)
+            digests = np.array([given, digest_of(weights) if weights else ""])
+            return model, Predicted(_tested(model, test, output, int(piece.targets.max()), trial.words), digests)
+
+    model, found = once()
+    if _is_latest(model) and once()[1].digests[1] != found.digests[1]:
+        raise XaiError(
+            "xai_train",
+            found=f"the model object of an earlier training, which has other weights each time it is trained on "
+            f"{trial.words} with one seed",
+            expected="a new model, whose weights have seen nothing",
+            fix="build the model inside the function that xai_train returns, and seed it with seed",
+        )
+    return found
+
+
+_LATEST: dict[str, weakref.ref[nn.Module]] = {}
+
+
+def _is_latest(model: nn.Module) -> bool:
+    """Whether the training before, in this process, has returned the same object."""
+    before, _LATEST["model"] = _LATEST.get("model"), weakref.ref(model)
+    return before is not None and before() is model
+
+
+def _tested(model: nn.Module, test: Tensor, output: Output, highest: int, words: str) -> NDArray[np.int64]:
+    """Return the classes that a trained model predicts for test inputs ``(M,)``."""
     model.eval()
     first = next((tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()), test)
     found = []
     with torch.no_grad():
         for part in torch.split(test, _PART):
             given = part.to(first.device, first.dtype if first.dtype in (*HALF, torch.float32, torch.float64) else None)
-            scores = columns(checked_output(scores_of(model(given), output), len(part)))
+            scores = columns(checked_output(scores_of(_called(model, given, words), output), len(part)))
             _check_scores(scores, highest, words)
             found.append(scores.argmax(1).cpu())
     return np.asarray(torch.cat(found).numpy(), np.int64)
+
+
+def _called(model: nn.Module, given: Tensor, words: str) -> object:
+    try:
+        return model(given)
+    except Exception as error:
+        raise XaiError(
+            "xai_train",
+            found=f"{type(error).__name__} raised by the model trained on {words}, when called with test inputs "
+            f"{in_words(given)}{said(error)}",
+            expected="a model that takes such inputs as it was trained on",
+            fix="call the model that xai_train returns by hand on test inputs",
+        ) from error
 
 
 def _check_scores(scores: Tensor, highest: int, words: str) -> None:
@@ -206,5 +289,7 @@ def _check_scores(scores: Tensor, highest: int, words: str) -> None:
 
 
 def _fits(arrays: Mapping[str, NDArray[Any]], count: int) -> bool:
-    found = arrays.get(_PREDICTIONS)
-    return found is not None and found.dtype.kind == "i" and found.shape == (count,)
+    classes, digests = arrays.get("classes"), arrays.get("digests")
+    if classes is None or digests is None or digests.dtype.kind != "U" or digests.shape != (2,):
+        return False
+    return classes.dtype.kind == "i" and classes.shape == (count,)

@@ -18,21 +18,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..common.digest import digest_of
+from ..common.digest import digest_of, passing_digest_of
 from ..common.errors import XaiError, said, shown
 from ..common.jobs import Jobs
 from ..common.kept import Array, Kept
 from ..common.once import Failed, Once, arrived, one_thread, travelling
-from ..common.seeding import generator, isolated
+from ..common.seeding import isolated
+from .training_data import Inputs, TrainingData, each, in_words, several, training_data
 
-__all__ = ["TRAIN_EXAMPLE", "Job", "Retraining", "TrainingData", "Weights", "state_of"]
+__all__ = ["TRAIN_EXAMPLE", "Job", "Piece", "Retraining", "Weights", "state_of", "train_model"]
 
 Weights: TypeAlias = dict[str, Tensor]
-Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 _SIGNATURE = "a function (inputs, targets, seed) -> model"
-_FORMS = "(inputs, targets), or (inputs, targets, test_inputs, test_targets)"
 _BAR: dict[str, Any] = {"desc": "xai_train", "unit": "model", "disable": None}
-_HELD_OUT = 10  # one in ten of the training data, where no test data are given
 
 
 TRAIN_EXAMPLE = """\
@@ -49,22 +47,6 @@ TRAIN_EXAMPLE = """\
             return model
         return train"""
 """A fixture that trains, for errors."""
-
-
-class TrainingData(NamedTuple):
-    """What models are trained on, and what they are tested on.
-
-    Attributes:
-        inputs: A tensor ``(N, ...)``, or a tuple or a mapping of the model's input tensors, as the user gave it.
-        targets: Class indices ``(N,)``.
-        test_inputs: Inputs held out of training, likewise.
-        test_targets: Their class indices.
-    """
-
-    inputs: Inputs
-    targets: Tensor
-    test_inputs: Inputs
-    test_targets: Tensor
 
 
 class Job(NamedTuple):
@@ -127,24 +109,7 @@ class Retraining:
         Raises:
             XaiError: There are none, or they do not fit one another.
         """
-        try:
-            given = self._given() if callable(self._given) else self._given
-        except Exception as error:
-            found = f"{type(error).__name__} raised when the function was called{said(error)}"
-            raise _data_error(found, "call it by hand") from error
-        if given is None:
-            raise _data_error("no training data", "return them from the fixture, or give them to Bench(training_data=)")
-        if not isinstance(given, (tuple, list)) or len(given) not in (2, 4):
-            length = f" of length {len(given)}" if isinstance(given, (tuple, list)) else ""
-            raise _data_error(f"a {type(given).__name__}{length}", "gather a loader's batches into tensors")
-        inputs, targets = _checked_half(given[0], given[1], "training")
-        if len(given) == 4:
-            return TrainingData(inputs, targets, *_checked_half(given[2], given[3], "test"))
-        if len(targets) < 2 * _HELD_OUT:
-            raise _data_error(f"{len(targets)} training inputs to hold a tenth out of", "give test data of their own")
-        order = torch.randperm(len(targets), generator=generator(self._seed, "held out", len(targets)))
-        test, rest = order.tensor_split([len(order) // _HELD_OUT])
-        return TrainingData(_rows(inputs, rest), targets[rest], _rows(inputs, test), targets[test])
+        return training_data(self._given, self._seed)
 
     @property
     def data_fingerprint(self) -> str:
@@ -274,31 +239,59 @@ class Training:
 
     def __sizeof__(self) -> int:
         """Return the size of the inputs, by which clusters tell what is better sent once."""
-        return sum(part.nbytes for part in _several(self.inputs))
+        return sum(part.nbytes for part in several(self.inputs))
 
 
 def trained(shared: Training, piece: Piece) -> dict[str, Array] | Failed:
     """Train one model, on one thread, and return its weights, packed: the same wherever it is done."""
     try:
         train, model = arrived(shared.functions)
-        inputs = _each(shared.inputs, Tensor.clone)
+        inputs = each(shared.inputs, Tensor.clone)
         with one_thread(), isolated("train", piece.seed), torch.inference_mode(False), torch.enable_grad():
-            made = _called(train, inputs, piece)
+            made = train_model(train, inputs, piece, own=model)
         return _packed(_checked_weights(made, model, piece.words))
     except XaiError as error:
         return Failed(error, traceback.format_exc() if isinstance(shared.functions, bytes) else "")
 
 
-def _called(train: Callable[[Inputs, Tensor, int], object], inputs: Inputs, piece: Piece) -> object:
+def train_model(
+    train: Callable[[Inputs, Tensor, int], object], inputs: Inputs, piece: Piece, *, own: object
+) -> nn.Module:
+    """Return what the user's function trains, a model of its own.
+
+    Args:
+        train: The function.
+        inputs: Training inputs, which it may change.
+        piece: What else it is given, and in words what it is trained on.
+        own: ``xai_model``; None where it is not known here.
+
+    Raises:
+        XaiError: The function raised, changed ``xai_model``, or returned no module or one that shares its weights.
+    """
+    before = _digest_of_state(own)
+    given = in_words(inputs)
     try:
-        return train(inputs, piece.targets.clone(), piece.seed)
-    except Exception as error:
-        raise XaiError(
-            "xai_train",
-            found=f"{type(error).__name__} raised when training on {piece.words}{said(error)}",
-            expected="a trained model",
-            fix="call xai_train(inputs, targets, seed) by hand",
+        made = train(inputs, piece.targets.clone(), piece.seed)
+    except (Exception, SystemExit) as error:
+        raise _train_error(
+            f"{type(error).__name__} raised when training on {piece.words}, inputs {given}{said(error)}",
+            "a trained model",
+            "call xai_train(inputs, targets, seed) by hand with what xai_training_data returns",
         ) from error
+    if not isinstance(made, nn.Module):
+        kind = "None" if made is None else f"a {type(made).__name__}"
+        raise _train_error(f"{kind} returned", "the trained torch.nn.Module", "return the model")
+    fix = "build a new model in xai_train, with weights that have seen nothing, or re-initialize a copy.deepcopy"
+    tensors = {id(tensor) for tensor in own.parameters()} if isinstance(own, nn.Module) else set()
+    if made is own or any(id(tensor) in tensors for tensor in made.parameters()):
+        raise _train_error("xai_model itself, or a model that shares its weights, returned", "a model of its own", fix)
+    if _digest_of_state(own) != before:
+        raise _train_error(f"xai_model changed by training on {piece.words}", "xai_model as it was", fix)
+    return made
+
+
+def _digest_of_state(model: object) -> str:
+    return passing_digest_of(state_of(model)) if isinstance(model, nn.Module) else ""
 
 
 def _checked_folder(given: object) -> Path:
@@ -327,11 +320,6 @@ def state_of(model: nn.Module) -> Weights:
     return {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
 
 
-def _several(inputs: Inputs) -> tuple[Tensor, ...]:
-    """Return the tensors of inputs in any form."""
-    return tuple(inputs.values()) if isinstance(inputs, dict) else inputs if isinstance(inputs, tuple) else (inputs,)
-
-
 def _packed(weights: Weights) -> dict[str, Array]:
     """Return arrays of bytes, and a header that says what they are: NumPy does not know all of torch's types."""
     header = [[name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for name, tensor in weights.items()]
@@ -353,64 +341,6 @@ def _unpacked(archive: Mapping[str, Array]) -> Iterator[tuple[str, Tensor]]:
 # --------------------------------------------------------------------------------------------------------- bad input
 
 
-def _data_error(found: str, fix: str) -> XaiError:
-    return XaiError("xai_training_data", found=found, expected=_FORMS, fix=fix)
-
-
-def _checked_half(inputs: object, targets: object, which: str) -> tuple[Inputs, Tensor]:
-    """Return inputs and targets as tensors that fit one another."""
-    try:
-        given = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
-        parts = [torch.as_tensor(part) for part in (given if isinstance(given, (tuple, list)) else [given])]
-        labels = torch.as_tensor(targets)
-        unfit = [given for given in (*parts, labels) if not _is_dense(given)]
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise _data_error(f"{which} data that are no tensors{said(error)}", "convert them to tensors") from error
-    hidden = any(
-        np.ma.is_masked(given) for given in (*(inputs if isinstance(inputs, (tuple, list)) else [inputs]), targets)
-    )
-    if unfit or hidden:
-        found = "with masked values" if hidden else "that are sparse, nested, quantized or without values"
-        fix = "array.filled(0.0)" if hidden else "tensor.to_dense(), tensor.dequantize()"
-        raise _data_error(f"{which} data {found}", f"give dense numbers: {fix}")
-    if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
-        raise _data_error(
-            f"{which} targets of {labels.dtype} and shape {tuple(labels.shape)}",
-            "give class indices (N,), such as labels.long() or one_hot.argmax(1)",
-        )
-    lengths = [len(part) if part.ndim else 0 for part in parts]
-    if not lengths or any(length != len(labels) for length in lengths):
-        raise _data_error(
-            f"{len(labels)} {which} targets for {', '.join(map(str, sorted({*lengths}))) or 'no'} inputs",
-            "give one target for each input",
-        )
-    classes = sorted(set(labels.tolist()))
-    if len(classes) < 2 or classes[0] < 0:
-        raise _data_error(
-            f"{which} targets of the class{'es' * (len(classes) != 1)} {', '.join(map(str, classes[:3]))}",
-            "give class indices from 0 on, of two classes or more",
-        )
-    if isinstance(inputs, Mapping):
-        return dict(zip(inputs, parts, strict=True)), labels.long()
-    return tuple(parts) if isinstance(inputs, (tuple, list)) else parts[0], labels.long()
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Whether a tensor holds a value at each place."""
-    return tensor.layout is torch.strided and not (tensor.is_nested or tensor.is_quantized or tensor.is_meta)
-
-
-def _rows(inputs: Inputs, rows: Tensor) -> Inputs:
-    return _each(inputs, lambda part: part[rows])
-
-
-def _each(inputs: Inputs, work: Callable[[Tensor], Tensor]) -> Inputs:
-    """Return what ``work`` makes of each input tensor, in the form in which they were given."""
-    if isinstance(inputs, dict):
-        return {name: work(part) for name, part in inputs.items()}
-    return tuple(map(work, inputs)) if isinstance(inputs, tuple) else work(inputs)
-
-
 def _check_signature(train: Callable[..., object]) -> None:
     try:
         signature = inspect.signature(train)
@@ -427,18 +357,8 @@ def _check_signature(train: Callable[..., object]) -> None:
         ) from error
 
 
-def _checked_weights(trained: object, model: nn.Module, words: str) -> Weights:
+def _checked_weights(trained: nn.Module, model: nn.Module, words: str) -> Weights:
     """Return a copy of what was trained, if it fits ``model``."""
-    if not isinstance(trained, nn.Module):
-        kind = "None" if trained is None else f"a {type(trained).__name__}"
-        raise _train_error(f"{kind} returned", "the trained torch.nn.Module", "return the model")
-    own = {id(parameter) for parameter in model.parameters()}
-    if any(id(parameter) in own for parameter in trained.parameters()):
-        raise _train_error(
-            "xai_model itself, or a model that shares its weights, returned",
-            "a model of its own",
-            "build a new model in xai_train, or train a copy.deepcopy",
-        )
     weights = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state_of(trained).items()}
     if not _fit(weights, model):
         raise _train_error(

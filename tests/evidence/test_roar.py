@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +17,7 @@ from pytest_xaisanity import KAR, ROAR, Bench, XaiError, beats
 from pytest_xaisanity.claims.shared_errors import SharedErrors
 from pytest_xaisanity.common.seeding import generator, seed_of
 from pytest_xaisanity.evidence.baselines.random import Random
-from pytest_xaisanity.evidence.metrics.roar_evidence import LeakDominated, Retrainings
+from pytest_xaisanity.evidence.metrics.roar_evidence import LeakDominated, Retrainings, SameRuns
 from pytest_xaisanity.maps.noise import noise_maps
 from pytest_xaisanity.maps.removal import drawn, packed, ranks, unpacked
 from pytest_xaisanity.statistics.grouped import Grouped
@@ -366,7 +368,8 @@ def test_too_few_trainings_are_said_and_an_interval_keeps_to_the_range_of_its_sc
                     weight.neg_()
         return model
 
-    verdict = bench(train=unsteady).explainer(own_map).bounded("roar", at_most=0.9, fractions=(0.3,), runs=2)
+    claims = bench(least_squares(*TRAIN, 7), train=unsteady)
+    verdict = claims.explainer(own_map).bounded("roar", at_most=0.9, fractions=(0.3,), runs=2)
     assert verdict.inconclusive
     assert "give more runs=" in verdict.reason
     assert 0 <= verdict.interval[0] <= verdict.estimate <= verdict.interval[1] <= 1
@@ -384,6 +387,9 @@ def test_too_few_trainings_are_said_and_an_interval_keeps_to_the_range_of_its_sc
         ({"fractions": -0.1}, "numbers from 0 to 1"),
         ({"fractions": (float("nan"),)}, "numbers from 0 to 1"),
         ({"fractions": "0.5"}, "numbers from 0 to 1"),
+        ({"fractions": (10, 30)}, "the shares of the pixels, not percent"),
+        ({"fractions": np.array([0.5, 2])}, "numbers from 0 to 1"),
+        ({"fractions": np.array([])}, "numbers from 0 to 1"),
         ({"runs": 1}, "a whole number from 2"),
         ({"unit": "patch"}, "'pixel' or 'value'"),
         ({"control": "uniform"}, "'exact' or 'bernoulli'"),
@@ -403,6 +409,25 @@ def test_a_mask_that_removes_nothing_is_refused_before_anything_is_trained(fract
     claims = bench(least_squares(*TRAIN, 0), train=train).explainer(own_map)
     with pytest.raises(XaiError, match=rf"of 9 pixels, which is {what} of them.*fractions from 0.11 to 0.89"):
         claims.bounded("roar", at_most=0.5, fractions=(fraction,))
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 784, 50176, 150528])
+def test_fractions_that_are_advised_remove_something_and_not_all(count):
+    with pytest.raises(XaiError, match="which is none of them") as error:
+        ROAR(fractions=(1e-9,)).removed(1e-9, count)
+    for advised in re.findall(r"from (\S+) to (\S+);", error.value.fix)[0]:
+        assert 0 < ROAR().removed(float(advised), count) < count
+
+
+def test_a_single_pixel_cannot_be_ranked():
+    with pytest.raises(XaiError, match='several pixels, or with unit="value"'):
+        ROAR().removed(0.5, 1)
+
+
+def test_fractions_may_be_an_array():
+    assert ROAR(fractions=np.linspace(0, 1, 3)).fractions == (0.0, 0.5, 1.0)
+    assert KAR(fractions=torch.tensor([0.25, 0.5])).fractions == (0.25, 0.5)
+    assert ROAR(fractions=-0.0).fractions == (0.0,)
 
 
 def test_a_claim_without_a_training_function_says_what_to_write():
@@ -445,6 +470,123 @@ def test_a_training_that_diverges_is_one_error():
 def test_training_functions_that_cannot_be_are_one_error(train, said):
     with pytest.raises(XaiError, match=said):
         bench(least_squares(*TRAIN, 0), train=train).explainer(own_map).beats("random", on="roar", runs=2)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Training functions that do not train a new model
+
+
+def stepped(model, inputs, targets, seed):
+    """Train a model further, and return it."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for rows in torch.randint(len(inputs), (30, 32), generator=torch.Generator().manual_seed(seed)):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(inputs[rows]), targets[rows]).backward()
+        optimizer.step()
+    return model
+
+
+def sharing(model):
+    other = Linear(18, 3)
+    other.layer = model.layer
+    return other
+
+
+def constant(seed):
+    model = Linear(18, 3)
+    with torch.no_grad():
+        model.layer.weight.zero_()
+        model.layer.bias.fill_(seed % 1000)
+    return model
+
+
+def changing(model, inputs, targets, seed):
+    return copy.deepcopy(stepped(model, inputs, targets, seed))
+
+
+SELF, CHANGED = "xai_model itself, or a model that shares its weights, returned", "xai_model changed by training on"
+NOT_NEW = {
+    "itself": (lambda model, other, *given: model, SELF),
+    "itself, trained further": (lambda model, other, *given: stepped(model, *given), SELF),
+    "what shares its weights": (lambda model, other, *given: sharing(model), SELF),
+    "a copy, having trained it": (lambda model, other, *given: changing(model, *given), CHANGED),
+    "another, trained further": (lambda model, other, *given: stepped(other, *given), "the model object of an earlier"),
+    "a trained one": (lambda model, other, *given: other, "the same weights, bit for bit, from 4 trainings on 3 sets"),
+    "a copy": (lambda model, other, *given: copy.deepcopy(model), "the same weights, bit for bit, from 4 trainings"),
+    "one that has learned nothing": (
+        lambda model, other, x, y, seed: constant(seed),
+        "learned nothing of the inputs as they",
+    ),
+}
+
+
+def not_new(which, **settings):
+    torch.manual_seed(0)
+    model, other = descended(*TRAIN, 1).eval(), descended(*TRAIN, 2)
+    before = copy.deepcopy(model.state_dict())
+
+    def train(inputs, targets, seed):
+        return NOT_NEW[which][0](model, other, inputs, targets, seed)
+
+    with pytest.raises(XaiError, match=f"xai_train: found .*{NOT_NEW[which][1]}"):
+        bench(model, train=train, **settings).explainer(own_map).bounded("roar", at_most=0.9, fractions=0.5, runs=2)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("which", list(NOT_NEW))
+def test_a_training_function_that_trains_no_new_model_is_one_error(which):
+    not_new(which)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error:.*tasks")
+@pytest.mark.parametrize("which", ["a copy, having trained it", "another, trained further"])
+def test_it_is_one_error_in_other_processes_too(which):
+    not_new(which, jobs=2)
+
+
+def test_a_model_object_that_is_trained_from_new_weights_each_time_may_be_the_same():
+    kept = Linear(18, 3)
+
+    def train(inputs, targets, seed):
+        torch.manual_seed(seed)
+        kept.layer.reset_parameters()
+        return stepped(kept, inputs, targets, seed)
+
+    claims = [bench(descended(*TRAIN, 1), train=one) for one in (train, lambda *given: copy.deepcopy(train(*given)))]
+    one, other = (claim.explainer(own_map).bounded("roar", at_most=0.9, fractions=0.5, runs=2) for claim in claims)
+    assert found(one).accuracies == found(other).accuracies
+
+
+def test_a_training_function_that_ignores_its_seed_is_said_and_one_that_heeds_it_is_not():
+    """Also of a claim that passes: what it says of trainings at large then rests on one."""
+    settings = {"at_most": 0.999, "fractions": (0.3, 0.6), "runs": 2}
+    ignoring = bench(train=lambda inputs, targets, seed: descended(inputs, targets, 0)).explainer(own_map)
+    verdict = ignoring.bounded("roar", **settings)
+    assert verdict.passed
+    assert "xai_train gives the same weights in all 2 runs: unless nothing is drawn in it" in verdict.reason
+    assert verdict.evidence["same_whatever_the_seed"] is True
+    assert "same weights" not in bench(train=descended).explainer(own_map).bounded("roar", **settings).reason
+
+
+def test_runs_are_the_same_where_all_that_have_the_same_inputs_have_the_same_weights():
+    assert SameRuns.of([["x", "x"]], [["a", "a"]]) == SameRuns(2)
+    assert SameRuns.of([["x", "y"]], [["a", "a"]]) is None  # other orders of equal values
+    assert SameRuns.of([["x", "x"], ["y", "y"]], [["a", "a"], ["b", "c"]]) is None
+    assert SameRuns.of([["x", "x"]], [["", ""]]) is None  # models without weights
+
+
+def test_a_trained_model_that_cannot_be_tested_is_one_error():
+    def train(inputs, targets, seed):
+        model = least_squares(inputs, targets, seed)
+        model.forward = lambda x: 1 / 0
+        return model
+
+    claims = bench(least_squares(*TRAIN, 0), train=train).explainer(own_map)
+    with pytest.raises(
+        XaiError, match=r"ZeroDivisionError raised by the model trained on .* test inputs \(40, 2, 3, 3\)"
+    ):
+        claims.bounded("roar", at_most=0.9, runs=2)
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,12 @@ from ...common.checks import check_whole, is_number
 from ...common.errors import XaiError, XaiWarning, setting_error, shown
 from ...common.seeding import generator, seed_of
 from ...model.rewriting import rewritten
-from ...model.training import Job, Retraining, TrainingData, Weights, state_of
+from ...model.training import Job, Retraining, Weights, state_of
+from ...model.training_data import TrainingData
 from ...statistics.evidence import Part, Row, number
 from ...subject.block import Block
 from ...subject.subject import Subject
+from ..accepted import check_accepted, check_known_classes
 from ..base import Cell, Cost, Intervention, Lab, Sweep
 
 __all__ = ["Accuracies", "LabelRandomization", "Trained"]
@@ -82,6 +84,9 @@ class LabelRandomization(Intervention):
                 expected="both",
                 fix="write the fixtures xai_train and xai_training_data, or give train= and training_data= to Bench",
             )
+        data = lab.training.data
+        for which, inputs in (("training", data.inputs), ("test", data.test_inputs)):
+            check_known_classes(data, check_accepted(subject, inputs, which, own=subject))
         return _Retrained(self, lab, subject.model, lab.training)
 
     def cells(self) -> tuple[int, int]:
@@ -212,14 +217,6 @@ class _Retrained(Sweep):
         with _loaded(self.model, weights):
             fitted, classes = _predictions(subject, data.inputs)
             predicted, _ = _predictions(subject, data.test_inputs)
-        highest = int(torch.cat([data.targets, data.test_targets]).max())
-        if highest >= classes:
-            raise XaiError(
-                "xai_training_data",
-                found=f"class {highest} for a model with {classes} outputs",
-                expected=f"class indices from 0 to {classes - 1}",
-                fix="check that labels and the model's outputs use the same numbering",
-            )
         truth = data.test_targets.cpu()
         shares = [torch.bincount(labels, minlength=classes) / len(labels) for labels in (predicted, truth)]
         chance = float(shares[0] @ shares[1])
@@ -232,12 +229,15 @@ class _Retrained(Sweep):
         )
 
     def _check_seeded(self) -> None:
-        given = state_of(self.model)
-        controls = self._weights[::2]
-        if all(torch.equal(controls[0][name], tensor.detach().cpu()) for name, tensor in given.items()):
+        given = {name: tensor.detach().cpu() for name, tensor in state_of(self.model).items()}
+        first, *others = self._weights[::2]
+        same = "the weights of xai_model itself, bit for bit," if _equal(first, given) else ""
+        if not same and others and all(_equal(first, other) for other in others):
+            same = f"the same weights, bit for bit, {len(others) + 1} times"
+        if same:
             warnings.warn(
-                "xai_train returned the weights of xai_model itself, bit for bit, on the true labels with another "
-                "seed: unless nothing is drawn in it, let it seed the initialization and the batches with seed",
+                f"xai_train returned {same} on the true labels with another seed: unless nothing is drawn in it, let "
+                "it seed the initialization and the batches with seed",
                 XaiWarning,
                 stacklevel=2,
             )
@@ -308,6 +308,10 @@ def _predictions(subject: Subject, inputs: Any) -> tuple[Tensor, int]:
         return outputs.argmax(1).cpu()
 
     return subject.batches.run(len(tensors[0]), work), classes
+
+
+def _equal(weights: Weights, others: Weights) -> bool:
+    return all(torch.equal(weights[name], other) for name, other in others.items())
 
 
 def _loaded(model: nn.Module, weights: Weights) -> AbstractContextManager[None]:

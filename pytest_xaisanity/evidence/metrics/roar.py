@@ -20,19 +20,21 @@ from ...common.errors import XaiError, setting_error, shown
 from ...common.seeding import seed_of
 from ...explainers.attributions import Attributions
 from ...maps.removal import Bits, drawn, packed, ranks
-from ...model.training import TRAIN_EXAMPLE, Retraining, TrainingData
+from ...model.training import TRAIN_EXAMPLE, Retraining
+from ...model.training_data import Inputs, TrainingData, data_error, in_words
 from ...statistics.evidence import Part
 from ...statistics.trainings import training_error
 from ...subject.block import Block
 from ...subject.layout import Layout
 from ...subject.outputs import Output
+from ..accepted import check_accepted, check_known_classes
 from ..base import Baseline, Cost, Lab, Measurement, Measuring, RetrainedMetric, Scored
 from ..baselines.random import Random
 from ..foreign import begun_by, checked_maps
 from ..groups import Grouping
 from ..retrained import Material, Trial, predictions
 from ..shards import explanations
-from .roar_evidence import LeakDominated, NothingLearned, Retrainings
+from .roar_evidence import HardlyLearned, LeakDominated, Retrainings, SameRuns
 
 __all__ = ["KAR", "ROAR"]
 
@@ -84,7 +86,7 @@ class _Retrained(RetrainedMetric):
                 f"{self.name} fractions",
                 found=f"{fraction:g} of {count} {what}, which is {'none' if some == 0 else 'all'} of them",
                 expected="a share that is at least one of them, and not all",
-                fix=f"use fractions from {1 / count:.2g} to {1 - 1 / count:.2g}; 0 and 1 stand for none and all",
+                fix=_fractions_of(count),
             )
         return some
 
@@ -174,7 +176,8 @@ class Retrains(Measurement[Scored]):
 
     def lab(self, lab: Lab) -> Lab:
         """Return the laboratory of the test inputs."""
-        return _on(lab, _data(self.metric, lab).test_inputs, "test")
+        data = _data(self.metric, lab)
+        return _on(lab, data.test_inputs, "test", data)
 
     def cost(self, lab: Lab, block: Block) -> Cost:
         """Return the explanations of a test input and its share of the training inputs, and the trainings."""
@@ -201,16 +204,18 @@ class _Measuring(Measuring[Scored]):
         assert lab.training is not None
         whose = lab.attributions.explainer.name if measurement.baseline is None else measurement.baseline.name
         rankings = _Rankings(metric, measurement.baseline, lab, data)
-        functions = (lab.training.function, lab.subject.output)
+        functions = (lab.training.function, lab.subject.output, lab.subject.model)
         material = _material(metric, data, functions, rankings.layout)
         trials = _Trials(metric, lab.seed, whose, prod(material.units))
         listed = trials.listed(rankings)
         self.maps = None if measurement.baseline is not None else rankings.shown(material.units)
         found = predictions(lab.training, material, [one for _, one in listed])
         truth = data.test_targets.cpu().numpy()
-        right = {cell: guess == truth for (cell, _), guess in zip(listed, found, strict=True)}
-        cells = [[right[_Cell(fraction, run)] for run in range(metric.runs)] for fraction in metric.fractions]
-        self.right = np.array(cells)  # (fractions, runs, M)
+        right = {cell: guess.classes == truth for (cell, _), guess in zip(listed, found, strict=True)}
+        cells = [[_Cell(fraction, run) for run in range(metric.runs)] for fraction in metric.fractions]
+        self.right = np.array([[right[cell] for cell in runs] for runs in cells])  # (fractions, runs, M)
+        digests = {cell: one.digests.tolist() for (cell, _), one in zip(listed, found, strict=True)}
+        self.same = SameRuns.of(*([[digests[cell][place] for cell in runs] for runs in cells] for place in (0, 1)))
         leaks = [right.get(_Cell(fraction, 0, alone=True)) for fraction in metric.fractions]
         self.found = Retrainings(
             whose=whose,
@@ -223,6 +228,7 @@ class _Measuring(Measuring[Scored]):
             unit=metric.unit,
             sizes={"training": len(data.targets), "test": len(truth)},
         )
+        self.learned = HardlyLearned.of(self.found)
 
     def measure(self, block: Block) -> Scored:
         """Return the share of models that are right on each input ``(b, 1)``, and by fraction ``(b, fractions)``."""
@@ -233,8 +239,7 @@ class _Measuring(Measuring[Scored]):
 
     def describe(self) -> tuple[Part, ...]:
         """Return what each model got right, and what speaks against it."""
-        dominated, learned = LeakDominated.of(self.found), NothingLearned.of(self.found)
-        return (self.found, *filter(None, (dominated, learned)))
+        return (self.found, *filter(None, (LeakDominated.of(self.found), self.learned, self.same)))
 
 
 class _Cell(NamedTuple):
@@ -286,7 +291,7 @@ class _Rankings:
     def __init__(self, metric: _Retrained, baseline: Baseline | None, lab: Lab, data: TrainingData) -> None:
         self.metric, self.seed = metric, lab.seed
         self.bernoulli = baseline is not None and baseline.random and metric.control == "bernoulli"
-        labs = {"training": _on(lab, data.inputs, "training"), "test": lab}
+        labs = {"training": _on(lab, data.inputs, "training", data), "test": lab}
         self._sizes = {"training": len(data.targets), "test": len(data.test_targets)}
         self._maps: dict[str, list[Tensor]] = {}
         for which, one in labs.items():
@@ -326,6 +331,8 @@ def _maps(
     """Return the maps of all inputs of a laboratory, batches of ``(count, values)`` in the order of the data."""
     with closing(lab.subject.blocks(early=False)) as blocks:
         layout = _checked_layout(metric, next(blocks))
+    for fraction in metric.fractions:  # before anything is explained
+        metric.removed(fraction, prod(_units(metric, layout)))
     if empty:
         return [], layout
     own = None
@@ -386,21 +393,52 @@ def _data(metric: _Retrained, lab: Lab) -> TrainingData:
         )
     assert training.function_key
     data = training.data
-    for inputs in (data.inputs, data.test_inputs):
+    own = None if lab.subject.streamed else lab.subject.in_memory[0]
+    for which, inputs in (("training", data.inputs), ("test", data.test_inputs)):
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or inputs.ndim < 2:
-            found = f"{inputs.dtype} {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
-            raise XaiError(
-                "xai_training_data",
-                found=f"inputs in a {found} for {metric.name}, which replaces values by their mean",
-                expected="one tensor of fractions, (N, features) or (N, channels, *places)",
-                fix="claim pixel_flipping of tokens and of several inputs",
+            raise _no_fractions(metric, inputs, which)
+        if own is not None and own.ndim != inputs.ndim:
+            raise data_error(
+                f"{which} inputs {in_words(inputs)}, but xai_inputs {in_words(own)}",
+                "return them with the same axes",
+                "inputs of the same form as xai_inputs",
             )
+    assert isinstance(data.inputs, Tensor)
+    assert isinstance(data.test_inputs, Tensor)
+    if data.inputs.shape[1:] != data.test_inputs.shape[1:]:
+        raise data_error(
+            f"training inputs {in_words(data.inputs)}, but test inputs {in_words(data.test_inputs)}",
+            "bring them to one size",
+            f"inputs of one shape for {metric.name}",
+        )
     return data
 
 
-def _on(lab: Lab, inputs: object, which: str) -> Lab:
+def _no_fractions(metric: _Retrained, inputs: Inputs, which: str) -> XaiError:
+    """Return the error for inputs of which no value can be replaced by a mean."""
+    kind = "" if isinstance(inputs, Tensor) else f" in a {type(inputs).__name__}"
+    fix = "claim pixel_flipping of tokens and of several inputs"
+    if isinstance(inputs, Tensor) and inputs.ndim < 2:
+        fix = "return a table (N, features), or images (N, channels, *places)"
+    elif isinstance(inputs, Tensor):
+        fix += "; return images as xai_model takes them, such as images.float() / 255"
+    return data_error(
+        f"{which} inputs{kind}, {in_words(inputs)}, for {metric.name}, which replaces values by their mean",
+        fix,
+        "one tensor of fractions, (N, features) or (N, channels, *places)",
+    )
+
+
+def _on(lab: Lab, inputs: Inputs, which: str, data: TrainingData) -> Lab:
     """Return a laboratory of the same model and explainer on other inputs."""
     subject = lab.subject.on(inputs)
+    own = lab.subject
+
+    def checked() -> bool:
+        check_known_classes(data, check_accepted(subject, inputs, which, own=own))
+        return True
+
+    own.once(("takes training data", which), checked)
     # What is drawn for an input depends on its place, which a training and a test input may have in common.
     seed = lab.seed if which == "test" else seed_of(lab.seed, which)
     attributions = Attributions(subject, lab.attributions.explainer, seed)
@@ -424,7 +462,7 @@ def _units(metric: _Retrained, layout: Layout) -> tuple[int, ...]:
 
 
 def _material(
-    metric: _Retrained, data: TrainingData, functions: tuple[Callable[..., object], Output], layout: Layout
+    metric: _Retrained, data: TrainingData, functions: tuple[Callable[..., object], Output, object], layout: Layout
 ) -> Material:
     """Return what all trials share; means and deviations are those of the training inputs."""
     assert isinstance(data.inputs, Tensor)
@@ -447,10 +485,20 @@ def _material(
     )
 
 
+def _fractions_of(count: int) -> str:
+    """Return which fractions remove some of so many values, and not all of them, as an advice."""
+    if count < 2:
+        return 'claim it of inputs with several pixels, or with unit="value" of several channels'
+    digits = next(digits for digits in range(2, 18) if round(float(f"{1 - 1 / count:.{digits}g}") * count) < count)
+    return f"use fractions from {1 / count:.2g} to {1 - 1 / count:.{digits}g}; 0 and 1 stand for none and all"
+
+
 def _checked_fractions(name: str, given: object) -> tuple[float, ...]:
-    several = list(given) if isinstance(given, (tuple, list)) else [given]
-    numbers = [float(one) for one in several if is_number(one) and 0 <= one <= 1]
+    several = given.tolist() if isinstance(given, (np.ndarray, Tensor)) else given
+    several = list(several) if isinstance(several, (tuple, list)) else [several]
+    numbers = [abs(float(one)) for one in several if is_number(one) and 0 <= one <= 1]
     if not several or len(numbers) < len(several):
-        expected = "numbers from 0 to 1, the shares of the pixels"
+        percent = ", not percent" if any(is_number(one) and 1 < one <= 100 for one in several) else ""
+        expected = f"numbers from 0 to 1, the shares of the pixels{percent}"
         raise setting_error(name, "fractions", shown(given), expected)
     return tuple(dict.fromkeys(numbers))

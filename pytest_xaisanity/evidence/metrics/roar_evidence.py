@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import ClassVar
 
+from ...common.errors import XaiError
 from ...statistics.evidence import Part, Remark, Row, number
 
-__all__ = ["LeakDominated", "NothingLearned", "Retrainings"]
+__all__ = ["HardlyLearned", "LeakDominated", "Retrainings", "SameRuns"]
 
 _LEAK = 0.05  # an accuracy that is no more than this above that of the mask alone is the mask's
 
@@ -114,15 +116,28 @@ class LeakDominated(Remark):
 
 
 @dataclass(frozen=True)
-class NothingLearned(Remark):
-    """That a model trained on the inputs as they are is no better than chance."""
+class HardlyLearned(Remark):
+    """That a model trained on the inputs as they are is hardly better than chance."""
 
     intact: float
     chance: float
 
     @classmethod
-    def of(cls, found: Retrainings) -> NothingLearned | None:
-        """Return the remark, or None where the model has learned something."""
+    def of(cls, found: Retrainings) -> HardlyLearned | None:
+        """Return the remark, or None where the model has learned something.
+
+        Raises:
+            XaiError: It is no better than chance, so that nothing is lost whatever is removed.
+        """
+        if found.intact <= found.chance:
+            raise XaiError(
+                "xai_train",
+                found="a model that has learned nothing of the inputs as they are (test accuracy "
+                f"{number(found.intact)}, where the most frequent class alone has {number(found.chance)})",
+                expected="a test accuracy above chance: there is nothing else that could be lost with what is removed",
+                fix="call xai_train by hand and look at its loss: more steps, another learning rate, targets that "
+                "belong to the inputs; or test on classes of like size",
+            )
         return cls(found.intact, found.chance) if found.intact <= found.chance + _LEAK else None
 
     def plain(self) -> dict[str, object]:
@@ -132,5 +147,39 @@ class NothingLearned(Remark):
     def __str__(self) -> str:
         return (
             f"xai_train has hardly learned anything from the inputs as they are (test accuracy {number(self.intact)}, "
-            f"chance {number(self.chance)}): nothing can be lost by removing anything"
+            f"chance {number(self.chance)}): little can be lost by removing anything"
+        )
+
+
+@dataclass(frozen=True)
+class SameRuns(Remark):
+    """That trainings on the same inputs give the same weights, whatever the seed.
+
+    Attributes:
+        runs: How many trainings for each fraction.
+    """
+
+    runs: int
+    always: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, inputs: Sequence[Sequence[str]], weights: Sequence[Sequence[str]]) -> SameRuns | None:
+        """Return the remark, or None where seeds matter, or where no two runs have the same inputs.
+
+        Args:
+            inputs: Digests of the altered training inputs, of each fraction and run.
+            weights: Digests of the trained weights, likewise; empty where a model has none.
+        """
+        pairs = [[*zip(*cells, strict=True)] for cells in zip(inputs, weights, strict=True)]
+        same = [(a[1], b[1]) for cells in pairs for a, b in combinations(cells, 2) if a[0] == b[0]]
+        return cls(len(inputs[0])) if same and all(a == b != "" for a, b in same) else None
+
+    def plain(self) -> dict[str, object]:
+        """Return that it is so."""
+        return {"same_whatever_the_seed": True}
+
+    def __str__(self) -> str:
+        return (
+            f"xai_train gives the same weights in all {self.runs} runs: unless nothing is drawn in it, the interval "
+            "knows nothing of the luck of training, and it should seed the initialization and the batches with its seed"
         )
