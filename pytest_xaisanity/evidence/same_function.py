@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..common.errors import XaiError
 from ..explainers.attributions import Attributions
+from ..maps.norms import norms
 from ..statistics.evidence import Part
 from ..subject.block import Block
 from ..subject.subject import Subject
 from .base import Procedure
 
-__all__ = ["Rewritten", "check_same_function", "module_of"]
+__all__ = ["Rewritten", "RoundingAlone", "check_same_function", "module_of"]
 
 _ROUNDED = 1e4  # times the machine's precision, relative to the largest output: what rounding makes of many layers
 _MOST = 0.1  # of the largest output: another function in any precision
+_MOVED = 1e-3  # of a map's size, from which on it is asked what rounding alone does
+_DRAWS = 8
+_EXCUSED = 2.0  # times what rounding alone was seen to do
+
+
+@dataclass(frozen=True)
+class RoundingAlone(Part):
+    """How far the maps of some inputs moved under noise of the size of the rounding, on the model as given.
+
+    A network with kinks, such as ReLUs, has another gradient where rounding turns one over.
+
+    Attributes:
+        moves: The largest of some draws, relative to the size of the map, by index of the input. Inputs whose maps
+            hardly moved were not asked, nor any behind one that rounding does not explain.
+    """
+
+    moves: Mapping[int, float]
+
+    def excuses(self, index: int, moved: float) -> bool:
+        """Whether rounding alone moves the map of an input about as far."""
+        return moved <= _EXCUSED * self.moves.get(index, 0.0)
+
+    def plain(self) -> dict[str, object]:
+        """Return the moves."""
+        moves = {str(index): moved for index, moved in self.moves.items()}
+        return {"moved_by_rounding_alone": moves} if moves else {}
 
 
 def module_of(subject: Subject, owner: str) -> nn.Module:
@@ -60,6 +88,8 @@ class Rewritten(Procedure):
         given: What is explained in the place of a block.
         stage: What was done, in words.
         parts: What the intervention says of itself.
+        rounded: Returns a block with noise of the size of the rounding, for a number of the draw; None where it is not
+            known how large that is.
     """
 
     def __init__(
@@ -70,19 +100,48 @@ class Rewritten(Procedure):
         stage: str,
         parts: tuple[Part, ...],
         given: Callable[[Block], Block] = lambda block: block,
+        rounded: Callable[[Block, int], Block] | None = None,
     ) -> None:
         self.attributions, self.entered, self.given = attributions, entered, given
-        self.stage, self.parts = stage, parts
+        self.stage, self.parts, self.rounded = stage, parts, rounded
+        self.moves: dict[int, float] = {}
 
     def maps(self, block: Block) -> Generator[Tensor]:
         """Yield the maps of the other model."""
         with self.entered():
-            yield self.attributions.drawn_alike(self.given(block), stage=self.stage)
+            maps = self.attributions.drawn_alike(self.given(block), stage=self.stage)
+        if self.rounded is not None:
+            self._excuse(block, maps, self.rounded)
+        yield maps
+
+    def _excuse(self, block: Block, maps: Tensor, rounded: Callable[[Block, int], Block]) -> None:
+        """Note how far rounding alone moves the maps that moved, the furthest first, as long as it explains them."""
+        before = self.attributions(block)
+        moved = _moved(before, maps)
+        for row in moved.argsort(descending=True).tolist():
+            if not moved[row] > _MOVED:
+                return
+            few, index = block.rows([row]), block.indices[row]
+            try:
+                draws = [
+                    self.attributions.drawn_alike(rounded(few, draw), stage="inputs with noise")
+                    for draw in range(_DRAWS)
+                ]
+            except XaiError:  # of batches of one size alone
+                return
+            self.moves[index] = max(float(_moved(before[row : row + 1], one)) for one in draws)
+            if not RoundingAlone(self.moves).excuses(index, float(moved[row])):
+                return
 
     def again(self, block: Block) -> Iterable[Tensor]:
         """Return the maps of a second run with the same random numbers."""
         return [self.attributions.drawn_alike(block, stage="the model as given")]
 
     def describe(self) -> tuple[Part, ...]:
-        """Return what was done."""
-        return self.parts
+        """Return what was done, and what rounding did."""
+        return (*self.parts, RoundingAlone(dict(self.moves)))
+
+
+def _moved(before: Tensor, after: Tensor) -> Tensor:
+    """Return how far maps moved, relative to the norm of the first, ``(b,)``."""
+    return norms((after - before).flatten(1)) / norms(before.flatten(1))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import captum.attr
+import numpy as np
 import pytest
 import torch
 from decoders import WORDS, gpt2
@@ -13,7 +16,7 @@ from torch import nn
 from pytest_xaisanity import Bench, XaiError
 from pytest_xaisanity.evidence.interventions.input_shift import Shifted
 from pytest_xaisanity.evidence.interventions.no_op_layer import Inserted
-from pytest_xaisanity.evidence.same_function import check_same_function
+from pytest_xaisanity.evidence.same_function import RoundingAlone, check_same_function
 from pytest_xaisanity.explainers import LRP
 
 torch.set_num_threads(1)
@@ -322,10 +325,49 @@ def test_shifts_that_are_lost_in_rounding_are_refused(dtype):
 
 def test_what_the_error_of_a_lost_shift_says_helps():
     model, far = convolutional(), 1e5 + IMAGES
-    with pytest.raises(XaiError, match=r"in torch.float32, whose rounding .*larger shift=.*torch.float64"):
+    with pytest.raises(XaiError, match=r"in torch.float32, whose rounding .*shift=20 or more.*torch.float64"):
         Bench(model, far).explainer(gradient).invariant_under("input_shift")
-    assert not Bench(model, far).explainer(gradient).invariant_under("input_shift", shift=1000).failed
+    for shift in (20, 1000):
+        assert not Bench(model, far).explainer(gradient).invariant_under("input_shift", shift=shift).failed
     assert Bench(model.double(), far.double()).explainer(gradient).invariant_under("input_shift")
+
+
+@pytest.mark.parametrize("shift", [1e-4, -3e-5])
+def test_the_smallest_shift_that_is_told_is_said_and_works(shift):
+    explainer = Bench(convolutional(), IMAGES).explainer(gradient)
+    with pytest.raises(XaiError, match=r"whose rounding .*give shift=.* or more, or the model") as error:
+        explainer.invariant_under("input_shift", shift=shift)
+    least = float(re.search(r"shift=(\S+) or more", error.value.fix)[1])
+    assert abs(shift) < least < 0.1
+    assert explainer.invariant_under("input_shift", shift=least)
+    with pytest.raises(XaiError, match="give a larger shift="):
+        explainer.invariant_under("input_shift", shift=1e-12)
+
+
+def kinked(seed=1):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10)).eval()
+
+
+def test_what_rounding_alone_does_speaks_against_no_explainer():
+    """So large a shift leaves few digits: of one input a ReLU is turned over, by noise of that size as well."""
+    explainers = Bench(kinked(), torch.rand(64, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
+    verdict = explainers.explainer(gradient).invariant_under("input_shift", shift=1000)
+    moved = np.array(verdict.evidence["scores"]["distance"])
+    assert (moved > 0.01).any()  # the seeds are of such a case
+    assert verdict.passed
+    assert "set aside: the map" in verdict.reason
+    assert verdict.estimate == 0
+    alone = verdict.evidence["moved_by_rounding_alone"]
+    assert len(alone) == (moved > 0.01).sum()
+    assert not explainers.explainer(times_input).invariant_under("input_shift", shift=1000).passed
+
+
+def test_rounding_excuses_no_move_that_is_larger_than_its_own():
+    alone = RoundingAlone({3: 0.02})
+    assert alone.excuses(3, 0.04)
+    assert not alone.excuses(3, 0.05)
+    assert not alone.excuses(4, 0.01)
 
 
 @pytest.mark.parametrize(

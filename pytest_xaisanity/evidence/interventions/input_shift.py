@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, NamedTuple
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...common.checks import check_number
 from ...common.errors import XaiError, setting_error
+from ...common.seeding import generator
 from ...common.undoing import undone
 from ...model.rewriting import Rewriting
 from ...model.swapping import Affine, affine, swapped
@@ -28,6 +29,9 @@ from ..spread import spreads
 __all__ = ["InputShift", "Shifted"]
 
 _LOST = 5e-3  # of the largest shift: rounding that turns ReLUs over
+_LARGEST = 1000.0
+_TOLD = 1e-2  # of the largest input: noise that rounding does not hide
+_LOUDER = 2.0  # times the rounding: so that noise turns over what rounding does
 _CONSTANT = 1e-3  # of the largest shift: what a shift of the first layer's input may differ by between inputs
 
 
@@ -59,7 +63,7 @@ class InputShift(Intervention):
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shift", check_number(f"{self.name} shift", self.shift, -1000.0, 1000.0))
+        object.__setattr__(self, "shift", check_number(f"{self.name} shift", self.shift, -_LARGEST, _LARGEST))
         if not self.shift:
             raise setting_error(self.name, "shift", "0", "another number: nothing is shifted by it")
 
@@ -69,11 +73,12 @@ class InputShift(Intervention):
         model = module_of(subject, self.name)
         by = self._shift(subject, block)
         probe = subject.probe(block)
-        first = _first(subject, probe, by)
+        first = _first(subject, probe, by, self.shift)
         entered = partial(_compensated, model, first)
         before = subject.outputs(probe)
+        shifted = (probe[0] + by, *probe[1:])
         with entered():
-            after = subject.outputs((probe[0] + by, *probe[1:]))
+            after = subject.outputs(shifted)
         moved = check_same_function(
             self.name,
             before,
@@ -87,6 +92,7 @@ class InputShift(Intervention):
             given=partial(_shifted, by=by),
             stage="shifted inputs, and a first layer that takes the shift back",
             parts=(Shifted(self.shift, first.path, moved),),
+            rounded=partial(_rounded, by=_noise(subject, first.layer, entered, (probe, shifted), by), seed=lab.seed),
         )
 
     def _shift(self, subject: Subject, block: Block) -> Tensor:
@@ -159,7 +165,56 @@ def _shifted(block: Block, by: Tensor) -> Block:
     return replace(block, inputs=(block.inputs[0] + by,), outputs=None)
 
 
-def _first(subject: Subject, probe: Inputs, by: Tensor) -> _First:
+def _rounded(block: Block, draw: int, by: Tensor, seed: int) -> Block:
+    """Return inputs with normal noise of standard deviations ``by``, drawn for each by its index."""
+    drawn = [
+        torch.randn(tensor.shape, generator=generator(seed, "rounding", draw, index))
+        for index, tensor in zip(block.indices, block.inputs[0], strict=True)
+    ]
+    return replace(block, inputs=(block.inputs[0] + torch.stack(drawn).to(by) * by,), outputs=None)
+
+
+def _noise(
+    subject: Subject,
+    layer: Affine,
+    entered: Callable[[], AbstractContextManager[None]],
+    probes: tuple[Inputs, Inputs],
+    by: Tensor,
+) -> Tensor:
+    """Return the deviation of noise of the inputs that moves what the first layer makes of them as rounding does.
+
+    Args:
+        subject: What is explained.
+        layer: The first layer.
+        entered: Takes the shift back.
+        probes: A few inputs, and the same shifted.
+        by: The shift.
+    """
+    (given, *context), shifted = probes
+    unit = by.abs() / by.abs().max() * _TOLD * torch.maximum(given.abs().max(), by.abs().max())
+    before = _seen(subject, layer, probes[0])
+    with entered():
+        rounded = _seen(subject, layer, shifted) - before
+    signs = torch.randn(given.shape, generator=generator(0, "rounding")).to(given)
+    told = _seen(subject, layer, (given + signs * unit, *context)) - before
+    factor = rounded.square().mean().sqrt() / told.square().mean().sqrt()
+    return unit * _LOUDER * factor.to(unit).nan_to_num(0, 0, 0)
+
+
+def _seen(subject: Subject, layer: Affine, inputs: Inputs) -> Tensor:
+    """Return what the first layer makes of inputs, in double precision."""
+    seen: list[Tensor] = []
+
+    def note(module: nn.Module, output: object) -> None:
+        if module is layer and isinstance(output, Tensor) and not seen:
+            seen.append(output.detach().double())
+
+    watch = Watch(returned=note)
+    watch.during(lambda: subject.outputs(inputs))
+    return seen[0]
+
+
+def _first(subject: Subject, probe: Inputs, by: Tensor, shift: float) -> _First:
     """Return the first layer that is dense or a convolution."""
     model = module_of(subject, "input_shift")
     paths = {module: path for path, module in model.named_modules()}
@@ -187,15 +242,26 @@ def _first(subject: Subject, probe: Inputs, by: Tensor) -> _First:
             f"a first layer {path!r} whose input is not shifted by the same constants for each input",
             "affine steps alone, of each channel by itself, before the first layer",
         )
-    if rounding > _LOST * float(difference.abs().max()):
-        finer = torch.float32 if after.dtype.itemsize < 4 else torch.float64
+    least = rounding / _LOST
+    if least > float(difference.abs().max()):
+        half = after.dtype.itemsize < 4
+        finer = torch.float32 if half else torch.float64
+        larger = "" if half else _larger(shift, least, float(constants.abs().max()))
         raise XaiError(
             "input_shift",
             found=f"inputs of the first layer {path!r} in {after.dtype}, whose rounding hides the shift",
             expected="a shift that its digits hold",
-            fix=f"give a larger shift=, or the model and its inputs in {finer}",
+            fix=f"give {larger}the model and its inputs in {finer}",
         )
     return _First(layer, path, constants)
+
+
+def _larger(shift: float, least: float, moved: float) -> str:
+    """Return which shift its digits would hold, where the input of the layer must move by ``least`` and has moved."""
+    wanted = 2 * abs(shift) * least / moved if moved > 0 else 0.0
+    if wanted > _LARGEST:
+        return ""
+    return f"shift={float(f'{wanted:.1g}'):g} or more, or " if wanted else "a larger shift=, or "
 
 
 def _width(layer: Affine) -> int:
