@@ -91,14 +91,57 @@ def test_of_an_additive_model_are_sums_over_the_rationale_and_the_rest():
         assert float(scores[1][row]) == pytest.approx(float(values[top:].sum()), abs=1e-5)
 
 
-def test_of_all_tokens_comprehensiveness_is_that_of_nothing_and_sufficiency_zero():
+def test_of_all_tokens_comprehensiveness_is_the_fall_to_nothing():
     bench = bench_of(Recurrent)
-    alone = {"fractions": 1.0, "imputer": "mask_token"}
     bench.subject.model.config = type("Config", (), {"mask_token_id": 7})()
     bench = Bench(bench.subject.model, sentences(N), embedding="embedding")
-    assert torch.equal(measured(Sufficiency(**alone), bench)[2].values, torch.zeros(16))
-    scores = measured(Comprehensiveness(**alone), bench)[2]
+    scores = measured(Comprehensiveness(fractions=(0.99, 1.0), imputer="mask_token"), bench)[2]
     assert torch.allclose(scores.values, scores.curves["most relevant removed"].diff(dim=1)[:, 0].neg())
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"), [(Sufficiency, "above 0 and below 1"), (Comprehensiveness, "score the same")]
+)
+def test_a_rationale_of_all_tokens_tells_nothing_of_a_map(kind, found):
+    with pytest.raises(XaiError, match=f"fractions: found .*{found}"):
+        kind(fractions=1.0)
+
+
+def short(*rows, n=N):
+    """Return sentences of which some are of a single token."""
+    ids = sentences(n)["input_ids"]
+    ids[list(rows), 1:] = 0
+    return {"input_ids": ids, "attention_mask": (ids != 0).long()}
+
+
+@pytest.mark.parametrize("metric", ["comprehensiveness", "sufficiency", "deletion", "pixel_flipping"])
+def test_a_last_block_of_a_single_token_is_measured(metric):
+    """It is a block by itself; the sentences before it have been longer."""
+    probe = bench_of(Recurrent, sentences(33))
+    with probe.subject.lent():
+        last = list(probe.subject.blocks())[-1].indices
+    assert len(last) == 1
+    verdict = (
+        bench_of(Recurrent, short(*last, n=33))
+        .explainer(captum.attr.InputXGradient)
+        .beats("random", on=metric, early=False)
+    )
+    assert verdict.n == 33
+
+
+def test_sentences_of_single_tokens_are_refused_and_some_of_them_are_said():
+    explainer = bench_of(Recurrent, short(*range(N))).explainer(captum.attr.InputXGradient)
+    for metric in ("comprehensiveness", "sufficiency"):
+        with pytest.raises(XaiError, match=f"^{metric}: found 16 sentences of one token that counts"):
+            explainer.bounded(metric, at_most=0.5)
+    some = bench_of(Recurrent, short(0, 1, 2, 3, 4, 5, 6, 7)).explainer(captum.attr.InputXGradient)
+    verdict = some.bounded("sufficiency", at_most=0.9, early=False)
+    assert verdict.passed
+    assert f"the output of 8 of {N} inputs stays however few tokens are kept" in verdict.reason
+    assert verdict.evidence["nothing_falls"] == {"inputs": 8, "of": N}
+    assert "however few" not in some.bounded("comprehensiveness", at_most=0.9, early=False).reason
+    few = bench_of(Recurrent, short(0)).explainer(captum.attr.InputXGradient)
+    assert "however few" not in few.bounded("sufficiency", at_most=0.9, early=False).reason
 
 
 def test_one_token_is_removed_at_least_and_tenths_are_not_rounded_up():
@@ -155,7 +198,7 @@ def test_padding_is_invisible(kind):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"fractions": (0.0, 0.1)}, "fractions: found (0.0, 0.1); expected fractions above 0 and at most 1"),
+        ({"fractions": (0.0, 0.1)}, "fractions: found (0.0, 0.1); expected fractions above 0 and"),
         ({"fractions": 1.5}, "fractions: found 1.5"),
         ({"fractions": []}, "fractions: found []"),
         ({"fractions": "all"}, "fractions: found 'all'"),

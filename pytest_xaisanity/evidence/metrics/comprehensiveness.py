@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,14 +16,16 @@ from ...common.checks import check_choice, check_fractions
 from ...common.errors import XaiError, setting_error
 from ...maps.imputation import IMPUTERS
 from ...maps.token_imputation import TokenImputer
-from ...statistics.evidence import Evidence, Part
+from ...statistics.evidence import Evidence, Part, Remark
 from ...subject.block import Block
-from ..base import Lab, MapMetric, Scores
+from ..base import Lab, MapMetric, Scored, Scores
 from .pixel_flipping import RAW, Flipped
 from .token_flipping import TokenFlipping, default_imputer, token_imputer
 
-__all__ = ["Comprehensiveness", "Sufficiency"]
+__all__ = ["Comprehensiveness", "NothingFalls", "Sufficiency"]
 
+_SAME = 1e-6  # of the largest output: rounding
+_FEW = 10  # one in so many inputs is worth a remark
 _ROUNDING = 1e-9  # of a fraction of tokens: 0.1 of 30 are 3, not 4
 
 
@@ -35,9 +38,15 @@ class _Rationale(MapMetric[TokenFlipping]):
     output: Literal["probability", "logit"] = "probability"
     curve_name: ClassVar[str]
     axis: ClassVar[str]
+    keeps: ClassVar[bool]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fractions", check_fractions(self.name, "fractions", self.fractions))
+        fractions = check_fractions(self.name, "fractions", self.fractions, below_one=self.keeps)
+        if fractions == (1.0,):
+            raise setting_error(
+                self.name, "fractions", "1", "one below 1 too: without all tokens all maps score the same"
+            )
+        object.__setattr__(self, "fractions", fractions)
         check_choice(self.name, "output", self.output, ("probability", "logit"))
         if isinstance(self.imputer, (str, type)):
             object.__setattr__(self, "imputer", IMPUTERS.build(self.imputer, {}, where=f"{self.name} imputer"))
@@ -119,7 +128,8 @@ class Comprehensiveness(_Rationale):
     ``f(x) - f(x without the top k)``, averaged over several fractions ``k`` of each sentence's tokens that count.
 
     Args:
-        fractions: The fractions, above 0 and at most 1; at each at least one token is removed.
+        fractions: The fractions, above 0 and at most 1, which is not the only one; at each at least one token is
+            removed.
         imputer: What becomes of removed tokens: ``"mask_token"``, ``"padding"``, ``"zero_embedding"`` or
             ``"deletion"`` (left out, as in the paper); by default the first of the mask token, the embedding and
             padding that the model is known to have.
@@ -134,6 +144,7 @@ class Comprehensiveness(_Rationale):
     name: ClassVar[str] = "comprehensiveness"
     higher_is_better: ClassVar[bool] = True
     curve_name: ClassVar[str] = "most relevant removed"
+    keeps: ClassVar[bool] = False
     axis: ClassVar[str] = "removed fraction"
 
     @property
@@ -162,7 +173,7 @@ class Sufficiency(_Rationale):
     ``f(x) - f(the top k alone)``, averaged over several fractions ``k`` of each sentence's tokens that count.
 
     Args:
-        fractions: The fractions, above 0 and at most 1; at each at least one token is kept.
+        fractions: The fractions, above 0 and below 1; at each at least one token is kept.
         imputer: What becomes of the other tokens: see :class:`Comprehensiveness`.
         output: ``"probability"`` of the explained output, or ``"logit"``: see :class:`~pytest_xaisanity.PixelFlipping`.
 
@@ -175,6 +186,7 @@ class Sufficiency(_Rationale):
     name: ClassVar[str] = "sufficiency"
     higher_is_better: ClassVar[bool] = False
     curve_name: ClassVar[str] = "only the most relevant kept"
+    keeps: ClassVar[bool] = True
     axis: ClassVar[str] = "kept fraction"
 
     @property
@@ -194,3 +206,33 @@ class Sufficiency(_Rationale):
     def describe(self, prepared: TokenFlipping) -> tuple[Part, ...]:
         """Return the axis of the curves, and what the outputs were taken for."""
         return (self.described(prepared, [*self.fractions, 1.0]),)
+
+    def remarks(self, scored: Scored, described: Sequence[Part]) -> tuple[Part, ...]:
+        """Return that nothing falls, whatever the map, where that is so for a tenth of the inputs."""
+        curve = np.asarray(scored.curves.get(self.curve_name, np.empty((0, 1))), float)
+        same = int((np.ptp(curve, axis=1) <= _SAME * np.abs(curve).max(1)).sum()) if len(curve) else 0
+        return (NothingFalls(same, len(curve)),) if same and _FEW * same >= len(curve) else ()
+
+
+@dataclass(frozen=True)
+class NothingFalls(Remark):
+    """Inputs of which the output stays, however few tokens are kept: a single one that counts, or a constant output.
+
+    Attributes:
+        inputs: How many.
+        of: Of how many.
+    """
+
+    inputs: int
+    of: int
+    always: ClassVar[bool] = True
+
+    def plain(self) -> dict[str, object]:
+        """Return the counts."""
+        return {"nothing_falls": {"inputs": self.inputs, "of": self.of}}
+
+    def __str__(self) -> str:
+        return (
+            f"the output of {self.inputs} of {self.of} inputs stays however few tokens are kept, as of a single token "
+            "that counts: they speak for any map"
+        )

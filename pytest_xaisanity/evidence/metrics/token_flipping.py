@@ -213,9 +213,13 @@ class TokenFlipping:
 
     def _check(self) -> None:
         """Raise where there is too little to remove, or nothing that removed tokens can become."""
-        if self.count < 2:
-            expected, fix = "two or more, which can be ranked", "use another metric"
-            raise _error(self.owner, "sentences of one token that counts", expected, fix)
+        if self.count < 2 and self.block.number == 0:  # of a later block others have been longer
+            raise XaiError(
+                self.owner,
+                found=f"{len(self.block)} sentences of one token that counts",
+                expected="two or more, which can be ranked",
+                fix="give longer sentences, count more of their tokens in xai_mask, or claim infidelity",
+            )
         imputer, presentation = self.imputer, self.subject.presentation
         if isinstance(imputer, ZeroEmbedding):
             if presentation.embedding is None:
