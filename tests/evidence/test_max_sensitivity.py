@@ -281,6 +281,26 @@ def test_maps_that_follow_their_input_are_not_constant():
         assert "relative max_sensitivity of most inputs is at most 0.4" in verdict.reason
 
 
+def test_a_map_that_moves_is_known_to_depend_on_the_input():
+    """No other explanation is asked for then; of a map that stays another input is put into its place."""
+    asked = []
+
+    def counted(source):
+        def explain(model, inputs, targets):
+            asked.append(len(inputs))
+            return source(model, inputs, targets)
+
+        return explain
+
+    counts = {}
+    for name, source in (("moves", times_input), ("stays", CONSTANT["the gradient of a linear model"])):
+        asked.clear()
+        bench = Bench(network(6, classes=6), normal(32, 6))
+        bench.explainer(counted(source)).bounded("max_sensitivity", at_most=0.9, early=False, samples=3, radius=0.1)
+        counts[name] = sum(asked)
+    assert counts["stays"] == counts["moves"] + 16
+
+
 def test_maps_that_jump_fail():
     def jumping(model, inputs, targets):
         return torch.frac(1e3 * inputs.sum(1, keepdim=True)) * inputs.sign() + inputs

@@ -134,6 +134,7 @@ class _Moving(Measuring[Scored]):
         sizes = norms(given)[:, None]
         distances = moved / torch.where(sizes > 0, sizes, torch.nan) if self.metric.relative else moved
         scores = distances.amax(1, keepdim=True)
+        self.varies = self.varies or bool((moved > _SAME * sizes).any())  # then no other explanation is asked for
         if not self._depends(block, given):
             self.independent += len(block)
             scores = torch.full_like(scores, torch.nan)
