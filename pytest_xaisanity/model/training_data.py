@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..common.errors import XaiError, said
+from ..common.errors import XaiError, XaiWarning, said
 from ..common.seeding import generator
 
 __all__ = ["Inputs", "TrainingData", "data_error", "each", "in_words", "several", "training_data"]
@@ -62,6 +64,13 @@ def training_data(given: object, seed: int) -> TrainingData:
     data = TrainingData(inputs, targets, *_checked_half(given[2], given[3], "test"))
     _check_alike(data)
     _check_learnable(data)
+    if _rows(data.test_inputs) <= _rows(data.inputs):
+        warnings.warn(
+            f"xai_training_data: each of the {len(data.test_targets)} test inputs is a training input too: what is "
+            "measured is how well models remember; hold the test inputs out of training",
+            XaiWarning,
+            stacklevel=2,
+        )
     return data
 
 
@@ -92,6 +101,13 @@ def in_words(inputs: Inputs) -> str:
     if isinstance(inputs, dict):
         return ", ".join(f"{name} {part}" for name, part in zip(inputs, parts, strict=True))
     return " and ".join(parts)
+
+
+def _rows(inputs: Inputs) -> set[bytes]:
+    """Return digests of the inputs."""
+    parts = [part.detach().cpu().reshape(len(part), -1).contiguous().view(torch.uint8) for part in several(inputs)]
+    rows = zip(*(part.numpy() for part in parts), strict=True)
+    return {blake2b(b"".join(part.tobytes() for part in row), digest_size=16).digest() for row in rows}
 
 
 def _held_out(inputs: Inputs, targets: Tensor, seed: int) -> TrainingData:

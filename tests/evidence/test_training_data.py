@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from retraining import Linear, least_squares, problem
 
-from pytest_xaisanity import Bench, XaiError
+from pytest_xaisanity import Bench, XaiError, XaiWarning
 from pytest_xaisanity.model.training_data import training_data
 
 (X, Y), (TEST_X, TEST_Y) = problem(90, 0), problem(40, 1)
@@ -115,6 +117,17 @@ def test_a_half_that_is_held_out_is_that_of_before():
     data = training_data((X, Y), 0)
     assert len(data.test_targets) == 9
     assert len(data.targets) == 81
+
+
+def test_test_inputs_that_are_training_inputs_are_said():
+    for dtype in (torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.complex64):
+        given = (10 * X.clamp_min(0)).to(dtype)
+        with pytest.warns(XaiWarning, match="each of the 40 test inputs is a training input too"):
+            training_data((given, Y, given[:40], Y[:40]), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        training_data((X, Y, torch.cat([X[:39], TEST_X[:1]]), Y[:40]), 0)
+        training_data(({"x": X, "y": X}, Y, {"x": X, "y": X.flip(0)}, Y), 0)  # an input is all its tensors
 
 
 def test_one_score_for_two_classes_is_no_error():
