@@ -398,7 +398,7 @@ class _Seen:
         return "_gradient" in vars(self)
 
     def own_loss(self, s: Similarity) -> OwnLoss | None:
-        """Return what the network's own gradient loses in the upper third; None where it is not known."""
+        """Return what the network's own gradient loses in the upper third; None where it has none to lose."""
         part = None if self.cells.thirdless else self._gradient
         if part is None or s.name not in part.after:
             return None
@@ -406,7 +406,7 @@ class _Seen:
             np.asarray(s.unit(torch.from_numpy(one[s.name]))) for one in (part.after, part.own, part.chance)
         )
         loss = OwnLoss(own - after.mean(1), own - chance, self.pairs)
-        return None if loss.kept is None else loss
+        return None if loss.told_apart is False else loss
 
     def with_gradient(self, parts: Sequence[Part]) -> list[Part]:
         """Return the parts of a measurement, the network's own gradient among the controls where it was asked for."""
@@ -618,7 +618,7 @@ def _beside_gradient(joined: _Joined, seen: _Seen) -> _Joined | None:
         _Asking(_UPPER, s.name, _upper(s, seen, loss), bounds),
         *_signed(seen, bounds),
     ]
-    found = _Joined.of(s, r, joined.whole, asked, seen, loss.kept)
+    found = _Joined.of(s, r, joined.whole, asked, seen, loss)
     return None if bounds.passes == Bound(r) and found.outcome == joined.outcome else found
 
 
@@ -647,7 +647,7 @@ def _signed(seen: _Seen, bounds: Bounds) -> list[_Asking]:
 class _Joined(NamedTuple):
     """What is said of several sets of cells: a pass needs each of them, and each may fail.
 
-    ``kept`` is the share of the network's own gradient that the upper third leaves, where bounds follow it.
+    ``gradient`` is what the network's own gradient loses there, where bounds follow it.
     """
 
     s: Similarity
@@ -655,7 +655,7 @@ class _Joined(NamedTuple):
     whole: Retained
     thirds: Sequence[_Third]
     level: Level
-    kept: float | None = None
+    gradient: OwnLoss | None = None
 
     @classmethod
     def of(
@@ -665,12 +665,12 @@ class _Joined(NamedTuple):
         whole: Retained,
         asked: Sequence[_Asking],
         seen: _Seen,
-        kept: float | None = None,
+        gradient: OwnLoss | None = None,
     ) -> _Joined:
         """Return the answers of all that are asked, which each have their share of the error of a fail."""
         level = replace(seen.level, fail_share=seen.level.fail_share / len(asked))
         thirds = [one.answered(level, final=seen.look.final) for one in asked]
-        return cls(s, r, whole, thirds if kept is None else _counting(thirds, s.name), level, kept)
+        return cls(s, r, whole, thirds if gradient is None else _counting(thirds, s.name), level, gradient)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -723,8 +723,8 @@ def _left(joined: _Joined, quoted: _Third, ceiling: str, reading: Reading) -> st
     """Return how much is left, in words."""
     outcome, bounds = quoted.outcome, quoted.bounds
     above_chance = f"the similarity above chance{f' that {ceiling} leaves' if ceiling else ''}"
-    if joined.kept is not None:
-        return _left_beside(quoted, above_chance, joined.kept)
+    if joined.gradient is not None:
+        return _left_beside(quoted, above_chance, joined.gradient.kept)
     sides = {"passed": "at most", "failed": "more than", "inconclusive": "perhaps more, perhaps less than", None: ""}
     several = outcome == "passed" and len(joined.thirds) > 1
     where = ", also in the upper third" if several else quoted.where
@@ -732,11 +732,16 @@ def _left(joined: _Joined, quoted: _Third, ceiling: str, reading: Reading) -> st
     return left + _inverted(joined.s, quoted, reading)
 
 
-def _left_beside(quoted: _Third, above_chance: str, kept: float) -> str:
-    """Return how much is left, beside the network's own gradient in the upper third."""
+def _left_beside(quoted: _Third, above_chance: str, kept: float | None) -> str:
+    """Return how much is left, beside the network's own gradient in the upper third, or where that is not known."""
     name, outcome, passes, fails = quoted.similarity, quoted.outcome, quoted.bounds.passes, quoted.bounds.fails
     if name == SPEARMAN.name:
         return f"the maps keep their sign and more than {fails.share:.0%} of {above_chance} in the upper third ({name})"
+    if kept is None:
+        return (
+            f"not shown that at most {passes.share:.0%} of {above_chance} is left{quoted.where} ({name}), nor that the "
+            "network's own gradient loses more: that of other inputs is so alike that these are too few to tell"
+        )
     gradient = f"{'' if quoted.where else 'in the upper third '}{max(0.0, kept):.0%} of the network's own gradient is"
     if outcome == "passed":
         return f"at most {passes.share:.0%} of {above_chance} is left{quoted.where} ({name}), where {gradient}"

@@ -45,6 +45,9 @@ _HARDLY_KEPT = 0.3
 _RISE = 1.5  # of the bound of a fail with what is kept above that, up to where the other bound lies lower
 _UNMOVED = 0.3  # a map that loses less than this share of what the network's own gradient does, does not follow it
 _TOLD_APART = 0.1  # gradients of one input are more alike than those of others by more than this, from -1 to 1
+_SURELY = 2.0  # standard errors: by more than as many, which a ratio needs
+_AS_ALIKE = Question(-2.0, 2.0, _TOLD_APART, "below")
+_AT_ANY_LOOK = Level(0.95, early=True, looked=True)
 _STEPS = 12  # halvings of these limits, to 1e-3
 
 
@@ -126,6 +129,14 @@ class Bounds(NamedTuple):
         rising = min(Bound(r + _RISE * (kept - _HARDLY_KEPT * r), _RISE), Bound(1 - _UNMOVED * lost, _UNMOVED))
         return cls(passes, rising)
 
+    @classmethod
+    def unknown(cls, r: float) -> Bounds:
+        """Return the bounds where it is not known how much of the gradient is kept: it may be all, which fails nothing.
+
+        A pass is one whatever the gradient does.
+        """
+        return cls(Bound(r), Bound(1.0))
+
     def of_share(self, share: float, r: float) -> Bounds:
         """Return the bounds of a mean of which this share has these, and all else the bound ``r``."""
         return Bounds(*(Bound(r + share * (one.share - r), share * one.slope) for one in self))
@@ -146,11 +157,23 @@ class OwnLoss:
     groups: NDArray[np.int64] | None = None
 
     @cached_property
+    def told_apart(self) -> bool | None:
+        """Whether gradients of one input are clearly more alike than those of others; None where it is not known.
+
+        That they are as alike has to be shown: a few pairs that are not may be missing, and no standard error tells.
+        """
+        if not self._known.any():
+            return False
+        room = pair_means(np.where(self._known, self.room, 0.0))
+        rooms = Grouped.of(room, room, self.groups)
+        if rooms.mean - _SURELY * self._error_of(room) > _TOLD_APART:
+            return True
+        return False if rooms.outcome(_AS_ALIKE, _AT_ANY_LOOK, final=False)[0] == "passed" else None
+
+    @cached_property
     def kept(self) -> float | None:
-        """The share of the gradient that is left; None where gradients of other inputs are as alike."""
-        if not self._known.any() or not self._mean(self.room) > _TOLD_APART:
-            return None
-        return 1 - self._mean(self.lost) / self._mean(self.room)
+        """The share of the gradient that is left; None where gradients of other inputs are as alike, or may be."""
+        return 1 - self._mean(self.lost) / self._mean(self.room) if self.told_apart else None
 
     @cached_property
     def errors(self) -> Scores:
@@ -166,18 +189,26 @@ class OwnLoss:
     @cached_property
     def error(self) -> float:
         """The standard error of what is kept."""
-        each, _ = Grouped.of(self.errors, self.errors, self.groups).means()
-        return float(each.std() / np.sqrt(each.size))
+        return self._error_of(self.errors)
 
     @property
     def most(self) -> float:
-        """What is kept and one standard error more; 0 where it is not known."""
-        return 0.0 if self.kept is None else self.kept + self.error
+        """What is kept and one standard error more: 0 where nothing can be, and 1 where it is not known."""
+        if self.kept is None:
+            return 0.0 if self.told_apart is False else 1.0
+        return self.kept + self.error
 
     @property
     def bounds(self) -> Callable[[float], Bounds]:
         """What makes the bounds beside this gradient of a share that is claimed."""
+        if self.told_apart is None:
+            return Bounds.unknown
         return partial(Bounds.beside, kept=self.kept, error=self.error)
+
+    def _error_of(self, pairs: Scores) -> float:
+        """The standard error of a mean of pairs."""
+        each, _ = Grouped.of(pairs, pairs, self.groups).means()
+        return float(each.std() / np.sqrt(each.size))
 
     @property
     def _known(self) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ where the claim is not passed without it. All explainers of a bench share what w
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar
@@ -17,11 +18,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..common.errors import XaiError
+from ..common.errors import XaiError, XaiWarning
 from ..explainers.attributions import Attributions
 from ..explainers.explainer import Explainer, Request
 from ..maps.similarity import SPEARMAN
 from ..statistics.evidence import number
+from ..subject.batches import out_of_memory
 from ..subject.block import Block
 from ..subject.outputs import select
 from .base import Array, Compared, Cost, Lab, Measurement
@@ -48,7 +50,7 @@ class OwnGradient(Control):
 
     Attributes:
         kept: ``(after - chance) / (own - chance)``, of the means over ``n`` inputs; None where gradients of other
-            inputs are as alike.
+            inputs are as alike, or may be.
         n: The number of inputs.
     """
 
@@ -139,7 +141,10 @@ class _Gradients(Comparing):
         """Return the similarities of one block."""
         try:
             return self.measure_upper(block)
-        except XaiError:  # a model without gradients, or one whose gradients are all zero
+        except XaiError as error:  # a model without gradients, or one whose gradients are all zero
+            if error.__cause__ is not None and out_of_memory(error.__cause__):
+                text = "the network's own gradient has no room in memory: what is not passed is decided without it"
+                warnings.warn(text, XaiWarning, stacklevel=2)
             names = [s.name for s in self.similarities]
             each = {name: torch.full((len(block),), torch.nan) for name in names}
             after = {name: torch.full((len(block), self.cells.draws), torch.nan) for name in names}

@@ -106,6 +106,34 @@ def test_wrong_passes_are_rare_where_gradients_of_other_inputs_are_alike():
     assert rate_at_most(is_wrong, 0.05) <= 0.05
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["passed", "failed"])
+@pytest.mark.parametrize("gradient", [0.25, 0.5])
+@pytest.mark.parametrize(("n", "room"), [(32, 0.15), (96, 0.12), (96, 0.2), (256, 0.12)])
+def test_wrong_decisions_are_rare_where_gradients_of_other_inputs_are_hardly_told_apart(n, room, gradient, wrong):
+    """A ratio of what is hardly there is no estimate: nothing fails on it, and what passes does so without it."""
+    passes, fails = Bounds.beside(R, gradient)
+    left = (passes if wrong == "passed" else max(passes, fails)).share
+    share = 0.5 if wrong == "failed" else 1 / 3
+
+    def is_wrong(run):
+        found = drawn_alike(run, n, gradient=gradient, left=left, room=room)
+        return outcome(found, early=run % 4 == 0, fail_share=share) == wrong
+
+    assert rate_at_most(is_wrong, 0.05) <= 0.05
+
+
+def test_gradients_are_told_apart_or_shown_to_be_as_alike_or_neither():
+    said = {}
+    for room in (0.02, 0.1, 0.8):
+        _, _, gradient, others = drawn_alike(0, 512, gradient=0.5, left=0.5, room=room)
+        said[room] = OwnLoss(1 - gradient, 1 - others)
+    assert {room: one.told_apart for room, one in said.items()} == {0.02: False, 0.1: None, 0.8: True}
+    assert said[0.02].bounds(R) == Bounds.beside(R)
+    assert said[0.1].bounds(R) == Bounds.unknown(R) == (Bounds.beside(R).passes, (1.0, 0.0))
+    assert said[0.8].kept == pytest.approx(0.5, abs=0.2)
+
+
 def test_no_pair_is_clipped_for_what_it_says_of_the_gradient():
     """The mean of what decides is what is left above the bound, as residuals are 0 on average."""
     after, chance, gradient, others = drawn_alike(1, 256, gradient=0.3, left=0.5, room=0.3)
