@@ -379,12 +379,13 @@ class Beats(Claim):
                 expected=f"at least {least} of one target",
                 fix='give more inputs of each target, or leave within="target" out',
             )
-        share = look.level.fail_share / (2 if len(parts) > 2 else 1)
+        several = len(parts) > 2  # of two, the weak ones are one or all
+        share = look.level.fail_share / (2 if several else 1)
         level = Level(level.confidence, early=False, fail_share=share / len(enough))
         decided = {target: parts[target].decide(level, final=True) for target in enough}
         found = ByTarget({target: _of_target(part, decided.get(target)) for target, part in parts.items()}, least)
         worst = min(enough, key=lambda target: _standing(decided[target]))
-        if decided[worst].outcome == "inconclusive" and len(parts) > 2:
+        if several and decided[worst].outcome == "inconclusive":
             weak, others = weak_ones(asked.scores, look.targets, asked.question)
             together = asked.of(others)
             decision = together.decide(replace(level, fail_share=share), final=True) if others.any() else None
