@@ -334,6 +334,14 @@ VERBS: Mapping[str, Callable[..., Claim]] = {
 }
 
 
+EXAMPLES: Mapping[str, str] = {
+    "changes_under": 'changes_under("cascading_randomization")',
+    "invariant_under": 'invariant_under("batch_order")',
+    "beats": 'beats("random", on="pixel_flipping")',
+    "bounded": 'bounded("complexity", at_most=3.0)',
+}
+
+
 def make(verb: str, args: Sequence[object], kwargs: Mapping[str, object], *, where: str) -> Claim:
     """Return the claim of a verb called with ``args`` and ``kwargs``, as a marker holds them.
 
@@ -362,7 +370,7 @@ def made(where: str, verb: Callable[P, C], /, *args: P.args, **kwargs: P.kwargs)
             fix="give the metric's own baseline where it is made: on=Completeness(baseline=0.5), from "
             "pytest_xaisanity.evidence.metrics.completeness"
             if twice
-            else "see pytest --markers",
+            else f"write it as in {EXAMPLES[verb.__name__]}; pytest --markers says what else it takes",
         ) from None
     return verb(*args, **kwargs)
 

@@ -13,8 +13,9 @@ from .make import VERBS
 
 __all__ = ["Written", "read"]
 
+_ONE_EACH = "give {} once for each claim"
 _EXAMPLE = 'beats("random", on="pixel_flipping")'
-_MARKED = "mark a test with it, which may hold any"
+_MARKED = 'write settings beside the name, as in on="pixel_flipping", steps=8; or mark a test, which may hold any value'
 
 
 class Written(NamedTuple):
@@ -69,10 +70,14 @@ def _call(text: str, where: str) -> tuple[str, ast.Call]:
         call = ast.parse(text, mode="eval").body
     except UNREADABLE as error:
         found = f"{shown(text)} ({error.msg})" if isinstance(error, SyntaxError) else shown(text)
-        raise _error(where, found, "a call of one of the verbs", _how()) from None
+        fix = _ONE_EACH.format(where) if ";" in text else _how()
+        raise _error(where, found, "a call of one of the verbs", fix) from None
     if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
         return call.func.id, call
-    raise _error(where, shown(text), f"a call of one of the verbs {', '.join(VERBS)}", _how())
+    fix = _ONE_EACH.format(where) if isinstance(call, ast.Tuple) else _how()
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+        fix = f"begin with the verb, as a method is called: {call.func.attr}(...)"
+    raise _error(where, shown(text), f"a call of one of the verbs {', '.join(VERBS)}", fix)
 
 
 def _how() -> str:

@@ -94,7 +94,8 @@ class Registry:
         except ValueError:  # of a builtin class, which is none of ours
             raise unknown_name(where, spec, self, kind=self.kind) from None
         known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        label = f"{where} {(spec if isinstance(spec, str) else spec.__name__)!r}"
+        name = repr(spec if isinstance(spec, str) else spec.__name__)
+        label = where if where.endswith(f"={name}") else f"{where} {name}"
         for setting in settings:
             if setting not in known and len(known) == len(signature.parameters):
                 raise unknown_name(label, setting, [*known, *also], kind="setting")

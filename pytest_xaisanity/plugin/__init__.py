@@ -22,7 +22,7 @@ from .fixture import Xai
 from .github import GitHub
 from .listing import listing
 from .looks import LOOKS, Looks
-from .named import fail, find_given, named, say_beside, targets_named
+from .named import fail, find_given, named, refuse, say_beside, targets_named
 from .options import LIST, add_ini_keys, add_options, check_settings, setting, usual_explainers
 from .pending import PendingVerdict
 from .records import VERDICTS
@@ -120,7 +120,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         if not hasattr(config, "workerinput") and (asked or any("xai" in fixtures_of(item) for item in items)):
             find_given(config)
     except XaiError as error:
-        raise pytest.UsageError(str(error)) from None
+        refuse(error)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -130,7 +130,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         try:
             find_given(config)
         except XaiError as error:
-            raise pytest.UsageError(str(error)) from None
+            refuse(error)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from ..common.errors import XaiError
 from .cost import Costs
-from .named import named, targets_named
+from .named import fail, named, targets_named
 from .options import explainers, given, setting
 from .pending import PendingVerdict
 
@@ -70,6 +71,15 @@ def xai_cost(request: pytest.FixtureRequest, xai_verdict: PendingVerdict) -> Non
     Costs.find(request.node, xai_verdict, texts[0] if params is None else params.params.get("xai_explainer", texts[0]))
 
 
+def _decided(verdict: PendingVerdict) -> PendingVerdict:
+    """Return a verdict once it is decided; what stands in its way is said without the lines of this file."""
+    try:
+        verdict.decide()
+    except XaiError as error:
+        fail(error)
+    return verdict
+
+
 def battery_test(claims: Iterable[pytest.MarkDecorator], *, written: bool) -> Callable[[PendingVerdict], None]:
     """Return a test of claims, which its name tells apart: those of a battery are skipped where they say nothing."""
 
@@ -79,12 +89,12 @@ def battery_test(claims: Iterable[pytest.MarkDecorator], *, written: bool) -> Ca
         lacks = xai_verdict.lacking()
         if lacks:
             pytest.skip(f"the subject lacks {lacks}")
-        assert xai_verdict
+        assert _decided(xai_verdict)
 
     @pytest.mark.usefixtures("xai_cost")
     def test_claim(xai_verdict: PendingVerdict) -> None:
         """A claim of ``--xai-claim`` holds for it."""
-        assert xai_verdict
+        assert _decided(xai_verdict)
 
     test = test_claim if written else test_battery
     for claim in reversed([*claims]):  # as they would stand above it, from top to bottom

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -13,9 +16,11 @@ from ..common.errors import XaiError
 if TYPE_CHECKING:
     from ..report.records import Record
 
-__all__ = ["hide_frames", "say_first", "tell"]
+__all__ = ["hide_frames", "own_frames", "say_first", "tell"]
 
 _PACKAGE = __name__.partition(".")[0]
+_NOT_OWN = {str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")}
+_MOST = 8  # frames that are shown
 
 
 def tell(call: pytest.CallInfo[None], decided: Sequence[tuple[Record, str]]) -> list[Record]:
@@ -26,6 +31,8 @@ def tell(call: pytest.CallInfo[None], decided: Sequence[tuple[Record, str]]) -> 
         decided: The verdicts of the phase with what an assertion shows of each.
     """
     error = None if call.excinfo is None else call.excinfo.value
+    if isinstance(error, pytest.fail.Exception):
+        error = error.__context__  # what a battery says in few lines
     if isinstance(error, XaiError):
         return [record for record, _ in decided if record.outcome == "error" and record.reason == str(error)]
     if not isinstance(error, AssertionError) or len(error.args) > 1:
@@ -62,6 +69,33 @@ def say_first(report: pytest.TestReport, told: Sequence[Record]) -> None:
     crash.message = crash.message.replace(named, lines[0], 1).replace("\n".join(lines), sentence(told[0]), 1)
     for entry in getattr(getattr(report.longrepr, "reprtraceback", None), "reprentries", []):
         entry.lines = [line.replace(named, lines[0], 1) for line in entry.lines]
+
+
+def own_frames(error: BaseException) -> list[str]:
+    """Return where the cause of an error was raised, in lines: the frames of neither this package nor a library."""
+    cause = error.__cause__
+    while cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+    if cause is None:
+        return []
+    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if _is_own(frame.filename)]
+    lines = [line for frame in frames[-_MOST:] for line in _shown(frame)]
+    exception = "".join(traceback.format_exception_only(cause)).rstrip().splitlines()
+    return ["", *lines, *exception] if lines or isinstance(cause, SyntaxError) else []
+
+
+def _is_own(file: str) -> bool:
+    path = Path(file).resolve()
+    library = any(path.is_relative_to(folder) for folder in _NOT_OWN) or path.is_relative_to(Path(__file__).parents[1])
+    return path.is_file() and not library
+
+
+def _shown(frame: traceback.FrameSummary) -> Iterator[str]:
+    path = Path(frame.filename)
+    name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    yield f"{name}:{frame.lineno}: in {frame.name}"
+    if frame.line:
+        yield f"    {frame.line}"
 
 
 def hide_frames(error: BaseException) -> None:

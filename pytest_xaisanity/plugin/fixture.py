@@ -20,6 +20,7 @@ from .failures import hide_frames
 from .figures import figures_of
 from .interrupts import end_on_sigterm
 from .looks import LOOKS
+from .named import of_option
 from .options import REPORTS, flag, given, setting
 from .records import VERDICTS
 from .running import RUNNING, Running, begins_again
@@ -139,7 +140,8 @@ class Xai:
                 if AUDIT in self._config.stash:
                     auditor = self._config.stash[AUDIT]
                     auditor.decided(item, bench, explainer, claim, verdict, self._running.request)
-        except (Exception, pytest.fail.Exception) as error:
+        except (Exception, pytest.fail.Exception) as raised:
+            error = of_option(self._config, raised) if isinstance(raised, XaiError) else raised
             if not DryRun.is_on(self._config):
                 VERDICTS.add_error(item, error, claim, explainer, _command(item, claim))
             hide_frames(error)

@@ -10,10 +10,11 @@ from typing import NoReturn
 import pytest
 
 from ..common.errors import XaiError, XaiWarning
+from .failures import own_frames
 from .options import SPECS, explainers, flag, given, setting
 from .specs.sources import Sources
 
-__all__ = ["fail", "find_given", "named", "say_beside", "sources", "targets_named"]
+__all__ = ["fail", "find_given", "named", "of_option", "refuse", "say_beside", "sources", "targets_named"]
 
 _SOURCES = pytest.StashKey[Sources]()
 _FIXTURES = {f"xai_{option}" for option in (*SPECS, "task")}
@@ -125,6 +126,26 @@ def say_beside(config: pytest.Config, fixture: pytest.FixtureDef[object]) -> Non
     warnings.warn_explicit(text, XaiWarning, file, line)
 
 
+def of_option(config: pytest.Config, error: XaiError) -> XaiError:
+    """Return an error about a fixture of this plugin as one about the option whose SPEC it stands for."""
+    option, _, rest = error.where.removeprefix("xai_").partition(" ")
+    if not error.where.startswith("xai_") or option not in SPECS or not sources(config).is_made(option):
+        return error
+    where = " ".join([sources(config).shown(option), *[rest] * bool(rest)])
+    named = XaiError(where, found=error.found, expected=error.expected, fix=error.fix)
+    named.__cause__, named.__suppress_context__ = error.__cause__, True
+    return named
+
+
 def fail(error: XaiError) -> NoReturn:
-    """End a fixture, or the collection of a test, with one line: there is no line of the user's to point at."""
-    raise pytest.fail.Exception(str(error), pytrace=False) from None
+    """End a fixture, or the collection of a test, with what is wrong and where it was raised in the user's code."""
+    raise pytest.fail.Exception(_told(error), pytrace=False) from None
+
+
+def refuse(error: XaiError) -> NoReturn:
+    """End the session before its tests, with the same."""
+    raise pytest.UsageError(_told(error)) from None
+
+
+def _told(error: XaiError) -> str:
+    return "\n".join([str(error), *own_frames(error)])

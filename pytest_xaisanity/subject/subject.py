@@ -684,7 +684,7 @@ def _check_model(model: Any) -> None:
             "xai_model",
             found=found,
             expected="a torch.nn.Module, or another callable from inputs to outputs",
-            fix="return the model itself from the fixture",
+            fix="give the model itself, made and loaded",
         )
     if isinstance(model, nn.Module) and any(is_lazy(p) for p in (*model.parameters(), *model.buffers())):
         raise XaiError(

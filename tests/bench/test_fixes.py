@@ -146,7 +146,7 @@ SUBJECTS = [
     Fix("impute these columns", lambda: claim(FRAME.mask(FRAME > 1)), lambda: claim(FRAME.mask(FRAME > 1).fillna(0.0))),
     Fix("check the weights", lambda: claim(model=linear(3, nn.Threshold(0, float("inf")))), claim),
     Fix("turn its sampling off", lambda: claim(model=with_dropout(True)), lambda: claim(model=with_dropout(False))),
-    Fix("return the model itself from the fixture", lambda: claim(model=nn.Linear), claim),
+    Fix("give the model itself, made and loaded", lambda: claim(model=nn.Linear), claim),
     Fix(
         "call it once on a batch", lambda: claim(model=nn.LazyLinear(3)), lambda: claim(model=called(nn.LazyLinear(3)))
     ),

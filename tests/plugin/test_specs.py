@@ -265,6 +265,15 @@ def test_an_explainer_that_is_none_is_one_error(folder, text, said):
     assert said in error("explainer", text, folder)
 
 
+def test_a_function_without_arguments_makes_an_explainer(folder):
+    (folder / "somewhere.py").write_text(MODULE + "\ndef gradients():\n    return gradient\n")
+    made = get("explainer", "somewhere:gradients", folder)
+    assert made.__name__ == "gradient"
+    assert "that takes other settings; expected settings that it takes" in error(
+        "explainer", "somewhere:gradient(wide=3)", folder
+    )
+
+
 def test_maps_in_a_file_are_an_explainer(tmp_path):
     np.save(tmp_path / "maps.npy", np.ones((2, 3)))
     found = get("explainer", "maps:maps.npy", tmp_path)

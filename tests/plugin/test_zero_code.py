@@ -370,13 +370,13 @@ def test_an_error_in_the_named_function_is_shown_as_it_is(bare):
     with (bare.path / "subject.py").open("a") as file:
         file.write("\ndef broken():\n    return 1 / 0\n")
     result = run(bare, *options(model="subject:broken"))
-    result.stdout.fnmatch_lines(["*return 1 / 0*", "E *ZeroDivisionError*"])
+    result.stdout.fnmatch_lines(["    return 1 / 0", "ZeroDivisionError*"])
     result.stdout.no_fnmatch_line("*importlib*")
 
 
 def test_a_model_that_is_none_says_so(bare):
     result = run(bare, "-k", "beats", *options(model="subject:torch"))
-    result.stdout.fnmatch_lines(["*xai_model: found an object of type module*"])
+    result.stdout.fnmatch_lines(["--xai-model=subject:torch: found an object of type module*"])
 
 
 @pytest.mark.slow
@@ -408,3 +408,92 @@ def test_a_wrong_name_is_said_once_by_workers_too_and_the_cost_once_for_each_exp
     result = run(bare, "-n2", "--xai-battery=quick", *options())
     result.assert_outcomes(passed=3)
     assert sum("claims about good: " in line for line in result.outlines) == 1
+
+
+BROKEN = """
+def model():
+    return build({})
+
+def build(config):
+    return config["width"]
+
+def nothing():
+    pass
+
+def grumbling(model, inputs, targets):
+    return inputs * nothing
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "line", "frames"),
+    [
+        (
+            {"model": "broken:model"},
+            "--xai-model: found 'broken:model', which raised KeyError: 'width'; expected a torch.nn.Module*",
+            ["broken.py:2: in model", "    return build({})", "broken.py:5: in build", "*width*", "KeyError: 'width'"],
+        ),
+        ({"model": "broken:nothing"}, "--xai-model: found 'broken:nothing', which gives None; expected a torch*", []),
+        (
+            {"inputs": "broken:nothing"},
+            "--xai-inputs: found 'broken:nothing', which gives None; expected a tensor*",
+            [],
+        ),
+        (
+            {"explainer": "broken:grumbling"},
+            "explainer grumbling: found TypeError raised by the explainer on the model as given*",
+            ["broken.py:11: in grumbling", "    return inputs * nothing", "TypeError: unsupported operand*"],
+        ),
+    ],
+    ids=["a model that raises", "no model", "no inputs", "an explainer that raises"],
+)
+def test_what_goes_wrong_behind_a_spec_is_one_sentence_with_the_lines_of_the_users(bare, what, line, frames):
+    bare.makepyfile(broken=BROKEN)
+    specs = {"model": "subject:model", "inputs": "subject:inputs", "explainer": "subject:good", **what}
+    given = [f"--xai-{option}={spec}" for option, spec in specs.items()]
+    result = run(bare, "--xai-claim=beats(random, on=pixel_flipping)", *given)
+    result.stdout.fnmatch_lines([line, *frames])
+    result.stdout.no_fnmatch_line("*pytest_xaisanity*")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_inputs_of_the_wrong_kind_are_said_of_their_option(bare):
+    bare.makepyfile(broken="words = ['a', 'b']\n")
+    given = ["--xai-model=subject:model", "--xai-inputs=broken:words", "--xai-explainer=subject:good"]
+    result = run(bare, "--xai-claim=beats(random, on=pixel_flipping)", *given)
+    result.stdout.fnmatch_lines(["--xai-inputs=broken:words: found a batch of type str; expected batches that*"])
+
+
+def test_a_module_that_raises_when_it_is_imported_shows_where(bare):
+    bare.makepyfile(broken="def f():\n    raise RuntimeError('no GPU')\n\nf()\n")
+    result = run(bare, "--xai-model=broken:f", "--xai-inputs=subject:inputs", "--xai-explainer=subject:good")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --xai-model: found 'broken:f' (RuntimeError: no GPU)*python -c 'import broken'.", "", "broken.py:4*"]
+    )
+    result.stderr.fnmatch_lines(["broken.py:2: in f", "    raise RuntimeError('no GPU')", "RuntimeError: no GPU"])
+
+
+def test_a_model_that_fails_is_made_once(bare):
+    bare.makepyfile(broken="made = []\ndef model():\n    made.append(1)\n    raise ValueError(f'{len(made)} made')\n")
+    given = ["--xai-model=broken:model", "--xai-inputs=subject:inputs", "--xai-explainer=subject:good"]
+    result = run(bare, "--xai-battery=quick", *given)
+    result.assert_outcomes(errors=3)
+    result.stdout.no_fnmatch_line("*2 made*")
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ("beats(random, on=pixel_flipping, step=8)", "--xai-claim beats on='pixel_flipping': found 'step'; *'steps'*"),
+        ("beats(random)", '*\'on\')*write it as in beats("random", on="pixel_flipping"); pytest --markers says*'),
+        ("beats(random, on=road); bounded(road, at_least=0)", "*To fix it: give --xai-claim once for each claim."),
+        ("beats(random, on=road), bounded(road, at_least=0)", "*To fix it: give --xai-claim once for each claim."),
+        ("xai.beats(random, on=road)", "*To fix it: begin with the verb, as a method is called: beats(...)."),
+        ("beats(random, on=road(steps=8))", '*write settings beside the name, as in on="pixel_flipping", steps=8*'),
+    ],
+)
+def test_a_claim_that_is_written_wrongly_says_how(bare, claim, said):
+    result = run(bare, f"--xai-claim={claim}", *options())
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}" if said[0] == "-" else said])

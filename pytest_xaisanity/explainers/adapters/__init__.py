@@ -141,4 +141,4 @@ def _unknown(source: object, where: str) -> XaiError:
         fix = f"pass an object of it: {source.__name__}(...)"
         return XaiError(where, found=f"the class {source.__name__}", expected=expected, fix=fix)
     fix = "wrap it in a function with these three arguments"
-    return XaiError(where, found=f"a {type(source).__name__}", expected=expected, fix=fix)
+    return XaiError(where, found=f"an object of type {type(source).__name__}", expected=expected, fix=fix)

@@ -86,4 +86,4 @@ def check_callable(function: Callable[..., object], settings: Settings, where: s
             found=f"a callable with the signature {signature} ({error})",
             expected="(model, inputs, targets, **settings) -> attributions",
             fix="wrap it in a function with these arguments",
-        ) from error
+        ) from None

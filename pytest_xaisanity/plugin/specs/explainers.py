@@ -61,6 +61,13 @@ def explainer(spec: Spec, *, where: str, folder: Path) -> Callable[[], object]:
         settings["attribution_method"] = attribute_of(_library(spec, where), spec._replace(name=inner), where=where)
     if not spec.args and _takes(found, settings):
         return lambda: Configured(found, settings)
+    if not spec.args and inspect.isfunction(found) and _takes(found, {}):
+        raise XaiError(
+            where,
+            found=f"{spec.text!r}, a function {spec.name}{inspect.signature(found)} that takes other settings",
+            expected="settings that it takes, by name",
+            fix=f"write those, or none: {spec.home}:{spec.name}",
+        )
     return made(found, spec, where=where, wanted=_WANTED)
 
 
@@ -93,7 +100,9 @@ def _is_class_of(value: object, base: type) -> bool:
 
 
 def _is_to_be_made(found: object) -> bool:
-    """Whether it is a class that no adapter takes as it is, such as one of the user's."""
+    """Whether it makes an explainer: a class that no adapter takes as it is, or a function that takes no arguments."""
+    if inspect.isfunction(found):
+        return not inspect.signature(found).parameters
     return inspect.isclass(found) and adapter_of(found) is None
 
 

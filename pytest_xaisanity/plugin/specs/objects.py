@@ -90,11 +90,14 @@ def _imported(spec: Spec, where: str, folder: Path, libraries: Iterable[str]) ->
         missing = isinstance(error, ModuleNotFoundError) and error.name is not None and spec.home.startswith(error.name)
         known = [*libraries, *_modules(folder, parent)] if missing else []
         near = nearest(last if parent else spec.home, known)
+        fix = f"{_ELSEWHERE}; the nearest here is {' or '.join(map(repr, near))}" if near else _ELSEWHERE
+        if not missing:  # the module is there
+            fix = f"import it by itself, which should raise the same: python -c 'import {spec.home}'"
         raise XaiError(
             where,
             found=f"{spec.text!r} ({type(error).__name__}{said(error)})",
             expected=_importable(spec),
-            fix=f"{_ELSEWHERE}; the nearest here is {' or '.join(map(repr, near))}" if near else _ELSEWHERE,
+            fix=fix,
         ) from error
 
 

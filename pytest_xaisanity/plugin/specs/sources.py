@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ...common.endings import TENSORS
-from ...common.errors import XaiError
+from ...common.errors import XaiError, said
 from .objects import found_at, made
 from .spec import Spec, read_spec
 
@@ -30,6 +30,20 @@ _EXPECTED = {
     "explainer": f"module:name, file.py:name, {', '.join(f'{one}:NAME' for one in _METHODS[:-1])} or maps:FILE",
 }
 _LIBRARIES: Mapping[str, Sequence[str]] = {"model": _NETWORKS, "explainer": _METHODS}
+_EXAMPLES = {
+    "model": "mypackage.models:load",
+    "inputs": "mypackage.data:images",
+    "explainer": "captum:Saliency",
+    "torchvision": "torchvision:resnet18",
+    "timm": "timm:resnet18",
+    "hf": "hf:./folder",
+    "captum": "captum:Saliency",
+    "rules": "rules:LRP('epsilon')",
+    "zennit": "zennit:EpsilonPlus",
+    "cam": "cam:GradCAM",
+    "shap": "shap:GradientExplainer",
+    "maps": "maps:maps.npy",
+}
 _WANTED = {
     "model": "a torch.nn.Module in evaluation mode",
     "inputs": "a tensor of inputs (N, ...)",
@@ -42,20 +56,29 @@ _WANTED = {
 
 def checked_spec(option: str, text: str, *, where: str, folder: Path) -> Spec:
     """Return the SPEC of an option; raise where it is none."""
-    hint = ""
-    if option == "explainer" and ":" not in text:
-        from .explainers import hint as nearest_method
-
-        hint = nearest_method(text)
+    libraries = _LIBRARIES.get(option, ())
+    hint = _hint(option, text, libraries)
     return read_spec(
         text,
         where=where,
         folder=folder,
-        libraries=_LIBRARIES.get(option, ()),
+        libraries=libraries,
         paths=option in ("inputs", "targets"),
         expected=_EXPECTED.get(option, _MODULE),
         hint=hint,
     )
+
+
+def _hint(option: str, text: str, libraries: Sequence[str]) -> str:
+    """Return what to do about a text that is no SPEC."""
+    head, colon, _ = text.strip().partition(":")
+    if colon and head in libraries:
+        return f"write a name behind the colon, as in {_EXAMPLES[head]}"
+    if option == "explainer" and text.strip() and not colon:
+        from .explainers import hint as nearest_method
+
+        return nearest_method(text)
+    return f"put a colon between the module and the name in it, as in {_EXAMPLES.get(option, 'mypackage.module:name')}"
 
 
 def shown_explainer(text: str) -> str:
@@ -81,6 +104,7 @@ class Sources:
         self._texts, self._flags, self._folder, self._seed = texts, flags, folder, seed
         self._found: dict[tuple[str, str], Callable[[], object]] = {}
         self._made: dict[tuple[str, str], object] = {}
+        self._failed: dict[tuple[str, str], XaiError] = {}
         self.words: list[str] = []
 
     def has(self, option: str) -> bool:
@@ -123,10 +147,47 @@ class Sources:
 
     def _make(self, option: str, text: str | None = None) -> object:
         key = (option, text or self._texts[option])
+        if key in self._failed:  # it may take long to fail
+            raise self._failed[key]
         if key not in self._made:
             self.find(option, text)
-            self._made[key] = self._found[key]()
+            try:
+                self._made[key] = self._checked(*key)
+            except XaiError as error:
+                self._failed[key] = error
+                raise
         return self._made[key]
+
+    def _checked(self, option: str, text: str) -> object:
+        """Return what a SPEC makes, which must be something.
+
+        Raises:
+            XaiError: It raised, or there is nothing.
+        """
+        where, wanted = self._flags[option], _WANTED[option]
+        try:
+            made = self._found[option, text]()
+        except XaiError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise XaiError(
+                where,
+                found=f"{text!r}, which raised {type(error).__name__}{said(error)}",
+                expected=wanted,
+                fix="call it by itself, which should raise the same",
+            ) from error
+        if made is None:
+            raise XaiError(
+                where,
+                found=f"{text!r}, which gives None",
+                expected=wanted,
+                fix="return it there, where a return may be missing",
+            )
+        return made
+
+    def shown(self, option: str) -> str:
+        """Return an option with its SPEC, as it stands on the command line."""
+        return f"{self._flags[option]}={self._texts[option]}"
 
     def is_folder(self) -> bool:
         """Whether the inputs are a folder of images."""
