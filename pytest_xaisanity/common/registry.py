@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from .errors import XaiError, said, unknown_name
@@ -54,11 +54,11 @@ class Registry:
 
     def _load(self, name: str, where: str) -> Any:
         point = self._foreign[name]
-        rivals = sorted({p.value for p in entry_points(group=point.group) if p.name == name})
+        rivals = {p.value: _from(p) for p in entry_points(group=point.group) if p.name == name}
         if len(rivals) > 1:
             raise XaiError(
                 where,
-                found=f"{name!r}, which several packages register: {', '.join(rivals)}",
+                found=f"{name!r}, which several packages register: {', '.join(sorted(rivals.values()))}",
                 expected=f"one {self.kind} of this name",
                 fix="remove one of the packages, or pass the object itself instead of its name",
             )
@@ -106,3 +106,8 @@ class Registry:
                 label, found=f"settings that do not fit ({error})", expected=str(signature), fix="pass what is missing"
             ) from error
         return factory(**settings)
+
+
+def _from(point: EntryPoint) -> str:
+    """Return where an entry point leads, and the package that it came with."""
+    return point.value if point.dist is None else f"{point.value} (of {point.dist.name})"

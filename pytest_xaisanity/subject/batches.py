@@ -29,10 +29,11 @@ class MicroBatches:
     def __init__(self, size: int | None, device: torch.device) -> None:
         self.device = device
         self.size = size or (64 if device.type == "cpu" else 256)
+        self._others: dict[int, MicroBatches] = {}
 
     def of(self, size: int) -> MicroBatches:
-        """Return micro-batches of another size."""
-        return MicroBatches(size, self.device)
+        """Return micro-batches of another size: the same ones each time, which know what memory has run out for."""
+        return self._others.setdefault(size, MicroBatches(size, self.device))
 
     def run(
         self,

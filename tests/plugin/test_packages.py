@@ -137,6 +137,6 @@ def test_two_packages_with_one_name_are_one_error_that_names_both(installed):
     result = run(installed)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*which several packages register: contributed.another:Share, contributed.metric:PositiveShare*"]
+        ["*which several packages register: contributed.another:Share (of *), contributed.metric:PositiveShare (of *)*"]
     )
     run(installed, "--xai-list").stdout.fnmatch_lines(["  positive_share*cannot be used*several packages register*"])

@@ -607,6 +607,20 @@ class TestMicroBatches:
         assert [one.start for one in begun] == list(range(0, 40, outer))
         assert batches.size == min(40, outer) // 2
 
+    def test_batches_of_another_size_remember_what_memory_has_run_out_for(self):
+        batches, sizes = MicroBatches(64, torch.device("cpu")), []
+
+        def work(part):
+            sizes.append(part.stop - part.start)
+            if sizes[-1] > 4:
+                raise torch.OutOfMemoryError("too much")
+            return torch.arange(part.start, part.stop)
+
+        for _ in range(3):
+            assert batches.of(16).run(16, work).tolist() == list(range(16))
+        assert [size for size in sizes if size > 4] == [16, 8]
+        assert batches.size == 64
+
     def test_inside_others_say_so_once_when_a_single_input_is_too_much(self):
         batches, begun = MicroBatches(64, torch.device("cpu")), []
 
