@@ -91,7 +91,7 @@ def page(outcome: str, sentence: str, lines: Lines) -> str:
         for label, text in lines
     )
     head = f'<strong style="color:{color}">{escape(outcome)}</strong>: <bdi>{escape(short(sentence, _SENTENCE))}</bdi>'
-    return f"<div><p>{head}</p><table>{rows}</table></div>"
+    return f'<div><p>{head}</p><table style="color:inherit">{rows}</table></div>'
 
 
 def _below(lines: Lines) -> Iterator[str]:

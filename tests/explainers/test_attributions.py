@@ -217,7 +217,7 @@ class TestWrongSources:
     @pytest.mark.parametrize(
         ("source", "settings", "words"),
         [
-            (3, {}, ("a int", "Captum attribution class")),
+            (3, {}, ("an object of type int", "Captum attribution class")),
             (Callable, {}, ("the class Callable", "pass an object of it: Callable(...)")),
             (IntegratedGradients, {"n_step": 3}, ("'n_step'", "'n_steps', the nearest known name")),
             (IntegratedGradients, {"target": 3}, ("target= among its settings", "override xai_targets")),
