@@ -37,7 +37,10 @@ __all__ = ["GRADIENT", "OwnGradient", "OwnGradients", "UpperCells"]
 def _gradient(request: Request) -> tuple[Tensor, ...]:
     leaves = [tensor.detach().requires_grad_() for tensor in request.inputs]
     explained = select(request.bound(*leaves), request.targets).sum()
-    return torch.autograd.grad(explained, leaves, materialize_grads=True)  # 0 for an input that it does not depend on
+    found = torch.autograd.grad(explained, leaves, materialize_grads=True)  # 0 for an input that it does not depend on
+    finite = torch.stack([one.isfinite().flatten(1).all(1) for one in found]).all(0)
+    # A map of zeros is like none: what is not known of one input leaves the others as they are.
+    return tuple(torch.where(finite.reshape(-1, *[1] * (one.ndim - 1)), one, 0) for one in found)
 
 
 GRADIENT = Explainer("the network's own gradient", _gradient, ("own gradient",), tokens="embedded")

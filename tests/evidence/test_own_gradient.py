@@ -179,6 +179,27 @@ class TestWhereItIsAsked:
         verdict = Bench(Two(), (X, X.flip(0)), device="cpu").explainer(themselves).changes_under(CASCADE)
         assert verdict.evidence["controls"]["own gradient"]["kept"]["sign_flip_spearman"] == pytest.approx(1.0)
 
+    def test_an_input_without_a_finite_gradient_is_not_known_and_leaves_the_others_as_they_are(self):
+        class Rooted(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = network(4)
+
+            def forward(self, inputs):
+                return self.inner(inputs.abs().sqrt())
+
+        comparison, inputs = Comparison(CascadingRandomization(seeds=3), (), "sample"), X.clone()
+        inputs[5, 2] = 0.0  # where the slope of the root is infinite
+        explainer = Bench(Rooted(), X, device="cpu").explainer(gradient).explainer
+        own, every = (
+            Bench(Rooted(), some, device="cpu").measure([OwnGradients(comparison)], explainer)[0]
+            for some in (inputs, X)
+        )
+        known = np.isfinite(own.own["sign_flip_spearman"])
+        assert known.sum() == len(X) - 1
+        after, before = (one.after["sign_flip_spearman"][known] for one in (own, every))
+        assert after == pytest.approx(before)
+
     def test_the_model_and_the_explainers_own_passes_stay_as_they_were(self):
         model, rows = network(1), []
 
