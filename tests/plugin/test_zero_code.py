@@ -429,26 +429,32 @@ def grumbling(model, inputs, targets):
     ("what", "line", "frames"),
     [
         (
-            {"model": "broken:model"},
-            "--xai-model: found 'broken:model', which raised KeyError: 'width'; expected a torch.nn.Module*",
-            ["broken.py:2: in model", "    return build({})", "broken.py:5: in build", "*width*", "KeyError: 'width'"],
+            {"model": "mishaps:model"},
+            "--xai-model: found 'mishaps:model', which raised KeyError: 'width'; expected a torch.nn.Module*",
+            [
+                "mishaps.py:2: in model",
+                "    return build({})",
+                "mishaps.py:5: in build",
+                "*width*",
+                "KeyError: 'width'",
+            ],
         ),
-        ({"model": "broken:nothing"}, "--xai-model: found 'broken:nothing', which gives None; expected a torch*", []),
+        ({"model": "mishaps:nothing"}, "--xai-model: found 'mishaps:nothing', which gives None; expected a torch*", []),
         (
-            {"inputs": "broken:nothing"},
-            "--xai-inputs: found 'broken:nothing', which gives None; expected a tensor*",
+            {"inputs": "mishaps:nothing"},
+            "--xai-inputs: found 'mishaps:nothing', which gives None; expected a tensor*",
             [],
         ),
         (
-            {"explainer": "broken:grumbling"},
+            {"explainer": "mishaps:grumbling"},
             "explainer grumbling: found TypeError raised by the explainer on the model as given*",
-            ["broken.py:11: in grumbling", "    return inputs * nothing", "TypeError: unsupported operand*"],
+            ["mishaps.py:11: in grumbling", "    return inputs * nothing", "TypeError: unsupported operand*"],
         ),
     ],
     ids=["a model that raises", "no model", "no inputs", "an explainer that raises"],
 )
 def test_what_goes_wrong_behind_a_spec_is_one_sentence_with_the_lines_of_the_users(bare, what, line, frames):
-    bare.makepyfile(broken=BROKEN)
+    bare.makepyfile(mishaps=BROKEN)
     specs = {"model": "subject:model", "inputs": "subject:inputs", "explainer": "subject:good", **what}
     given = [f"--xai-{option}={spec}" for option, spec in specs.items()]
     result = run(bare, "--xai-claim=beats(random, on=pixel_flipping)", *given)
@@ -458,25 +464,29 @@ def test_what_goes_wrong_behind_a_spec_is_one_sentence_with_the_lines_of_the_use
 
 
 def test_inputs_of_the_wrong_kind_are_said_of_their_option(bare):
-    bare.makepyfile(broken="words = ['a', 'b']\n")
-    given = ["--xai-model=subject:model", "--xai-inputs=broken:words", "--xai-explainer=subject:good"]
+    bare.makepyfile(mishaps="words = ['a', 'b']\n")
+    given = ["--xai-model=subject:model", "--xai-inputs=mishaps:words", "--xai-explainer=subject:good"]
     result = run(bare, "--xai-claim=beats(random, on=pixel_flipping)", *given)
-    result.stdout.fnmatch_lines(["--xai-inputs=broken:words: found a batch of type str; expected batches that*"])
+    result.stdout.fnmatch_lines(["--xai-inputs=mishaps:words: found a batch of type str; expected batches that*"])
 
 
 def test_a_module_that_raises_when_it_is_imported_shows_where(bare):
-    bare.makepyfile(broken="def f():\n    raise RuntimeError('no GPU')\n\nf()\n")
-    result = run(bare, "--xai-model=broken:f", "--xai-inputs=subject:inputs", "--xai-explainer=subject:good")
+    bare.makepyfile(mishaps="def f():\n    raise RuntimeError('no GPU')\n\nf()\n")
+    result = run(bare, "--xai-model=mishaps:f", "--xai-inputs=subject:inputs", "--xai-explainer=subject:good")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --xai-model: found 'broken:f' (RuntimeError: no GPU)*python -c 'import broken'.", "", "broken.py:4*"]
+        [
+            "ERROR: --xai-model: found 'mishaps:f' (RuntimeError: no GPU)*python -c 'import mishaps'.",
+            "",
+            "mishaps.py:4*",
+        ]
     )
-    result.stderr.fnmatch_lines(["broken.py:2: in f", "    raise RuntimeError('no GPU')", "RuntimeError: no GPU"])
+    result.stderr.fnmatch_lines(["mishaps.py:2: in f", "    raise RuntimeError('no GPU')", "RuntimeError: no GPU"])
 
 
 def test_a_model_that_fails_is_made_once(bare):
-    bare.makepyfile(broken="made = []\ndef model():\n    made.append(1)\n    raise ValueError(f'{len(made)} made')\n")
-    given = ["--xai-model=broken:model", "--xai-inputs=subject:inputs", "--xai-explainer=subject:good"]
+    bare.makepyfile(mishaps="made = []\ndef model():\n    made.append(1)\n    raise ValueError(f'{len(made)} made')\n")
+    given = ["--xai-model=mishaps:model", "--xai-inputs=subject:inputs", "--xai-explainer=subject:good"]
     result = run(bare, "--xai-battery=quick", *given)
     result.assert_outcomes(errors=3)
     result.stdout.no_fnmatch_line("*2 made*")
