@@ -19,6 +19,8 @@ from text2021_methods import MULTIPLIERS, of_cosine
 from pytest_xaisanity.claims.other_forms import InForms
 from pytest_xaisanity.maps.forms import Form
 
+pytestmark = pytest.mark.slow  # the network takes half a minute to train
+
 INPUTS = 128
 MANY = {"seeds": 64, "cells": "sample", "early": False}  # a seed for each pair, as one alone has a cosine near 1 or -1
 
@@ -72,7 +74,6 @@ def test_with_sums_the_cosine_is_about_0_after_one_layer(ig, kind):
     assert "depends on the reduction" in verdict.reason
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", MULTIPLIERS)
 def test_with_norms_it_is_above_9_tenths(ig, kind):
     """The same explanations have hardly changed."""

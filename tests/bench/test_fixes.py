@@ -609,7 +609,7 @@ TRAININGS = [
     Fix("of two classes or more", lambda: retrained(data=other(labels=DATA[1] * 0)), retrained),
     Fix("return the model", lambda: retrained(lambda x, t, seed: None), retrained),
     Fix(
-        "train a copy.deepcopy",
+        "build a new model in xai_train",
         lambda: retrained(lambda x, t, seed: OWN, model=OWN),
         lambda: retrained(lambda x, t, seed: train(x, t, seed), model=OWN),
     ),
