@@ -164,7 +164,7 @@ class OwnLoss:
         """
         if not self._known.any():
             return False
-        room = pair_means(np.where(self._known, self.room, 0.0))
+        room = self._by_pair(self.room)
         rooms = Grouped.of(room, room, self.groups)
         if rooms.mean - _SURELY * self._error_of(room) > _TOLD_APART:
             return True
@@ -182,8 +182,8 @@ class OwnLoss:
         These are the residuals of the ratio of means: ``-(lost - (1 - kept) room) / mean(room)``.
         """
         if self.kept is None:
-            return np.zeros(len(self._pairs))
-        residual = pair_means(np.where(self._known, self.lost - (1 - self.kept) * self.room, 0.0))
+            return np.zeros(len(self._by_pair(self.room)))
+        residual = self._by_pair(self.lost - (1 - self.kept) * self.room)
         return np.asarray(-residual / self._mean(self.room))
 
     @cached_property
@@ -215,12 +215,12 @@ class OwnLoss:
         return np.isfinite(self.lost) & np.isfinite(self.room)
 
     def _mean(self, scores: Scores) -> float:
-        pairs = pair_means(np.where(self._known, scores, 0.0))
+        pairs = self._by_pair(scores)
         return Grouped.of(pairs, pairs, self.groups).mean
 
-    @property
-    def _pairs(self) -> Scores:
-        return pair_means(self.room)
+    def _by_pair(self, scores: Scores) -> Scores:
+        """Return the means of pairs of inputs, of which what is not known counts as 0."""
+        return pair_means(np.where(self._known, scores, 0.0))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..common.errors import XaiError, shown
 from ..explainers.attributions import Attributions
 from ..maps.forms import Form
-from ..maps.norms import norms
+from ..maps.norms import relative_distances
 from ..maps.similarity import SIMILARITIES, Prepared, Similarity
 from ..statistics.evidence import Evidence, Part
 from ..subject.block import Block
@@ -389,8 +389,7 @@ def _unstacked(maps: Tensor, block: Block) -> tuple[Tensor, ...]:
 
 def _relative_distance(before: Prepared, after: Prepared) -> Tensor:
     """Return the Euclidean distance of two maps relative to the norm of the first; 0 for two zero maps."""
-    moved, norm = norms(before[0] - after[0]), norms(before[0])
-    return torch.where(moved == 0, moved, moved / norm)
+    return relative_distances(before[0], after[0])
 
 
 DISTANCE = Similarity("distance", lambda maps: (maps.flatten(1),), _relative_distance, low=0.0, high=inf, identical=0.0)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..common.errors import XaiError
 from ..explainers.attributions import Attributions
-from ..maps.norms import norms
+from ..maps.norms import relative_distances
 from ..statistics.evidence import Part
 from ..subject.block import Block
 from ..subject.subject import Subject
@@ -117,7 +117,7 @@ class Rewritten(Procedure):
     def _excuse(self, block: Block, maps: Tensor, rounded: Callable[[Block, int], Block]) -> None:
         """Note how far rounding alone moves the maps that moved, the furthest first, as long as it explains them."""
         before = self.attributions(block)
-        moved = _moved(before, maps)
+        moved = relative_distances(before.flatten(1), maps.flatten(1))
         for row in moved.argsort(descending=True).tolist():
             if not moved[row] > _MOVED:
                 return
@@ -129,7 +129,8 @@ class Rewritten(Procedure):
                 ]
             except XaiError:  # of batches of one size alone
                 return
-            self.moves[index] = max(float(_moved(before[row : row + 1], one)) for one in draws)
+            own = before[row : row + 1].flatten(1)
+            self.moves[index] = max(float(relative_distances(own, one.flatten(1))) for one in draws)
             if not RoundingAlone(self.moves).excuses(index, float(moved[row])):
                 return
 
@@ -140,8 +141,3 @@ class Rewritten(Procedure):
     def describe(self) -> tuple[Part, ...]:
         """Return what was done, and what rounding did."""
         return (*self.parts, RoundingAlone(dict(self.moves)))
-
-
-def _moved(before: Tensor, after: Tensor) -> Tensor:
-    """Return how far maps moved, relative to the norm of the first, ``(b,)``."""
-    return norms((after - before).flatten(1)) / norms(before.flatten(1))

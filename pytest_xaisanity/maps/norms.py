@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["norms"]
+__all__ = ["norms", "relative_distances"]
 
 _PLAIN = (torch.float32, torch.float64)
 _LEAST, _MOST = 1e-15, 1e15  # norms of single precision whose squares are as precise as they are
@@ -23,6 +23,12 @@ def norms(rows: Tensor, *, dim: int = 1) -> Tensor:
     if odd.any():  # each row by itself, so that its norm does not depend on the others
         found[odd] = _scaled(rows.movedim(dim, -1)[odd], -1)
     return found
+
+
+def relative_distances(before: Tensor, after: Tensor) -> Tensor:
+    """Return how far rows have moved, relative to the norm of the first, ``(b,)``; 0 for two rows of zeros."""
+    moved, norm = norms(before - after), norms(before)
+    return torch.where(moved == 0, moved, moved / norm)
 
 
 def _scaled(rows: Tensor, dim: int) -> Tensor:

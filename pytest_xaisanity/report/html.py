@@ -381,12 +381,7 @@ class _Audit:
         self.headline = found.headline()
         self.survivors = found.survivors()
         self.records = found.records
-        times: Counter[str] = Counter()
-        self.names = []
-        for record in self.records:
-            times[record.explainer] += 1
-            again = times[record.explainer]
-            self.names.append(record.explainer if again == 1 else f"{record.explainer} ({again})")
+        self.names = [name for name, _ in found.named()]
         self.words = {claim: words for record in self.records for claim, words in record.words.items()}
         self.claims = sorted({claim for record in self.records for claim in record.claims}, key=self._word)
         statuses = {name: {m.mutations[name].status for m in self._with(name)} for name in self._mutants()}

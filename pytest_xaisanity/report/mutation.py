@@ -105,7 +105,7 @@ class Mutations:
         yield from self._news(words, width)
         used = {claim for record in self.records for claim in record.claims}
         claims = sorted(used, key=words.__getitem__)
-        columns = [_column(name, record, claims) for name, record in self._known() if record.mutations]
+        columns = [_column(name, record, claims) for name, record in self.named() if record.mutations]
         if not columns:
             return
         rows = self._rows()
@@ -119,7 +119,7 @@ class Mutations:
             yield "  = explains as the original does; - does not exist here: neither is counted", {}
         if self.count("not judged"):
             yield "  ? was not judged before the audit was cut: not counted either", {}
-        if any(name != record.explainer for name, record in self._known()):
+        if any(name != record.explainer for name, record in self.named()):
             yield "  (2) is an explainer of the same name, of another model or on other inputs", {}
 
     def _words(self) -> dict[str, str]:
@@ -128,7 +128,7 @@ class Mutations:
         times = Counter(words.values())
         return {claim: text if times[text] == 1 else f"{text} ({claim})" for claim, text in words.items()}
 
-    def _known(self) -> Iterator[tuple[str, Audited]]:
+    def named(self) -> Iterator[tuple[str, Audited]]:
         """Yield records, each with a name of its own."""
         seen: Counter[str] = Counter()
         for record in self.records:
@@ -137,7 +137,7 @@ class Mutations:
             yield name if seen[name] == 1 else f"{name} ({seen[name]})", record
 
     def _all(self) -> Iterator[tuple[str, str, Mutation]]:
-        for explainer, record in self._known():
+        for explainer, record in self.named():
             for name, mutation in record.mutations.items():
                 yield explainer, name, mutation
 
@@ -163,7 +163,7 @@ class Mutations:
                 yield from _news("broken", f"{explainer} / {name}: it raised {mutation.reason}", width)
         for survivors in self.survivors():
             yield from survivors.lines(width)
-        for explainer, record in self._known():
+        for explainer, record in self.named():
             statuses = {mutation.status for mutation in record.mutations.values()}
             left = [name for name, mutation in record.mutations.items() if mutation.status == "not judged"]
             if left:
