@@ -767,9 +767,10 @@ def test_a_bar_is_shown_on_a_terminal_and_gone_at_the_end(suite):
     few(suite, "flipped_sign", "shuffled", "one_channel")
     write(suite, asserting(RANDOM.format("good"), CHANGES.format("good")))
     command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "--xai-audit", "-q", PLAIN]
+    every = {**os.environ, "TQDM_MININTERVAL": "0"}  # on a fast machine the audit is over before a bar is drawn again
     ours, theirs = pty.openpty()
     seen = b""
-    with subprocess.Popen(command, cwd=suite.path, stdout=theirs, stderr=theirs) as process:
+    with subprocess.Popen(command, cwd=suite.path, stdout=theirs, stderr=theirs, env=every) as process:
         os.close(theirs)
         try:
             while part := os.read(ours, 4096):
